@@ -1,0 +1,242 @@
+"""A forecast: the steps a planner expects to take from a state on, the first of which is executed.
+
+Two grammars write a forecast as text, one line a step; ``grammar`` in params.yaml chooses.
+
+- ``literal``, for large models: JSON lines, coordinates as integers 0 to 1000 (Qwen3-VL's convention), each with its
+  step instruction: ``{"action": "click", "x": 512, "y": 80, "step": "click the button \\"Submit\\""}``.
+- ``pointing``, for small ones, which point at what is on the screen instead of copying it: ``click 4`` is the
+  element numbered 4 of the prompt, ``type $2`` the goal's second span, ``type @4`` the text of element 4, and a
+  target that is not on the present screen is named: ``click button "Reply"``. The step instruction follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from tracer.action import COORDINATES, GRAMMAR, LARGEST, Action, ActionError
+from tracer.instruction import VERBS, describe
+from tracer.trajectory import Box, Element, State, Trajectory, centre, element_at
+
+MAX_HORIZON = 10
+SCALE = 1000  # prompts and answers show coordinates as integers 0 to SCALE
+
+
+class ForecastError(ValueError):
+    """A text that is no forecast in its grammar: counted and shown as unparsable, never repaired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastStep:
+    """One step of a forecast. A click without a point is one whose target is not on the present screen."""
+
+    action: Action
+    instruction: str
+    target: Box | None = None
+    """The target's box; only a reference knows it."""
+
+
+Forecast = tuple[ForecastStep, ...]
+
+
+def reference(trajectory: Trajectory, index: int, horizon: int) -> Forecast:
+    """What was really done from step ``index`` on, ``horizon`` steps at most: the reference a forecast is held to."""
+    return tuple(
+        ForecastStep(action=step.action, instruction=step.instruction, target=step.target)
+        for step in trajectory.steps[index : index + horizon]
+    )
+
+
+class Grammar(Protocol):
+    """How a forecast is written."""
+
+    name: str
+
+    def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        """The text of a forecast made in ``state``."""
+
+    def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        """The first ``horizon`` steps of a text; raises ``ForecastError``."""
+
+
+def grammar(name: str) -> Grammar:
+    """The grammar of that name; raises ``KeyError``."""
+    return {"literal": Literal(), "pointing": Pointing()}[name]
+
+
+class Literal:
+    name = "literal"
+
+    def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        return "\n".join(json.dumps(self._line(step), ensure_ascii=False) for step in forecast)
+
+    def _line(self, step: ForecastStep) -> dict[str, object]:
+        line = step.action.to_dict()
+        line = {"action": line.pop("type"), **line}
+        for name in COORDINATES:
+            if name in line:
+                line[name] = round(line[name] * SCALE)
+        return {**line, "step": step.instruction}
+
+    def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        # Reasoning before, and words around the lines, are no part of the forecast.
+        lines = text.rpartition("</think>")[2].split("\n")  # splitlines would split texts at U+2028 and the like
+        lines = [line.strip().removesuffix(",") for line in lines if line.strip().startswith("{")]
+        if not lines:
+            raise ForecastError("no line holds a JSON object")
+        return tuple(self._step(line) for line in lines[:horizon])
+
+    def _step(self, line: str) -> ForecastStep:
+        try:
+            fields = json.loads(line)
+            json.dumps(fields, ensure_ascii=False).encode()  # refuses half a surrogate pair, which no file can hold
+        except (ValueError, RecursionError) as error:
+            raise ForecastError(f"not a JSON object: {line[:80]!r}") from error
+        instruction, kind = fields.pop("step", None), fields.pop("action", None)
+        if not isinstance(instruction, str) or not isinstance(kind, str):
+            raise ForecastError(f"'action' and 'step' have to be strings: {line[:80]!r}")
+        for name in COORDINATES:
+            value = fields.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
+                fields[name] = value / SCALE
+        try:
+            return ForecastStep(action=Action.from_json({**fields, "type": kind}), instruction=instruction)
+        except ActionError as error:
+            raise ForecastError(str(error)) from error
+
+
+SPAN = re.compile(r'"([^"]*)"|(?<!^)(?<![.!?] )\b(\w*[A-Z]\w*|[a-z]+\d\w*)|(?<![\w"])(-?\d[\d/]*)')
+MAX_SPANS = 9
+MAX_ELEMENTS = 40
+CASES = {"upper": str.upper, "lower": str.lower}
+TARGETED = ("click", "double_click", "right_click", "long_press", "move")
+TEXTUAL = ("type", "select", "answer", "open_app")
+
+
+@lru_cache(maxsize=4096)
+def spans(goal: str) -> tuple[str, ...]:
+    """What a goal names and an answer may copy: quoted texts, names and numbers, in order, each once."""
+    found = (next(group for group in match.groups() if group is not None) for match in SPAN.finditer(goal))
+    return tuple(dict.fromkeys(text for text in found if text))[:MAX_SPANS]
+
+
+def point(text: str, goal: str) -> str:
+    """A text as the pointing grammar writes it: ``$2`` where it is the goal's second span, else in quotes."""
+    for index, span in enumerate(spans(goal), start=1):
+        for prefix, case in {"": str, **CASES}.items():
+            if text == case(span):
+                return f"{prefix} ${index}".strip()
+    return json.dumps(text, ensure_ascii=False)
+
+
+class Pointing:
+    name = "pointing"
+
+    def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        return "\n".join(self._line(step, state, first=index == 0) for index, step in enumerate(forecast))
+
+    def _line(self, step: ForecastStep, state: State, first: bool) -> str:
+        action = step.action
+        if action.type in TARGETED:
+            index = self._number(step, state, first)
+            if index is not None:
+                return f"{action.type} {index}"
+            text = re.match(rf'{VERBS[action.type]} the (.*?)"(.*)"$', step.instruction, re.DOTALL)
+            if text is None:  # a place that is no element: nothing to point at, nothing to name
+                return f"{action.type} {self._write(step.instruction, state)}"
+            return f"{action.type} {text[1]}{self._write(text[2], state)}"
+        if action.type in TEXTUAL:
+            return f"{action.type} {self._write(action.get('text', action.get('app')), state)}"
+        # The amount of a scroll is no part of the grammar, as it is no part of the reward.
+        arguments = [value for name, value in action.arguments if name not in (*COORDINATES, "amount")]
+        return " ".join([action.type, *(str(value) for value in arguments)])
+
+    def _number(self, step: ForecastStep, state: State, first: bool) -> int | None:
+        """The present screen's element that the step aims at; a later step's may not be there yet."""
+        elements = (state.elements or ())[:MAX_ELEMENTS]
+        if step.action.point is None:
+            return None
+        index = element_at(step.action.point, elements)
+        if index is None or first:
+            return index
+        return index if describe(step.action, elements[index], elements) == step.instruction else None
+
+    def _write(self, text: str, state: State) -> str:
+        written = point(text, state.goal)
+        if not written.startswith('"'):
+            return written
+        for index, element in enumerate((state.elements or ())[:MAX_ELEMENTS]):
+            if text and text == (element.text or element.value):
+                return f"@{index}"
+        return written
+
+    def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        if not lines:
+            raise ForecastError("the text is empty")
+        return tuple(self._step(line, state) for line in lines[:horizon])
+
+    def _step(self, line: str, state: State) -> ForecastStep:
+        kind, _, rest = line.partition(" ")
+        elements = (state.elements or ())[:MAX_ELEMENTS]
+        if kind not in GRAMMAR:
+            raise ForecastError(f"unknown action: {line[:80]!r}")
+        if kind in TARGETED and rest.isdecimal():
+            element = self._element(rest, elements)
+            action = Action.of(kind, **dict(zip(("x", "y"), centre(element.box), strict=True)))
+            return ForecastStep(action=action, instruction=describe(action, element, elements))
+        if kind in TARGETED:
+            role, written = self._split(rest)
+            text = self._read(written, state)
+            place = not role and text.startswith(f"{VERBS[kind]} at (")  # what ``_line`` writes for no element
+            instruction = text if place else f'{VERBS[kind]} the {role}"{text}"'
+            return ForecastStep(action=Action(kind), instruction=instruction)
+        argument = self._read(rest, state) if kind in TEXTUAL else rest
+        names = [name for name in GRAMMAR[kind][0] + GRAMMAR[kind][1] if name not in COORDINATES]
+        try:
+            if not rest:
+                action = Action.of(kind)
+            elif len(names) != 1 and kind != "scroll":
+                raise ForecastError(f"{kind!r} is not part of the pointing grammar: {line[:80]!r}")
+            else:
+                action = Action.of(kind, **{names[0]: float(argument) if names[0] == "seconds" else argument})
+        except (ActionError, ValueError) as error:
+            raise ForecastError(str(error)) from error
+        return ForecastStep(action=action, instruction=describe(action, None, elements))
+
+    def _split(self, rest: str) -> tuple[str, str]:
+        """``button "Reply"`` or ``span upper $1`` as the role, with its trailing space, and the text."""
+        match = re.match(r'(.*?)("|@\d|(?:(?:upper|lower) )?\$\d)', rest)
+        if match is None:
+            raise ForecastError(f"no target: {rest[:80]!r}")
+        return match[1], rest[len(match[1]) :]
+
+    def _read(self, text: str, state: State) -> str:
+        words = text.split(" ")
+        case = CASES[words.pop(0)] if words[0] in CASES else str
+        if len(words) == 1 and re.fullmatch(r"\$\d{1,6}", words[0]):
+            index, found = int(words[0][1:]), spans(state.goal)
+            if not 1 <= index <= len(found):
+                raise ForecastError(f"the goal has no span {text[:80]!r}")
+            return case(found[index - 1])
+        if case is str and re.fullmatch(r"@\d+", text):
+            element = self._element(text[1:], (state.elements or ())[:MAX_ELEMENTS])
+            return element.text or element.value
+        try:
+            literal = json.loads(text)
+            json.dumps(literal, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise ForecastError(f"neither a reference nor a quoted text: {text[:80]!r}") from error
+        if case is not str or not isinstance(literal, str):
+            raise ForecastError(f"neither a reference nor a quoted text: {text[:80]!r}")
+        return literal
+
+    def _element(self, digits: str, elements: Sequence[Element]) -> Element:
+        index = int(digits) if len(digits) <= 6 else len(elements)
+        if index >= len(elements):
+            raise ForecastError(f"no element {digits[:20]} on the screen, which lists {len(elements)}")
+        return elements[index]
