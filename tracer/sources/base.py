@@ -1,0 +1,141 @@
+"""What a source is: it reads a published data set, or a folder of recordings, into trajectories.
+
+An adapter never repairs and never drops silently: what it cannot read comes out as ``Rejected``, in its place among
+the trajectories, with the file, the row, the reason and the mend.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol, cast
+
+from tracer.trajectory import Trajectory
+
+MODULES = {
+    "jsonl": "tracer.sources.jsonl",
+    "agentnet": "tracer.sources.agentnet",
+    "android_control": "tracer.sources.android_control",
+    "gui_odyssey": "tracer.sources.gui_odyssey",
+    "mind2web": "tracer.sources.mind2web",
+    "agenttrek": "tracer.sources.agenttrek",
+    "mm_traj": "tracer.sources.mm_traj",
+}
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_IMAGE_BYTES = 64 * 2**20
+MAX_IMAGE_PIXELS = 64_000_000
+RAW_CHARACTERS = 65_536  # of a rejected row that the quarantine keeps; the file and row lead to the rest
+
+
+class SourceError(ValueError):
+    """A source that cannot be read at all; the message names the path and the mend."""
+
+
+class Refused(ValueError):
+    """Raised inside an adapter for one record it cannot read; it becomes a ``Rejected``.
+
+    ``reason`` is one of few, and counted (``unknown action``); ``detail`` says what and where; ``mend`` what to do.
+    """
+
+    def __init__(self, reason: str, detail: str, mend: str) -> None:
+        super().__init__(f"{reason}: {detail}; {mend}")
+        self.reason, self.detail, self.mend = reason, detail, mend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """One record that was not ingested, and why. It becomes a row of ``quarantine.parquet``."""
+
+    source: str
+    file: str
+    """The file, relative to the source's path."""
+    row: int
+    """The line, record or row number in the file, from 1."""
+    reason: str
+    detail: str
+    mend: str
+    id: str = ""
+    """The trajectory's id, where it could be read."""
+    raw: str = ""
+    """The record as it was found, cut after ``RAW_CHARACTERS``."""
+
+    @classmethod
+    def of(cls, error: Refused, *, source: str, file: str, row: int, id: str = "", raw: str | bytes = "") -> Rejected:
+        text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
+        return cls(
+            source=source, file=file, row=row, id=id, raw=text[:RAW_CHARACTERS],
+            reason=error.reason, detail=error.detail, mend=error.mend,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.file}, row {self.row}: {self.reason}: {self.detail}; {self.mend}"
+
+
+class Source(Protocol):
+    """An adapter: a module of tracer/sources."""
+
+    def read(self, path: Path) -> Iterator[Trajectory | Rejected]:
+        """Every record under ``path``, in one fixed order, as a trajectory or as what was rejected.
+
+        Streams: memory does not grow with the data set. Raises ``SourceError`` if there is nothing to read.
+        """
+
+
+def source(name: str) -> Source:
+    """The adapter of that name; raises ``SourceError``."""
+    if name not in MODULES:
+        raise SourceError(f"unknown source {name!r}; data.source is one of: {', '.join(MODULES)}")
+    return cast(Source, importlib.import_module(MODULES[name]))
+
+
+def checked_name(name: str) -> str:
+    """A file name inside an archive or folder, unless it leads out of it; raises ``Refused``."""
+    path = PurePosixPath(name)
+    if not name or "\0" in name or "\\" in name or ":" in name or path.is_absolute() or ".." in path.parts:
+        raise Refused(
+            "unsafe file name",
+            f"{name[:200]!r} is empty, absolute or climbs out of its folder",
+            "name the file relative to its archive or folder",
+        )
+    return name
+
+
+def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int, int]:
+    """Width and height in pixels, from the header alone; raises ``Refused`` for what is no picture, or too large.
+
+    ``decode`` reads every pixel, and refuses a picture that breaks off.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if len(image) > MAX_IMAGE_BYTES:
+        raise Refused(
+            "picture too large",
+            f"{name} has {len(image)} bytes, over {MAX_IMAGE_BYTES}",
+            "shrink it before it is ingested",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as picture:
+                width, height = picture.size
+                if decode and width * height <= MAX_IMAGE_PIXELS:
+                    picture.load()
+    except Image.DecompressionBombError as error:
+        raise Refused("picture too large", f"{name}: {error}", "shrink it before it is ingested") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise Refused(
+            "undecodable picture",
+            f"{name} is no whole {', '.join(IMAGE_FORMATS)} picture ({len(image)} bytes)",
+            "write the picture again",
+        ) from error
+    if width * height > MAX_IMAGE_PIXELS:
+        raise Refused(
+            "picture too large",
+            f"{name} has {width} x {height} pixels, over {MAX_IMAGE_PIXELS}",
+            "shrink it before it is ingested",
+        )
+    return width, height
