@@ -1,0 +1,63 @@
+"""What a planner is: it turns states into forecasts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tracer.config import PlannerConfig
+from tracer.forecast import Forecast
+from tracer.trajectory import State
+
+SETTINGS = "planner.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A planner's answer: its text, and the forecast in it, or why there is none."""
+
+    text: str
+    forecast: Forecast | None
+    error: str = ""
+    """Why the text does not parse; empty if it does."""
+
+
+class Planner(Protocol):
+    """Turns states into forecasts, many at once."""
+
+    name: str
+
+    def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
+        """One plan a state, in order, each of at most ``horizon`` steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerSettings:
+    """What travels with a planner's weights: without it they answer to a prompt they were never trained on."""
+
+    grammar: str
+    horizon: int
+    history: int
+    image: bool
+    max_new_tokens: int
+
+    @classmethod
+    def of(cls, config: PlannerConfig) -> PlannerSettings:
+        return cls(
+            grammar=config.grammar,
+            horizon=config.horizon,
+            history=config.history,
+            image=config.image,
+            max_new_tokens=config.max_new_tokens,
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> PlannerSettings:
+        """The settings saved beside the weights; raises ``FileNotFoundError``."""
+        return cls(**json.loads((folder / SETTINGS).read_text()))
+
+    def save(self, folder: Path) -> None:
+        (folder / SETTINGS).write_text(json.dumps(asdict(self), indent=2) + "\n")

@@ -1,0 +1,60 @@
+"""How long prompts are, in a planner's own tokens, without running the planner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tracer.planner.base import PlannerSettings
+from tracer.planner.prompt import messages
+from tracer.trajectory import State
+
+
+class PromptLength:
+    """Counts prompts' tokens with a planner's processor.
+
+    The tokens of a picture depend on its size alone, so that they are counted once a size, on a blank picture; what is
+    counted is then exactly what the processor would give for the state.
+    """
+
+    def __init__(self, processor: Any, settings: PlannerSettings) -> None:
+        self._processor = processor
+        self._settings = settings
+        self._tokenizer = getattr(processor, "tokenizer", processor)
+        self._image_tokens = lru_cache(maxsize=4096)(self._count_image_tokens)
+
+    @classmethod
+    def load(cls, base: str | Path, settings: PlannerSettings, revision: str | None = None) -> PromptLength:
+        """With the processor of a model folder, of the ``model`` folder of a step's output, or of a hub id."""
+        from transformers import AutoProcessor, AutoTokenizer
+
+        path = Path(base) / "model"
+        kind = AutoProcessor if settings.image else AutoTokenizer
+        options = {"revision": revision} if revision else {}
+        return cls(kind.from_pretrained(str(path if path.is_dir() else base), **options), settings)
+
+    def __call__(self, states: Sequence[State]) -> list[int]:
+        """One count a state; a state without a picture counts its text alone."""
+        texts = [self._text(state) for state in states]
+        lengths = [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        if not self._settings.image:
+            return lengths
+        sizes = [(state.width, state.height) if state.image is not None else (0, 0) for state in states]
+        return [length + self._image_tokens(size) for length, size in zip(lengths, sizes, strict=True)]
+
+    def _text(self, state: State) -> str:
+        said = messages(state, self._settings)
+        return str(self._processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False))
+
+    def _count_image_tokens(self, size: tuple[int, int]) -> int:
+        """The tokens that a picture of ``size`` adds to the one placeholder in the text."""
+        from PIL import Image
+
+        if min(size) < 1:
+            return 0
+        text = self._text(State(goal=""))
+        blank = Image.new("RGB", size)
+        whole = self._processor(text=[text], images=[blank], add_special_tokens=False)["input_ids"][0]
+        return len(whole) - len(self._tokenizer([text], add_special_tokens=False)["input_ids"][0])

@@ -1,0 +1,142 @@
+"""A planner that runs a Hugging Face model in this process."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+
+from tracer.forecast import ForecastError, grammar
+from tracer.planner.adapter import is_adapter, load_adapter, save_adapter
+from tracer.planner.base import Plan, PlannerSettings
+from tracer.planner.prompt import messages
+from tracer.trajectory import State
+
+IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+
+
+class TransformersPlanner:
+    """A vision-language model (or a language model, for settings without the image) with its processor."""
+
+    def __init__(self, model: Any, processor: Any, settings: PlannerSettings, name: str, batch_size: int = 32):
+        self.model = model
+        self.processor = processor
+        self.settings = settings
+        self.name = name
+        self.batch_size = batch_size
+        self._grammar = grammar(settings.grammar)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        settings: PlannerSettings | None = None,
+        dtype: str = "auto",
+        trainable: bool = False,
+        device: str | None = None,
+    ) -> TransformersPlanner:
+        """Load weights and processor from a model folder, or from the ``model`` folder of a step's output.
+
+        ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none. Raises ``FileNotFoundError`` where the folder holds no model, naming it.
+        """
+        path = Path(folder)
+        path = path / "model" if (path / "model").is_dir() else path
+        if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no planner; a stage's output folder has one in 'model/'")
+        settings = settings or PlannerSettings.load(path)
+        model, processor = load_model(path, settings.image, dtype=dtype, trainable=trainable)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(model.to(device).eval(), processor, settings, name=str(folder))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return getattr(self.processor, "tokenizer", self.processor)
+
+    def encode(self, states: Sequence[State]) -> Any:
+        """The model's inputs for a batch of states, padded on the left: input_ids (B, L), pixel_values, ..."""
+        texts = [
+            self.processor.apply_chat_template(messages(state, self.settings), add_generation_prompt=True, tokenize=False)
+            for state in states
+        ]
+        if not self.settings.image:
+            return self.tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+        images = [picture(state) for state in states]
+        return self.processor(
+            text=texts, images=images, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
+        )
+
+    @torch.inference_mode()
+    def answer(self, states: Sequence[State]) -> list[str]:
+        """The greedy answers, as text."""
+        texts: list[str] = [""] * len(states)
+        # Prompts of like length go together: padding costs as much as tokens.
+        order = sorted(range(len(states)), key=lambda index: len(states[index].elements or ()))
+        for start in range(0, len(order), self.batch_size):
+            chunk = order[start : start + self.batch_size]
+            inputs = self.encode([states[index] for index in chunk]).to(self.model.device)
+            inputs.pop("token_type_ids", None)
+            output = self.model.generate(
+                **inputs,
+                max_new_tokens=self.settings.max_new_tokens,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+                suppress_tokens=image_tokens(self.model.config),
+            )
+            answers = self.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            for index, text in zip(chunk, answers, strict=True):
+                texts[index] = text
+        return texts
+
+    def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
+        return [self.parse(text, state, horizon) for text, state in zip(self.answer(states), states, strict=True)]
+
+    def parse(self, text: str, state: State, horizon: int) -> Plan:
+        try:
+            return Plan(text=text, forecast=self._grammar.parse(text, state, horizon))
+        except ForecastError as error:
+            return Plan(text=text, forecast=None, error=str(error))
+
+    def save(self, folder: Path, state: dict[str, Any] | None = None) -> None:
+        """Write the weights (of an adapter, those alone), the processor and the settings.
+
+        ``state`` replaces the model's own weights, where those are sharded over processes.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_adapter(self.model):
+            save_adapter(self.model, folder, state)
+        else:
+            self.model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
+        self.processor.save_pretrained(folder)
+        self.settings.save(folder)
+
+
+def picture(state: State) -> Image.Image:
+    """The screenshot as an RGB image; raises ``ValueError`` for a state without one."""
+    if state.image is None:
+        raise ValueError(f"the planner reads the screenshot, and the state of goal {state.goal[:60]!r} has none")
+    return Image.open(io.BytesIO(state.image)).convert("RGB")
+
+
+def load_model(
+    path: str | Path, image: bool, revision: str | None = None, dtype: str = "auto", trainable: bool = False
+) -> tuple[Any, Any]:
+    """Weights and processor, never run from remote code and never unpickled."""
+    options: dict[str, Any] = {"revision": revision} if revision else {}
+    if (Path(path) / "adapter_config.json").is_file():
+        return load_adapter(Path(path), image, dtype, trainable)
+    kind = AutoModelForImageTextToText if image else AutoModelForCausalLM
+    model = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
+    processor = (AutoProcessor if image else AutoTokenizer).from_pretrained(path, **options)
+    return model, processor
+
+
+def image_tokens(config: Any) -> list[int]:
+    """The tokens that stand for an image: sampled, they break the next forward pass, so they never are."""
+    found = (getattr(config, name, None) for name in IMAGE_TOKENS)
+    return sorted({token for token in found if token is not None})

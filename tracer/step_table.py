@@ -1,0 +1,229 @@
+"""The step table: one row a step with what can be checked about it, for the expectations of tracer/suite.py.
+
+Columns called ``..._problem`` hold what is wrong in words, or null; the others hold numbers and names. The screenshots
+are looked at batch by batch and not kept, so that the table of a large data set stays small.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracer.action import COORDINATES, Action, ActionError
+from tracer.dataset import DatasetError, batches, schema, shards
+from tracer.instruction import locate
+from tracer.sources.base import Refused, picture_size
+from tracer.trajectory import Element, State, inside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEYS = ("file", "row", "trajectory_id", "step")
+"""What names a row of the table."""
+POINTED = ("click", "double_click", "triple_click", "right_click", "middle_click", "long_press", "move")
+LAST = ("terminate", "answer")
+SIDES = ("left", "top", "right", "bottom")
+CONSTANT = ("source", "split", "task", "goal", "outcome", "steps")
+NUMBERS = (*COORDINATES, *(f"target_{side}" for side in SIDES), "outside_target", "image_width", "image_height")
+PromptTokens = Callable[[Sequence[State]], list[int]]
+
+
+def step_table(folder: Path, prompt_tokens: PromptTokens | None) -> pd.DataFrame:
+    """The table of all shards of a folder; ``prompt_tokens`` counts the tokens of states' prompts, images included.
+
+    Raises ``DatasetError`` for a shard that cannot be read.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for path in shards(folder):
+        run: list[Mapping[str, Any]] = []
+        for start, mismatch, batch in _batches(path):
+            states: list[State] = []
+            checked: list[dict[str, Any]] = []
+            for index, row in enumerate(batch, start=start):
+                if run and run[0]["trajectory_id"] != row["trajectory_id"]:
+                    run = []
+                states.append(_state(row, run))
+                checked.append({"file": path.name, "row": index, "schema_problem": mismatch})
+                checked[-1] |= _checked(row, run, states[-1])
+                run.append({name: row[name] for name in ("trajectory_id", "instruction", "action_type", *CONSTANT)})
+            if prompt_tokens is not None:
+                for one, count in zip(checked, prompt_tokens(states), strict=True):
+                    one["prompt_tokens"] = count
+            rows += checked
+    table = pd.DataFrame(rows)
+    if not rows:
+        raise DatasetError(f"the shards of {folder} hold no row; run the step `ingest` again")
+    # Without a single value pandas cannot know that a column holds numbers.
+    table = table.astype(dict.fromkeys(NUMBERS, "float64"))
+    return _across(table)
+
+
+def _batches(path: Path) -> Iterator[tuple[int, str | None, list[dict[str, Any]]]]:
+    """A shard's rows in batches, each with its first row's number and what is wrong with its schema."""
+    import pyarrow as pa
+
+    start = 0
+    for batch in batches(path):
+        try:
+            rows = batch.select(schema().names).cast(_nullable()).to_pylist()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DatasetError(f"{path}, row {start}: {error}; delete its folder and run `ingest` again") from error
+        yield start, schema_problem(batch.schema), rows
+        start += batch.num_rows
+
+
+def _nullable() -> Any:
+    """The canonical types with every column nullable: a null in the wrong place is a finding, not a crash."""
+    import pyarrow as pa
+
+    return pa.schema([field.with_nullable(True) for field in schema()])
+
+
+def schema_problem(found: Any) -> str | None:
+    """How an Arrow schema's columns and types differ from the canonical ones."""
+    wanted = schema()
+    differing = [f"{field.name} is {found.field(field.name).type}, not {field.type}" for field in wanted
+                 if field.name in found.names and found.field(field.name).type != field.type]  # fmt: skip
+    extra = [f"{name} is unknown" for name in found.names if name not in wanted.names]
+    return "; ".join(differing + extra) or None
+
+
+def _state(row: Mapping[str, Any], run: Sequence[Mapping[str, Any]]) -> State:
+    elements = row["elements"]
+    return State(
+        goal=row["goal"] or "",
+        image=row["image"],
+        width=row["width"] or 0,
+        height=row["height"] or 0,
+        elements=None if elements is None else tuple(map(_element, elements)),
+        history=tuple(past["instruction"] or "" for past in run),
+        observation=row["observation"] or "",
+    )
+
+
+def _element(fields: Mapping[str, Any]) -> Element:
+    texts = {name: fields[name] or "" for name in ("role", "text", "value", "state")}
+    return Element(**texts, box=tuple(fields["box"] or ()))
+
+
+def _checked(row: Mapping[str, Any], run: Sequence[Mapping[str, Any]], state: State) -> dict[str, Any]:
+    texts = ("trajectory_id", "source", "split", "task", "goal", "outcome", "action_type", "instruction")
+    varying = [name for name in CONSTANT if run and row[name] != run[0][name]]
+    return {
+        # Great Expectations passes over nulls, so that a missing value has to be a wrong one.
+        **{name: row[name] or "" for name in texts},
+        **{name: -1 if row[name] is None else row[name] for name in ("step", "steps", "width", "height")},
+        "position": len(run),
+        "varying_problem": f"{', '.join(varying)} differ from the first step's" if varying else None,
+        "after_end_problem": f"step {len(run) - 1} is {run[-1]['action_type']!r}, and the trajectory goes on"
+        if run and run[-1]["action_type"] in LAST else None,
+        **_action(row),
+        **_target(row),
+        **_elements(row["action"], row["instruction"] or "", state.elements or ()),
+        **_image(row["image"]),
+        "state": state_digest(state),
+    }  # fmt: skip
+
+
+def _action(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The action's grammar, and its coordinates even where the grammar refuses them."""
+    found: dict[str, Any] = {"action_problem": None, "parsed_type": None}
+    try:
+        action = Action.from_json(row["action"] or "")
+    except ActionError as error:
+        found["action_problem"] = str(error)
+        raw = _object(row["action"])
+        return found | {name: raw[name] for name in COORDINATES if isinstance(raw.get(name), int | float)}
+    return found | {name: action.get(name) for name in COORDINATES} | {"parsed_type": action.type}
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "")
+    except json.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _target(row: Mapping[str, Any]) -> dict[str, Any]:
+    target = row["target"]
+    if target is None:
+        return {"target_problem": None}
+    if len(target) != 4 or any(side is None or not math.isfinite(side) for side in target):
+        return {"target_problem": f"{target} is not left, top, right, bottom"}
+    left, top, right, bottom = target
+    found = dict(zip((f"target_{side}" for side in SIDES), target, strict=True))
+    inverted = "left is right of right, or top below bottom" if left > right or top > bottom else None
+    raw = _object(row["action"])
+    if row["action_type"] in POINTED and all(isinstance(raw.get(name), int | float) for name in ("x", "y")):
+        across = max(left - raw["x"], 0.0, raw["x"] - right)
+        found["outside_target"] = max(across, top - raw["y"], raw["y"] - bottom)
+    return {**found, "target_problem": inverted}
+
+
+def _elements(action: str | None, instruction: str, elements: Sequence[Element]) -> dict[str, Any]:
+    """Whether the elements are boxes on the screen, and if so, whether the instruction leads to the one pointed at."""
+    problem = next(filter(None, (_element_problem(index, element) for index, element in enumerate(elements))), None)
+    found: dict[str, Any] = {"elements_problem": problem, "unlocatable_problem": None}
+    raw = _object(action)
+    x, y = raw.get("x"), raw.get("y")
+    if problem or not elements or raw.get("type") not in POINTED:
+        return found
+    if not isinstance(x, int | float) or not isinstance(y, int | float):
+        return found
+    index = locate(instruction, elements)
+    if index is None:
+        found["unlocatable_problem"] = f"no element answers to {instruction!r}"
+    elif not inside((x, y), elements[index].box):
+        text = elements[index].text
+        found["unlocatable_problem"] = f"{instruction!r} leads to {text!r}, where the action does not point"
+    return found
+
+
+def _element_problem(index: int, element: Element) -> str | None:
+    name = f"element {index}, {element.role} {element.text!r}, has the"
+    if len(element.box) != 4 or not all(side is not None and 0 <= side <= 1 for side in element.box):
+        return f"{name} box {list(element.box)}"
+    if element.box[0] > element.box[2] or element.box[1] > element.box[3]:
+        return f"{name} inverted box {list(element.box)}"
+    return None
+
+
+def _image(image: bytes | None) -> dict[str, Any]:
+    if image is None:
+        return {"has_image": False, "image_problem": None}
+    try:
+        width, height = picture_size(image, "the image", decode=True)
+    except Refused as error:
+        return {"has_image": True, "image_problem": error.detail}
+    return {"has_image": True, "image_problem": None, "image_width": width, "image_height": height}
+
+
+def state_digest(state: State) -> str:
+    """Equal for states in which a planner sees the same."""
+    shown = [state.goal, [element.to_dict() for element in state.elements or ()], state.history, state.observation]
+    return hashlib.sha256(json.dumps(shown, ensure_ascii=False).encode() + (state.image or b"")).hexdigest()[:32]
+
+
+def _across(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that compare rows with each other."""
+    by_trajectory = table.groupby("trajectory_id", sort=False)
+    table["found_steps"] = by_trajectory["step"].transform("size")
+    table["trajectory_splits"] = by_trajectory["split"].transform("nunique")
+    table["shard_split"] = table["file"].str.rpartition("-")[0]
+    first = table.drop_duplicates(["state", "split"]).set_index("state")
+    twins = first[first.index.duplicated(keep=False)]
+    named: dict[str, list[tuple[str, str]]] = {}
+    for state, split, id, step in zip(twins.index, twins["split"], twins["trajectory_id"], twins["step"], strict=True):
+        named.setdefault(state, []).append((split, f"step {step} of {id}"))
+    table["twin_problem"] = [
+        next((f"{split} has the same state: {where}" for split, where in named.get(state, ()) if split != own), None)
+        for state, own in zip(table["state"], table["split"], strict=True)
+    ]
+    return table
