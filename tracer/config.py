@@ -136,6 +136,9 @@ class GrpoConfig(Section):
     bf16: bool = False
     gradient_checkpointing: bool = False
     lora: LoraConfig | None = None
+    sampling: Literal["stream", "step"] = "stream"
+    """Random numbers in one stream a process, or drawn for the whole batch anew from the seed and the step: then any
+    number of processes samples the same. Of the rollouts of transformers, and of groups that share their prompt."""
     rollouts: Literal["transformers", "vllm_colocate", "vllm_server", "continuous_batching"] = "transformers"
     max_prompts: int | None = Field(default=None, gt=0)
     """Train on at most so many states, drawn with the seed."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
+from tracer.planner import hub
 
 STAGES = ("stage1", "stage2")
 MODELS = ("base", *STAGES)
@@ -31,7 +32,7 @@ class FlowStep:
 def model(config: Config, name: str) -> Path:
     """The folder of the planner ``base``, ``stage1`` or ``stage2``; any other name is a path."""
     if name == "base":
-        return Path(config.planner.base)
+        return hub.folder(config)
     return config.out(name) if name in STAGES else Path(name)
 
 
@@ -40,18 +41,21 @@ def evaluations(config: Config) -> dict[str, Path]:
     return {f"{kind}-{name}": config.out(f"{kind}-{name}") for kind in ("evaluate", "online") for name in MODELS}
 
 
-def evaluations_of(config: Config, name: str) -> dict[str, Path]:
-    """The evaluations of one planner that exist: what registration records of it, and promotion compares."""
-    folders = {"evaluate": config.out(f"evaluate-{name}"), "online": config.out(f"online-{name}")}
-    if name in STAGES:
-        folders |= {"validate": config.out("validate"), "gate": config.out(f"gate-{name}")}
-    return {step: path for step, path in folders.items() if path.exists()}
+def registered(config: Config) -> dict[str, Path]:
+    """The evaluations that are registered with the planner of stage 2."""
+    folders = {"evaluate": "evaluate-stage2", "online": "online-stage2", "validate": "validate", "gate": "gate-stage2"}
+    return {name: config.out(step) for name, step in folders.items()}
+
+
+def incumbent(config: Config) -> dict[str, Path]:
+    """The base planner's evaluations, which the first champion has to beat."""
+    return {"evaluate": config.out("evaluate-base"), "online": config.out("online-base")}
 
 
 def report_folders(config: Config) -> dict[str, Path]:
     """Every folder that the report shows, by step name."""
-    steps = ("ingest", "validate", *STAGES)
-    return {**{name: config.out(name) for name in steps}, **evaluations(config)}
+    steps = {"trajectories": "ingest", "validate": "validate", **{stage: stage for stage in STAGES}}
+    return {**{name: config.out(step) for name, step in steps.items()}, **evaluations(config)}
 
 
 def steps(config: Config) -> list[FlowStep]:

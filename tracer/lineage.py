@@ -56,7 +56,7 @@ def run_step(
     settings = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
     sources = {key: content_digest(Path(path)) for key, path in inputs.items()}
     code = code_digest(module)
-    digest = digest_of({"step": name, "config": settings, "inputs": sources, "code": code, "seed": seed})
+    digest = step_digest(name, settings, sources, code, seed)
     with _locked(out):
         done = finished(out)
         if done is not None and done["digest"] == digest:
@@ -88,6 +88,11 @@ def run_step(
         write_json(out / LINEAGE, lineage)
         (out / STARTED).unlink(missing_ok=True)
         return lineage
+
+
+def step_digest(name: str, settings: Mapping[str, Any], sources: Mapping[str, str], code: str, seed: int) -> str:
+    """The digest that names a step's output: of its configuration, its inputs' digests, its code and its seed."""
+    return digest_of({"step": name, "config": settings, "inputs": sources, "code": code, "seed": seed})
 
 
 def finished(out: Path) -> dict[str, Any] | None:
@@ -241,9 +246,10 @@ def _locked(out: Path) -> Iterator[None]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write atomically: a reader, or a run after a kill, sees the old file or the new one, never half of it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with open(temporary, "w") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

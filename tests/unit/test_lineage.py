@@ -1,0 +1,157 @@
+"""Lineage: one digest decides whether a step is finished, resumed or run afresh."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tracer import lineage
+
+
+def step(out: Path, source: Path, calls: list[str], **config: object) -> dict:
+    def body(folder: Path) -> dict[str, int]:
+        calls.append("ran")
+        (folder / "result.txt").write_text(source.read_text().upper())
+        return {"characters": len(source.read_text())}
+
+    return lineage.run_step(
+        "upper", config=config, inputs={"source": source}, out=out, module="tracer.lineage", body=body
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.txt"
+    path.write_text("words")
+    return path
+
+
+def test_the_same_digest_finds_the_finished_folder(tmp_path: Path, source: Path) -> None:
+    calls: list[str] = []
+    first, second = (step(tmp_path / "out", source, calls, a=1) for _ in range(2))
+    assert first == second and calls == ["ran"]
+    assert first["metrics"] == {"characters": 5}
+
+
+def test_another_configuration_or_input_sets_the_folder_aside_and_finds_it_again(tmp_path: Path, source: Path) -> None:
+    calls: list[str] = []
+    first = step(tmp_path / "out", source, calls, a=1)
+    step(tmp_path / "out", source, calls, a=2)
+    source.write_text("other words")
+    changed = step(tmp_path / "out", source, calls, a=2)
+    assert len(calls) == 3 and (tmp_path / "out" / "result.txt").read_text() == "OTHER WORDS"
+    assert changed["output"] != first["output"]
+    source.write_text("words")
+    assert step(tmp_path / "out", source, calls, a=1) == first and len(calls) == 3
+    assert (tmp_path / "out" / "result.txt").read_text() == "WORDS"
+
+
+def test_an_unfinished_folder_of_the_same_digest_is_resumed(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+
+    def crash(folder: Path) -> dict[str, int]:
+        (folder / "half.txt").write_text("half")
+        raise RuntimeError("killed")
+
+    arguments = {"config": {}, "inputs": {"source": source}, "out": out, "module": "tracer.lineage"}
+    with pytest.raises(RuntimeError, match="killed"):
+        lineage.run_step("s", body=crash, **arguments)
+    assert lineage.finished(out) is None
+    with pytest.raises(lineage.LineageError, match="unfinished"):
+        lineage.content_digest(out)
+    seen: list[bool] = []
+
+    def resume(folder: Path) -> dict[str, int]:
+        seen.append((folder / "half.txt").exists())
+        return {}
+
+    lineage.run_step("s", body=resume, **arguments)
+    assert seen == [True] and lineage.finished(out) is not None
+
+
+def test_files_that_no_step_wrote_are_never_touched(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("precious")
+    with pytest.raises(lineage.LineageError, match="holds files that no step wrote"):
+        step(out, source, [])
+    assert (out / "mine.txt").read_text() == "precious"
+
+
+def test_a_changed_output_is_noticed(tmp_path: Path, source: Path) -> None:
+    step(tmp_path / "out", source, [])
+    lineage.verify(tmp_path / "out")
+    (tmp_path / "out" / "result.txt").write_text("tampered")
+    with pytest.raises(lineage.LineageError, match="has changed since"):
+        lineage.verify(tmp_path / "out")
+
+
+def test_work_folders_are_no_part_of_the_output(tmp_path: Path, source: Path) -> None:
+    step(tmp_path / "out", source, [])
+    (tmp_path / "out" / "checkpoints").mkdir()
+    (tmp_path / "out" / "checkpoints" / "x").write_text("anything")
+    lineage.verify(tmp_path / "out")
+
+
+def test_a_missing_input_is_named(tmp_path: Path) -> None:
+    with pytest.raises(lineage.LineageError, match="nowhere does not exist"):
+        step(tmp_path / "out", tmp_path / "nowhere", [])
+
+
+def _hold(out: Path, ready: multiprocessing.synchronize.Event) -> None:
+    with lineage._locked(out):
+        ready.set()
+        signal.pause()
+
+
+def test_two_processes_never_write_one_folder(tmp_path: Path, source: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path / "out", ready))
+    holder.start()
+    try:
+        assert ready.wait(30)
+        with pytest.raises(lineage.LineageError, match="another process is writing"):
+            step(tmp_path / "out", source, [])
+    finally:
+        assert holder.pid is not None
+        os.kill(holder.pid, signal.SIGKILL)  # a killed writer leaves no lock behind
+        holder.join()
+    step(tmp_path / "out", source, [])
+
+
+def test_dvc_md5_is_dvcs_own(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "sub").mkdir(parents=True)
+    (data / "b.txt").write_text("b")
+    (data / "sub" / "a.txt").write_text("a")
+    for command in (["init", "--no-scm", "-q"], ["add", "-q", "data"]):
+        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tmp_path, check=True)
+    pointer = tmp_path / "data.dvc"
+    assert lineage.check_pin(data, pointer) == lineage.pinned_md5(pointer) == lineage.dvc_md5(data)
+    (data / "b.txt").write_text("changed")
+    with pytest.raises(lineage.LineageError, match="the data changed under its pin"):
+        lineage.check_pin(data, pointer)
+    pointer.write_text("outs: []\n")
+    with pytest.raises(lineage.LineageError, match="no DVC pointer"):
+        lineage.check_pin(data, pointer)
+
+
+def test_the_code_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = lineage.code_digest("tracer.reward")
+    assert before == lineage.code_digest("tracer.reward") != lineage.code_digest("tracer.action")
+
+
+def test_json_is_written_atomically(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    lineage.write_json(path, {"a": 1})
+    with pytest.raises(ValueError):
+        lineage.write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
