@@ -1,0 +1,331 @@
+"""What both stages share: GRPO from a planner, over states, under a reward.
+
+stage1.py and stage2.py say what is rewarded; this module says how a reward becomes a better planner.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tracer.config import Config, ConfigError, GrpoConfig
+from tracer.dataset import read
+from tracer.forecast import Forecast, reference
+from tracer.lineage import LineageError
+from tracer.planner.adapter import check_start, is_adapter
+from tracer.planner.base import PlannerSettings
+from tracer.planner.prompt import prompt
+from tracer.planner.transformers import TransformersPlanner, image_tokens, picture
+from tracer.reward import dead
+from tracer.training import groups, processes
+from tracer.training.resume import last_checkpoint
+from tracer.training.samples import SampleLog
+from tracer.training.trainer import trainer_class
+from tracer.trajectory import State, state_at
+
+log = logging.getLogger(__name__)
+TIMINGS = ("runtime", "per_second", "step_time", "profiling", "epoch", "num_tokens", "total_flos")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One state to forecast from, with what was really done from there on."""
+
+    trajectory: str
+    step: int
+    task: str
+    state: State
+    reference: Forecast
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """The reward of one completion, in named parts that sum to it. ``parsed`` is False for an unparsable forecast."""
+
+    parts: Mapping[str, float]
+    parsed: bool
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
+
+
+Score = Callable[[Prompt, str], Scored]
+
+
+def prompts_of(trajectories: Path, split: str, horizon: int) -> list[Prompt]:
+    """Every state of a split with its reference, in the order of the shards."""
+    return [
+        Prompt(
+            trajectory=trajectory.id,
+            step=index,
+            task=trajectory.task,
+            state=state_at(trajectory, index),
+            reference=reference(trajectory, index, horizon),
+        )
+        for trajectory in read(trajectories, split=split)
+        for index in range(len(trajectory.steps))
+    ]
+
+
+def train(config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score, trajectories: Path, start: Path, out: Path) -> dict[str, Any]:
+    """Train the planner in ``start`` into ``out``; return the headline metrics.
+
+    ``score`` gives every completion the reward parts named in ``parts``.
+    """
+    from transformers import set_seed
+
+    check_start(config.planner, stage.lora, start)
+    processes.join()
+    set_seed(config.seed)
+    planner = TransformersPlanner.load(
+        start,
+        settings_for(config, start),
+        # An adapter adds to its base as that was saved; whole weights are updated by steps that bf16 rounds away.
+        dtype="auto" if stage.lora else "float32",
+        trainable=True,
+        device="cpu" if processes.sharded() else None,
+    )
+    states = select(config, stage, planner, score, prompts_of(trajectories, "train", config.planner.horizon), out)
+    recorder = Recorder(score, states, parts, SampleLog(out, stage))
+    trainer = trainer_class(planner.model, stage)(
+        model=planner.model,
+        processing_class=planner.processor,
+        reward_funcs=recorder.functions(),
+        args=arguments(config, stage, planner, out),
+        train_dataset=dataset(states, planner.settings),
+        peft_config=None if is_adapter(planner.model) else lora(stage),
+    )
+    checkpoint = last_checkpoint(out / "checkpoints") if processes.main() else None
+    trainer.train(resume_from_checkpoint=processes.agree(checkpoint))
+    history = [_untimed(entry) for entry in trainer.state.log_history if "reward" in entry]
+    # Gathering sharded weights takes every process; everything from here on takes one.
+    weights = trainer.accelerator.get_state_dict(trainer.model) if processes.sharded() else None
+    if not processes.main():
+        return {}
+    (out / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in history))
+    model = trainer.accelerator.unwrap_model(trainer.model).eval()
+    TransformersPlanner(model, planner.processor, planner.settings, name=str(out)).save(out / "model", weights)
+    if processes.sharded():  # the whole model, which is loaded for the probe, needs the room of this process's shards
+        trainer.accelerator.free_memory()
+        del trainer, model, planner.model
+        torch.cuda.empty_cache()
+    tail = history[-max(1, len(history) // 10) :]
+    return {
+        "states": len(states),
+        "reward_first": history[0]["reward"],
+        "reward_last": sum(entry["reward"] for entry in tail) / len(tail),
+        "dead_groups": sum(entry["frac_reward_zero_std"] for entry in history) / len(history),
+        "unparsable": sum(entry["unparsable"] for entry in history) / len(history),
+        "probe": probe(TransformersPlanner.load(out / "model"), score, trajectories, config),
+    }
+
+
+def settings_for(config: Config, start: Path) -> PlannerSettings:
+    """The planner's settings; they have to be those it was trained with. Raises ``LineageError``."""
+    wanted = PlannerSettings.of(config.planner)
+    saved = PlannerSettings.load(start / "model" if (start / "model").is_dir() else start)
+    for name in ("grammar", "history", "image"):
+        if getattr(saved, name) != getattr(wanted, name):
+            raise LineageError(
+                f"{start} was trained with {name}={getattr(saved, name)!r}, but planner.{name} is "
+                f"{getattr(wanted, name)!r}; set planner.{name} to the base's, or bootstrap another base"
+            )
+    return wanted
+
+
+def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, out: Path) -> Any:
+    """TRL's arguments, every one that shapes the result written out: its defaults are not the paper's."""
+    from trl import GRPOConfig
+
+    launch = config.launch
+    return GRPOConfig(
+        output_dir=str(out / "checkpoints"),
+        max_steps=stage.steps,
+        per_device_train_batch_size=local_batch(stage),
+        gradient_accumulation_steps=stage.accumulation,
+        num_generations=stage.group_size,
+        num_iterations=1,
+        max_completion_length=config.planner.max_new_tokens,
+        temperature=stage.temperature,
+        top_p=1.0,
+        top_k=0,
+        learning_rate=stage.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=stage.warmup,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        beta=stage.kl,
+        epsilon=stage.clip,
+        loss_type=stage.loss,
+        scale_rewards=stage.scale_rewards,
+        mask_truncated_completions=False,
+        disable_dropout=True,
+        shuffle_dataset=True,
+        bf16=stage.bf16,
+        gradient_checkpointing=stage.gradient_checkpointing,
+        generation_kwargs=banned(stage, image_tokens(planner.model.config)),
+        use_vllm=stage.rollouts.startswith("vllm"),
+        vllm_mode=stage.rollouts.removeprefix("vllm_") if stage.rollouts.startswith("vllm") else "colocate",
+        vllm_server_host=launch.vllm_host,
+        vllm_server_port=launch.vllm_port,
+        vllm_server_timeout=launch.vllm_timeout,
+        vllm_group_port=launch.vllm_group_port,
+        vllm_gpu_memory_utilization=launch.vllm_memory,
+        vllm_tensor_parallel_size=launch.vllm_tensor_parallel,
+        vllm_enable_sleep_mode=launch.vllm_sleep,
+        vllm_max_model_length=config.planner.max_prompt_tokens + config.planner.max_new_tokens,
+        use_transformers_continuous_batching=stage.rollouts == "continuous_batching",
+        ddp_timeout=int(processes.PATIENCE.total_seconds()),
+        save_steps=stage.checkpoint_every,
+        save_total_limit=stage.keep_checkpoints,
+        logging_steps=1,
+        log_completions=False,
+        report_to=[],
+        seed=config.seed,
+        data_seed=config.seed,
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+    )
+
+
+def local_batch(stage: GrpoConfig) -> int:
+    """The completions of one process's micro-batch: the global batch is the same on any number of processes."""
+    micro, world = stage.groups // stage.accumulation, processes.world()
+    if micro % world:
+        raise ConfigError(
+            f"{micro} groups a micro-batch cannot be dealt to {world} processes as whole groups; launch as many "
+            f"processes as launch.nodes and launch.gpus say, or choose groups divisible by {stage.accumulation * world}"
+        )
+    return micro // world * stage.group_size
+
+
+def banned(stage: GrpoConfig, tokens: Sequence[int]) -> dict[str, Any] | None:
+    """The sampling options that keep tokens out, in the words of whoever samples."""
+    if not tokens:
+        return None
+    if stage.rollouts.startswith("vllm"):
+        return {"logit_bias": dict.fromkeys(tokens, -100.0)}
+    return {"suppress_tokens": list(tokens)}
+
+
+def lora(stage: GrpoConfig) -> Any:
+    if stage.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=stage.lora.rank,
+        lora_alpha=stage.lora.alpha,
+        lora_dropout=stage.lora.dropout,
+        target_modules=stage.lora.targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def dataset(states: Sequence[Prompt], settings: PlannerSettings) -> Any:
+    """The prompts as TRL wants them: a conversation, the picture, and the index of the state in ``states``."""
+    from datasets import Dataset, Features, Image, Value
+
+    role = {"role": Value("string"), "content": Value("string")}
+    features = Features({"prompt": [role], "index": Value("int64")})
+    rows: dict[str, list[Any]] = {
+        "prompt": [[{"role": "user", "content": prompt(state.state, settings)}] for state in states],
+        "index": list(range(len(states))),
+    }
+    if settings.image:
+        features["image"] = Image()
+        rows["image"] = [{"bytes": state.state.image, "path": None} for state in states]
+    return Dataset.from_dict(rows, features=features)
+
+
+class Recorder:
+    """Reward functions for TRL, one a part, that score every completion once and count what does not parse."""
+
+    def __init__(self, score: Score, states: Sequence[Prompt], parts: Sequence[str], samples: SampleLog):
+        self.score = score
+        self.states = states
+        self.parts = parts
+        self.samples = samples
+        self._scored: list[Scored] = []
+
+    def functions(self) -> list[Callable[..., list[float]]]:
+        return [self._function(name, first=name == self.parts[0]) for name in self.parts]
+
+    def _function(self, name: str, first: bool) -> Callable[..., list[float]]:
+        def reward(completions: Any, index: list[int], log_metric: Any, trainer_state: Any, **_: Any) -> list[float]:
+            texts = [completion[0]["content"] for completion in completions]
+            if first:
+                self._scored = [self.score(self.states[i], text) for i, text in zip(index, texts, strict=True)]
+                log_metric("unparsable", sum(not scored.parsed for scored in self._scored) / len(texts))
+                self.samples.add(trainer_state.global_step, [self.states[i] for i in index], texts, self._scored)
+            return [scored.parts[name] for scored in self._scored]
+
+        reward.__name__ = name
+        return reward
+
+
+def select(config: Config, stage: GrpoConfig, planner: TransformersPlanner, score: Score, states: list[Prompt], out: Path) -> list[Prompt]:
+    """The states to train on: those whose sampled rewards disagree, so that their groups have something to teach."""
+    drawn = random.Random(config.seed)
+    if stage.max_prompts is not None and stage.max_prompts < len(states):
+        states = drawn.sample(states, stage.max_prompts)
+    if not states:
+        raise LineageError("no state to train on: the data set's split 'train' is empty")
+    if not stage.pass_rate_samples or not stage.select:
+        return states
+    # One process decides: the others' arithmetic may differ in the last bit, and their prompts must not.
+    chosen: list[int] = []
+    if processes.main():
+        answers = rollouts(planner, [state.state for state in states], stage, config.planner.max_new_tokens)
+        rewards = [[score(state, text).total for text in texts] for state, texts in zip(states, answers, strict=True)]
+        chosen = [index for index, group in enumerate(rewards) if not dead(group)]
+    undecided = [states[index] for index in processes.agree(chosen)]
+    log.info("%d of %d states have rollouts that disagree; training on those", len(undecided), len(states))
+    return undecided if len(undecided) >= stage.groups else states
+
+
+def rollouts(planner: TransformersPlanner, states: Sequence[State], stage: GrpoConfig, max_new_tokens: int) -> list[list[str]]:
+    """``pass_rate_samples`` sampled answers for each state."""
+    size, texts = stage.pass_rate_samples, []
+    for start in range(0, len(states), planner.batch_size):
+        inputs = planner.encode(states[start : start + planner.batch_size]).to(planner.model.device)
+        inputs.pop("token_type_ids", None)
+        tokens = groups.sample(
+            planner.model,
+            dict(inputs),
+            size=size,
+            max_new_tokens=max_new_tokens,
+            temperature=stage.temperature,
+            eos=[planner.tokenizer.eos_token_id],
+            pad=planner.tokenizer.pad_token_id,
+            banned=image_tokens(planner.model.config),
+        )
+        texts += planner.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return [texts[index : index + size] for index in range(0, len(texts), size)]
+
+
+PROBE_STATES = 64
+
+
+def probe(planner: TransformersPlanner, score: Score, trajectories: Path, config: Config) -> float:
+    """Mean reward of the greedy answers on up to 64 validation states: what a fresh load has to reproduce."""
+    states = prompts_of(trajectories, "validation", config.planner.horizon)
+    states = random.Random(config.seed).sample(states, min(PROBE_STATES, len(states)))
+    if not states:
+        raise LineageError("no state to probe on: the data set's split 'validation' is empty")
+    answers = planner.answer([state.state for state in states])
+    return sum(score(state, text).total for state, text in zip(states, answers, strict=True)) / len(states)
+
+
+def _untimed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if not any(word in name for word in TIMINGS)}

@@ -1,0 +1,77 @@
+"""How a stage is started on several processes: the `accelerate launch` command that a configuration means.
+
+The files of infra/accelerate say how weights are sharded; how many machines and processes there are comes from the
+configuration's section ``launch``, and each machine's own rank from whoever starts it there.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracer.config import ConfigError, LaunchConfig
+
+FOLDER = Path("infra") / "accelerate"
+
+
+def config_file(launch: LaunchConfig) -> Path:
+    """The accelerate configuration of a strategy."""
+    if launch.strategy == "fsdp2":
+        return FOLDER / ("fsdp2-many-nodes.yaml" if launch.nodes > 1 else "fsdp2-one-node.yaml")
+    return FOLDER / {"single": "single.yaml", "cpu": "cpu-2.yaml", "zero3": "zero3-one-node.yaml"}[launch.strategy]
+
+
+def command(launch: LaunchConfig, stage: str, profile: str, rank: int = 0, more: Sequence[str] = ()) -> list[str]:
+    """The command for the machine of ``rank``; ``more`` are further arguments of `tracer train`.
+
+    One process needs no launcher. Raises ``ConfigError`` for a rank that is none of the nodes'.
+    """
+    train = ["tracer", "train", stage, "--profile", profile, *more]
+    if not 0 <= rank < launch.nodes:
+        raise ConfigError(f"rank {rank} is none of {launch.nodes} nodes, which count from 0")
+    if launch.strategy == "single":
+        return [sys.executable, "-m", *train]
+    return [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(config_file(launch)),
+        "--num_machines",
+        str(launch.nodes),
+        "--num_processes",
+        str(launch.processes),
+        "--machine_rank",
+        str(rank),
+        "--main_process_ip",
+        launch.main_address,
+        "--main_process_port",
+        str(launch.main_port),
+        "-m",
+        *train,
+    ]
+
+
+def vllm_server(launch: LaunchConfig, model: Path, length: int) -> list[str]:
+    """The command of the vLLM server that rollouts 'vllm_server' ask, on a machine that does not train."""
+    return [
+        "trl",
+        "vllm-serve",
+        "--model",
+        str(model),
+        "--host",
+        "0.0.0.0",
+        "--port",
+        str(launch.vllm_port),
+        "--tensor_parallel_size",
+        str(launch.vllm_tensor_parallel),
+        "--max_model_len",
+        str(length),
+    ]
+
+
+def shown(arguments: Sequence[str]) -> str:
+    """A command as one types it."""
+    return shlex.join(["python" if argument == sys.executable else argument for argument in arguments])

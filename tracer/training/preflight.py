@@ -1,0 +1,183 @@
+"""Before a GPU is touched: what a stage would do, whether its data fits its model, and whether its disk holds it.
+
+``dry_run`` is what `tracer train stage1 --dry-run` prints. It writes nothing, and works before anything was made: what
+is not there yet is said, and skipped. ``require`` is what training itself runs on a machine with GPUs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from tracer import lineage
+from tracer.config import Config, ConfigError, GrpoConfig
+from tracer.dataset import read
+from tracer.doctor import Finding
+from tracer.planner.adapter import adapted, check_start, model_folder
+from tracer.planner.base import PlannerSettings
+from tracer.planner.length import PromptLength
+from tracer.training import memory
+from tracer.training.launch import command, shown
+from tracer.trajectory import State, state_at
+
+MAX_CUT = 0.0
+"""The share of prompts that may be longer than planner.max_prompt_tokens: cut below its image, a prompt breaks."""
+CHUNK = 256
+
+
+def require(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> None:
+    """Raise ``ConfigError`` if the stage cannot work, with every reason and its mend."""
+    wrong = [finding for finding in check(config, stage, trajectories, start, out) if not finding.ok]
+    if wrong:
+        raise ConfigError("; ".join(f"{finding.name}: {finding.detail} ({finding.mend})" for finding in wrong))
+
+
+def check(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> list[Finding]:
+    """What can be known of a stage from its data set and its start, without a GPU and without loading weights."""
+    options: GrpoConfig = getattr(config, stage)
+    check_start(config.planner, options.lora, start)
+    weights = _weights(start)
+    model = memory.shape_of(weights)
+    findings = [_context(config, weights), *_prompts(config, trajectories, start), _disk(config, options, model, out)]
+    if options.rollouts.startswith("vllm"):
+        found = importlib.util.find_spec("vllm") is not None
+        mend = f"install the extra gpu, or set {stage}.rollouts to continuous_batching"
+        findings.append(Finding(name="vllm", ok=found, detail="installed" if found else "not installed", mend=mend))
+    return findings
+
+
+def _weights(start: Path) -> Path:
+    """The folder of whole weights behind a start, which may be an adapter."""
+    base = adapted(start)
+    return model_folder(Path(base.path) if base else start)
+
+
+def _context(config: Config, weights: Path) -> Finding:
+    from transformers import AutoConfig
+
+    context = AutoConfig.from_pretrained(weights).get_text_config().max_position_embeddings
+    wanted = config.planner.max_prompt_tokens + config.planner.max_new_tokens
+    return Finding(
+        name="context",
+        ok=wanted <= context,
+        detail=f"prompt {config.planner.max_prompt_tokens} + answer {config.planner.max_new_tokens} tokens, "
+        f"the model reads {context}",
+        mend="lower planner.max_prompt_tokens or planner.max_new_tokens",
+    )
+
+
+def _prompts(config: Config, trajectories: Path, start: Path) -> list[Finding]:
+    length = PromptLength.load(start, PlannerSettings.of(config.planner))
+    longest = cut = total = missing = 0
+    where = ""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for chunk in _chunks(trajectories):
+        names, states = zip(*chunk, strict=True)
+        for name, state, tokens in zip(names, states, length(states), strict=True):
+            total += 1
+            cut += tokens > config.planner.max_prompt_tokens
+            missing += config.planner.image and state.image is None
+            sizes[state.width, state.height] += 1
+            if tokens > longest:
+                longest, where = tokens, name
+    if not total:
+        return [
+            Finding(name="data", ok=False, detail=f"{trajectories} has no state in 'train'", mend="ingest a data set")
+        ]
+    findings = [
+        Finding(
+            name="prompts",
+            ok=cut <= MAX_CUT * total,
+            detail=f"{total} prompts, the longest {longest} tokens ({where}), {cut / total:.1%} over "
+            f"{config.planner.max_prompt_tokens}",
+            mend=f"set planner.max_prompt_tokens to {longest}, or leave those trajectories out",
+        )
+    ]
+    if config.planner.image:
+        common = ", ".join(f"{width}x{height} ({count})" for (width, height), count in sizes.most_common(4))
+        findings.append(
+            Finding(
+                name="images",
+                ok=not missing,
+                detail=f"{len(sizes)} sizes: {common}; {missing} states have none",
+                mend="set planner.image to false, or leave the states without a screen out",
+            )
+        )
+    return findings
+
+
+def _chunks(trajectories: Path) -> Iterator[list[tuple[str, State]]]:
+    """The training states, some at a time: their pictures do not all fit into memory."""
+    chunk: list[tuple[str, State]] = []
+    for trajectory in read(trajectories, split="train"):
+        for index in range(len(trajectory.steps)):
+            chunk.append((f"{trajectory.id}, step {index}", state_at(trajectory, index)))
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
+
+
+def _disk(config: Config, stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:
+    trained = stage.lora.rank * model.linear if stage.lora else model.parameters
+    # A checkpoint holds trained weights and Adam's two moments in 32 bit; one more is there while one is written.
+    needed = trained * 4 * 3 * (stage.keep_checkpoints + 1) + trained * 4
+    place = next(parent for parent in (out.resolve(), *out.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    return Finding(
+        name="disk",
+        ok=free > needed,
+        detail=f"checkpoints and model need {needed / 1e9:.2f} GB, {place} has {free / 1e9:.1f} GB",
+        mend=f"free {max(0.0, (needed - free) / 1e9):.1f} GB, lower keep_checkpoints, or set build to another disk",
+    )
+
+
+def dry_run(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> str:
+    """What the stage would do, as text; reads what is there, writes nothing."""
+    from tracer.training import stage1, stage2
+
+    options: GrpoConfig = getattr(config, stage)
+    module = {"stage1": stage1, "stage2": stage2}[stage]
+    parts = [yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip()]
+    tokens = memory.tokens_per_step(config, options)
+    parts.append(
+        f"# tokens a step, at most: {tokens['prompts']:,} of prompts, {tokens['completions']:,} of completions "
+        f"({options.groups} groups of {options.group_size})"
+    )
+    parts.append(f"# launched with: {shown(command(config.launch, stage, config.profile))}")
+    settings = module.settings(config)
+    parts.append(f"# configuration {lineage.digest_of({'config': settings, 'seed': config.seed})}")
+    missing = [str(path) for path in (trajectories, start) if not path.exists()]
+    if missing:
+        parts.append(f"# not made yet: {', '.join(missing)}; memory, data and the step's digest follow from them")
+        return "\n".join(parts) + "\n"
+    read_by = {"trajectories": trajectories, {"stage1": "base", "stage2": "stage1"}[stage]: start}
+    sources = {name: lineage.content_digest(path) for name, path in read_by.items()}
+    digest = lineage.step_digest(stage, settings, sources, lineage.code_digest(module.__name__), config.seed)
+    done = lineage.finished(out)
+    state = (
+        "finished already" if done and done["digest"] == digest else "another digest is there" if done else "to be made"
+    )
+    parts.append(f"# digest {digest} ({state}: {out})")
+    parts.append(_memory(config, options, start))
+    for finding in check(config, stage, trajectories, start, out):
+        parts.append(f"# {'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
+        if not finding.ok:
+            parts.append(f"#      -> {finding.mend}")
+    return "\n".join(parts) + "\n"
+
+
+def _memory(config: Config, options: GrpoConfig, start: Path) -> str:
+    model = memory.shape_of(_weights(start))
+    found = memory.estimate(model, config, options)
+    held = ", ".join(
+        f"{name} {getattr(found, name):.2f}"
+        for name in ("weights", "gradients", "optimizer", "activations", "logits", "rollouts", "overhead")
+    )
+    return f"# memory a GPU, estimated: {found.total:.2f} GB ({held}); {model.parameters / 1e6:,.1f} million weights"

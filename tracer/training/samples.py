@@ -1,0 +1,49 @@
+"""Rollouts kept for people to look at: what the planner answered while it was trained, with the screenshot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tracer.config import GrpoConfig
+from tracer.training import processes
+
+
+class SampleLog:
+    """Writes the first ``log_samples`` rollouts of every tenth of the training to ``samples/step-<n>.jsonl``.
+
+    One file a step, so that a resumed run writes the same files again instead of more lines.
+    """
+
+    def __init__(self, out: Path, stage: GrpoConfig):
+        self.folder = out / "samples"
+        self.count = stage.log_samples
+        self.every = max(1, stage.steps // 10)
+
+    def add(self, step: int, states: Sequence[Any], texts: Sequence[str], scored: Sequence[Any]) -> None:
+        if step % self.every or not self.count or not processes.main():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = []
+        for state, text, score in list(zip(states, texts, scored, strict=True))[: self.count]:
+            picture = None
+            if state.state.image is not None:
+                picture = f"{state.trajectory}-{state.step}".replace("/", "-") + ".webp"
+                (self.folder / picture).write_bytes(state.state.image)
+            lines.append(
+                {
+                    "step": step,
+                    "trajectory": state.trajectory,
+                    "index": state.step,
+                    "goal": state.state.goal,
+                    "answer": text,
+                    "reward": score.total,
+                    "parts": dict(score.parts),
+                    "parsed": score.parsed,
+                    "picture": picture,
+                }
+            )
+        path = self.folder / f"step-{step:05d}.jsonl"
+        path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

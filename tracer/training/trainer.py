@@ -1,0 +1,125 @@
+"""``trl.GRPOTrainer`` with each prompt encoded once a group instead of once a completion.
+
+The algorithm is TRL's. Three of its methods are replaced: the processor runs on the distinct prompts, and sampling and
+scoring go through tracer.training.groups. Models that groups.py does not serve (their position ids are not one number
+a token) and vLLM rollouts keep TRL's own methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+from tracer.config import ConfigError, GrpoConfig
+from tracer.planner.transformers import image_tokens
+from tracer.training import groups, processes
+
+SHARED = ("llava", "qwen3", "qwen2", "llama")  # model types whose position ids are one number a token
+
+
+class SharedPromptTrainer(GRPOTrainer):
+    """GRPO over groups that share one copy of their prompt."""
+
+    by_step = False
+    """Whether random numbers follow from the seed and the step (GrpoConfig.sampling), whatever the number of processes."""
+
+    def _noise(self) -> Callable[[torch.Size], torch.Tensor]:
+        device, world, rank = self.accelerator.device, self.accelerator.num_processes, self.accelerator.process_index
+        generator = torch.Generator(device).manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
+
+        def draw(shape: torch.Size) -> torch.Tensor:
+            # Every process draws for all of them, and takes its own part: the processes' rows lie one after the other.
+            whole = torch.empty(world * shape[0], shape[1], device=device).exponential_(generator=generator)
+            return whole[rank * shape[0] : (rank + 1) * shape[0]]
+
+        return draw
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        size = self._group_size()
+        ids, images, fields = super()._tokenize_prompts(prompts[::size])
+        images = None if images is None else [image for image in images for _ in range(size)]
+        return [prompt for prompt in ids for _ in range(size)], images, fields
+
+    def _group_size(self) -> int:
+        return self.num_generations if self.model.training else self.num_generations_eval
+
+    def _generate_single_turn(
+        self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
+    ) -> tuple[list[list[int]], None]:
+        tokenizer = self._tokenizer
+        encoded = tokenizer.pad({"input_ids": prompt_ids[::num_generations]}, padding_side="left", return_tensors="pt")
+        inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+        pixels = multimodal_fields.get("pixel_values")
+        if pixels is not None:
+            inputs["pixel_values"] = pixels if isinstance(pixels, torch.Tensor) else torch.stack(list(map(torch.as_tensor, pixels)))
+        inputs = {name: value.to(self.accelerator.device) for name, value in inputs.items()}
+        model = self.accelerator.unwrap_model(self.model)
+        training = model.training
+        model.eval()
+        completions = groups.sample(
+            model,
+            inputs,
+            size=num_generations,
+            max_new_tokens=self.max_completion_length,
+            temperature=self.temperature,
+            eos=list(self.eos_token_ids),
+            pad=tokenizer.pad_token_id,
+            banned=image_tokens(model.config),
+            noise=self._noise() if self.by_step else None,
+        )
+        model.train(training)
+        return [_until_end(row, set(self.eos_token_ids)) for row in completions.tolist()], None
+
+    def _get_per_token_logps_and_entropies(  # type: ignore[override]
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        pixel_values: torch.Tensor | None = None,
+        **unused: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        ids, mask = input_ids[:, :-logits_to_keep], attention_mask[:, :-logits_to_keep]
+        extra = {} if pixel_values is None else {"pixel_values": pixel_values}
+        rows, group = groups.unique_prompts(ids, mask, extra)
+        logprobs, entropy = groups.score(
+            model,
+            ids[rows],
+            mask[rows],
+            input_ids[:, -logits_to_keep:],
+            attention_mask[:, -logits_to_keep:],
+            group,
+            self.temperature,
+            {name: value[rows] for name, value in extra.items()},
+        )
+        return logprobs, entropy if compute_entropy else None, None
+
+
+def _until_end(tokens: list[int], ends: set[int]) -> list[int]:
+    for index, token in enumerate(tokens):
+        if token in ends:
+            return tokens[: index + 1]
+    return tokens
+
+
+class StepTrainer(SharedPromptTrainer):
+    by_step = True
+
+
+def trainer_class(model: Any, stage: GrpoConfig) -> type[GRPOTrainer]:
+    """The trainer that serves a model and a stage. Sharded weights need TRL's generation, which waits for all shards."""
+    shared = stage.rollouts == "transformers" and model.config.model_type in SHARED and not processes.sharded()
+    if stage.sampling == "step":
+        if not shared:
+            raise ConfigError(
+                f"sampling 'step' is for groups that share their prompt, which rollouts {stage.rollouts!r} of a "
+                f"{model.config.model_type} do not; set sampling to 'stream'"
+            )
+        return StepTrainer
+    return SharedPromptTrainer if shared else GRPOTrainer
