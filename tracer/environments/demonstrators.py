@@ -1,0 +1,446 @@
+"""Scripted demonstrators of MiniWoB++ pages, one function a page or family of pages.
+
+A demonstrator is a function of a ``Performance``: it reads the goal and the element list, never the page's source, so
+every element it clicks is in the list by construction. ``DEMONSTRATORS`` maps each page to its function.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from tracer.environments.performance import Performance
+from tracer.trajectory import Element
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
+Demonstrator = Callable[[Performance], None]
+DEMONSTRATORS: dict[str, Demonstrator] = {}
+
+
+def _plays(*pages: str) -> Callable[[Demonstrator], Demonstrator]:
+    def register(demonstrator: Demonstrator) -> Demonstrator:
+        DEMONSTRATORS.update(dict.fromkeys(pages, demonstrator))
+        return demonstrator
+
+    return register
+
+
+def demonstrate(performance: Performance) -> None:
+    """Play the episode to its end; ``performance.success`` and ``performance.steps`` then say how it went.
+
+    Raises ``DemonstrationFailed``, and ``KeyError`` for a page without a demonstrator.
+    """
+    DEMONSTRATORS[performance.page](performance)
+
+
+@_plays("click-button", "click-dialog-2", "click-test-2")
+def click_named_button(p: Performance) -> None:
+    name = p.read(r'"(.+)"|button (ONE)')
+    text = name[0] or name[1]
+    # The corner button shows an x; its accessible name is Close.
+    p.click_on("Close" if text == "x" else text, "button")
+
+
+@_plays("click-button-sequence")
+def click_button_sequence(p: Performance) -> None:
+    for text in ("ONE", "TWO"):
+        p.click_on(text, "button")
+
+
+@_plays("click-link")
+def click_link(p: Performance) -> None:
+    p.click_on(p.read(r'the link "(.*?)"')[0], "span")
+
+
+@_plays("click-tab")
+def click_tab(p: Performance) -> None:
+    p.click_on(p.read(r"(Tab #\d)")[0], "a")
+
+
+@_plays("click-widget")
+def click_widget(p: Performance) -> None:
+    kind = p.read(r'a "(\w+)" widget')[0]
+    p.click_on(None, kind if kind in ("textarea", "button") else f"input:{kind}")
+
+
+@_plays("focus-text-2")
+def focus_text(p: Performance) -> None:
+    p.click_on(None, "input:text", nth=int(p.read(r"the (\d)")[0]) - 1)
+
+
+@_plays("click-option")
+def click_option(p: Performance) -> None:
+    p.click_on(p.read(r"Select (.*) and click")[0], "input:radio")
+    p.click_on("Submit", "button")
+
+
+@_plays("click-checkboxes", "click-checkboxes-large", "click-checkboxes-transfer")
+def click_checkboxes(p: Performance) -> None:
+    names = p.read(r"Select (.*) and click Submit")[0]
+    for name in [] if names == "nothing" else names.split(", "):
+        p.click_on(name, "input:checkbox")
+    p.click_on("Submit", "button")
+
+
+@_plays("click-collapsible")
+def click_collapsible(p: Performance) -> None:
+    p.click_on(None, "h3")
+    p.click_on("Submit", "button")
+
+
+@_plays("click-collapsible-2-nodelay")
+def search_sections(p: Performance) -> None:
+    text = p.read(r'link "(.*?)"')[0]
+    count = sum(element.role == "h3" for element in p.elements)
+    for nth in range(count):
+        p.click_on(None, "h3", nth=nth)
+        if p.find(text, "span"):
+            return p.click_on(text, "span")
+    p.fail(f"no section holds {text!r}")
+
+
+@_plays("click-tab-2", "click-tab-2-hard")
+def search_tabs(p: Performance) -> None:
+    text = p.read(r'link "(.*?)"')[0]
+    count = sum(element.role == "a" for element in p.elements)
+    for nth in range(count):
+        if nth:
+            p.click_on(None, "a", nth=nth)
+        if p.find(text, "span"):
+            return p.click_on(text, "span")
+    p.fail(f"no tab holds {text!r}")
+
+
+@_plays("choose-list")
+def choose_from_list(p: Performance) -> None:
+    text = p.read(r"Select (.*) from the list")[0]
+    p.click_on(None, "select")
+    # The opened list is drawn by the system, not by the page: it can only be typed into.
+    p.type(text)
+    p.press("Enter")
+    p.click_on("Submit", "button")
+
+
+@_plays("click-scroll-list")
+def choose_from_scroll_list(p: Performance) -> None:
+    first, *rest = p.read(r"Select (.*) from the scroll list")[0].split(", ")
+    if rest:
+        p.fail("two options need a key held down while clicking")
+    p.click_on(first, "option")
+    p.click_on("Submit", "button")
+
+
+@_plays("enter-text", "enter-text-dynamic")
+def enter_text(p: Performance) -> None:
+    p.click_on(None, "input:text")
+    p.type(p.read(r'Enter "(.*)" into')[0])
+    p.click_on("Submit", "button")
+
+
+@_plays("enter-text-2")
+def enter_text_in_case(p: Performance) -> None:
+    text, case = p.read(r'Type "(.*)" in all (upper|lower)')
+    p.click_on(None, "input:text")
+    p.type(text.upper() if case == "upper" else text.lower())
+    p.click_on("Submit", "button")
+
+
+@_plays("enter-password")
+def enter_password(p: Performance) -> None:
+    for label in ("Password", "Verify password"):
+        p.click_on(label, "input:password")
+        p.type(p.read(r'password "(.*)" into')[0])
+    p.click_on("Submit", "button")
+
+
+@_plays("enter-date")
+def enter_date(p: Performance) -> None:
+    p.click_on(None, "input:date")
+    # The middle of the field is the year; the month stands two segments to the left.
+    p.press("ArrowLeft")
+    p.press("ArrowLeft")
+    p.type(p.read(r"Enter (\S+) as")[0].replace("/", ""))
+    p.click_on("Submit", "button")
+
+
+@_plays("enter-time")
+def enter_time(p: Performance) -> None:
+    hour, minute, half = p.read(r"Enter (\d+):(\d+) (AM|PM)")
+    p.click_on(None, "input:time")
+    p.type(f"{int(hour):02d}{minute}{half}")
+    p.click_on("Submit", "button")
+
+
+@_plays("login-user", "login-user-popup")
+def login(p: Performance) -> None:
+    for label, text in zip(("Username", "Password"), p.read(r'"(.*?)" and the password "(.*?)"'), strict=True):
+        p.click_on(label)
+        if not p.find(label, "input:text", "input:password"):  # a pop-up came in between, at random
+            p.click_on("Cancel", "button")
+            p.click_on(label)
+        p.type(text)
+    button = p.find("Login", "button") or p.find("OK", "button") or p.find(None, "button")
+    p.click(button or p.fail("no button"))
+
+
+@_plays("use-autocomplete-nodelay")
+def use_autocomplete(p: Performance) -> None:
+    start, end = p.read(r'starts with "(.*?)"(?: and ends with "(.*?)")?\.?$')
+    p.click_on(None, "input:text")
+    p.type(start)
+
+    def suggestion() -> Element | None:
+        return next((e for e in p.elements if e.text.startswith(start) and e.text.endswith(end)), None)
+
+    p.click(p.seek(suggestion, f"a suggestion {start!r} to {end!r}"))
+    p.click_on("Submit", "button")
+
+
+@_plays("search-engine")
+def search_engine(p: Performance) -> None:
+    query, rank = p.read(r'enter "(.*?)".*click the (\d+)')
+    p.click_on(None, "input:text")
+    p.type(query)
+    p.click_on("Search", "button")
+    for _ in range((int(rank) - 1) // 3):
+        p.click_on(">", "a")
+    p.click_on(None, "a", nth=(int(rank) - 1) % 3)
+
+
+@_plays("phone-book")
+def phone_book(p: Performance) -> None:
+    name, field = p.read(r"Find (.*) in the contact book and click on their (\w+)")
+    while not p.find(name, "h2"):
+        p.click_on(">", "a")
+    label = p.find(f"{field.capitalize()}:") or p.fail(f"no field {field!r}")
+    following = p.elements[p.elements.index(label) + 1 :]
+    p.click(next(element for element in following if element.role == "a"))
+
+
+@_plays("form-sequence-2")
+def radio_and_text(p: Performance) -> None:
+    radio, number, box = p.read(r'the (\d)\w+ radio button and enter the number "(-?\d+)" into the (\d)')
+    p.click_on(None, "input:radio", nth=int(radio) - 1)
+    p.click_on(None, "input:text", nth=int(box) - 1)
+    p.type(number)
+    p.click_on("Submit", "button")
+
+
+@_plays("form-sequence")
+def slider_and_checkbox(p: Performance) -> None:
+    number, box = p.read(r"Select (-?\d+) with the slider, click the (\d)")
+    p.click_on("slider", "div")
+
+    def shown() -> int:
+        return next(int(e.text) for e in p.elements if e.role == "div" and re.fullmatch(r"-?\d+", e.text))
+
+    while shown() != int(number):
+        p.press("ArrowRight" if shown() < int(number) else "ArrowLeft")
+    p.click_on(None, "input:checkbox", nth=int(box) - 1)
+    p.click_on("Submit", "button")
+
+
+@_plays("form-sequence-3")
+def dropdown_and_button(p: Performance) -> None:
+    option, button = p.read(r'Choose (.*) from the dropdown, then click the button labeled "(.*)"')
+    p.click(p.elements[0])
+    p.click_on(option, "li")
+    p.click_on(button, "button")
+
+
+@_plays("use-spinner")
+def use_spinner(p: Performance) -> None:
+    wanted = int(p.read(r"Select (-?\d+) with")[0])
+    while True:
+        field = next(element for element in p.elements if element.role.startswith("input"))
+        if int(field.value) == wanted:
+            return p.click_on("Submit", "button")
+        p.click_on(None, "a", nth=0 if int(field.value) < wanted else 1)
+
+
+@_plays("navigate-tree")
+def navigate_tree(p: Performance) -> None:
+    name = p.read(r'named "(.*?)"')[0]
+    opened: set[str] = set()
+    while not p.find(name, "span", "li"):
+        # A folder is a span; a file is a list row, and a wrong file ends the episode.
+        closed = next((e for e in p.elements if e.role == "span" and e.text not in opened), None)
+        if closed is None:
+            p.fail(f"no folder leads to {name!r}")
+        opened.add(closed.text)
+        p.click(closed)
+    p.click_on(name, "span", "li")
+
+
+@_plays("email-inbox-delete", "email-inbox-important")
+@_plays("email-inbox-forward", "email-inbox-reply", "email-inbox-noscroll", "email-inbox-star-reply")
+def handle_email(p: Performance) -> None:
+    sender = p.read(r"email by (\S+?)[.,]? ")[0]
+    icon = "trash" if "trash" in p.goal else "star" if "star" in p.goal else ""
+    if icon:
+
+        def icon_of_sender() -> Element | None:
+            row = p.find(sender, "div")
+            return p.find(icon, "span", after=row) if row else None
+
+        return p.click(p.seek(icon_of_sender, f"the {icon} of {sender}"))
+    p.click_on(sender, "div")
+    if "reply" in p.goal:
+        text = p.read(r'the text "(.*)"')[0]
+        p.click_on("Reply")
+        p.click_on(None, "textarea")
+        p.type(text)
+        p.click_on("send-reply")
+    else:
+        p.click_on("Forward")
+        p.click_on("to:", "input:text")
+        p.type(p.read(r"forward that email to (\S+?)\.?$")[0])
+        p.click_on("send-forward")
+
+
+def _icons(p: Performance, user: str, icon: str) -> list[Element]:
+    """The icons of this kind under the user's visible posts, from top to bottom."""
+    found, author = [], ""
+    for element in p.elements:
+        if element.text.startswith("@"):
+            author = element.text
+        elif author == user and element.text == icon:
+            found.append(element)
+    return found
+
+
+@_plays("social-media")
+def social_media(p: Performance) -> None:
+    user, button = p.read(r'the user (\S+), click on the "(.*?)" button')
+    icon = button.lower()
+    if icon in ("reply", "retweet", "like"):
+        return p.click(p.seek(lambda: next(iter(_icons(p, user, icon)), None), f"the {icon} icon of {user}"))
+    p.click(p.seek(lambda: next(iter(_icons(p, user, "more")), None), f"the menu of {user}"))
+    p.click(p.seek(lambda: _starting(p, button, "li"), f"the menu's {button!r}"))
+
+
+@_plays("social-media-some")
+def social_media_some(p: Performance) -> None:
+    button, count, user = p.read(r'"(.*?)" button on (\d+) posts? by (\S+) and')
+    for _ in range(int(count)):
+        p.click(p.seek(lambda: _unselected(p, user, button.lower()), f"another post of {user}"))
+    p.click_on("Submit", "button")
+
+
+@_plays("social-media-all")
+def social_media_all(p: Performance) -> None:
+    button, user = p.read(r'"(.*?)" button on all posts by (\S+) and')
+    while True:
+        icon = _unselected(p, user, button.lower())
+        if icon:
+            p.click(icon)
+        elif submit := p.find("Submit", "button"):
+            return p.click(submit)
+        else:
+            p.scroll("up")
+
+
+def _unselected(p: Performance, user: str, icon: str) -> Element | None:
+    return next((element for element in _icons(p, user, icon) if "selected" not in element.state), None)
+
+
+@_plays("order-food")
+def order_food(p: Performance) -> None:
+    if p.goal.startswith("Order one of each item"):
+        wanted = p.read(r"item: (.*)")[0].split(", ")
+    else:
+        count, kind = p.read(r"Order (\d+) items that are (.*)")
+        wanted = [kind] * int(count)
+    for word in wanted:
+        p.click(p.seek(lambda: _plus_of(p, word.strip()), f"a dish {word!r}"))  # noqa: B023
+    p.click_on("Order!", "button")
+
+
+def _plus_of(p: Performance, word: str) -> Element | None:
+    """The first plus whose row holds the word: a dish's name, or the name of a picture beside it."""
+    row: list[str] = []
+    for element in p.elements:
+        if element.text == "+":
+            if word in row:
+                return element
+            row = []
+        row.append(element.text)
+    return None
+
+
+def _starting(p: Performance, text: str, role: str) -> Element | None:
+    return next((element for element in p.elements if element.role == role and element.text.startswith(text)), None)
+
+
+@_plays("choose-date-nodelay")
+def choose_date(p: Performance) -> None:
+    month, day, _ = (int(part) for part in p.read(r"Select (\d+)/(\d+)/(\d+)"))
+    p.click_on(None, "input:text")
+    while True:
+        shown = next((element.text for element in p.elements if element.text in MONTHS), None)
+        if shown is None:
+            p.fail("no calendar came up")
+        distance = month - (MONTHS.index(shown) + 1)
+        if distance == 0:
+            break
+        p.click_on("Next" if distance > 0 else "Prev", "a")
+    p.click_on(str(day), "a")
+    p.click_on("Submit", "button")
+
+
+@_plays("copy-paste", "copy-paste-2")
+def copy_and_paste(p: Performance) -> None:
+    nth = re.search(r"the (\d)\w\w text area", p.goal)
+    p.click_on(None, "textarea", nth=int(nth.group(1)) - 1 if nth else 0)
+    p.press("Control+a")
+    p.press("Control+c")
+    p.click_on(None, "input:text")
+    p.press("Control+v")
+    p.click_on("Submit", "button")
+
+
+@_plays("multi-layouts", "multi-orderings")
+def search_movies(p: Performance) -> None:
+    genre, director, year = p.read(r"Search for (.*) movies directed by (.*) from year (\d+)")
+    answers = {"genre": genre, "director": director, "year": year, "date": year}
+    for field in [element for element in p.elements if element.role == "input:text"]:
+        p.click_on(field.text, "input:text")
+        p.type(next(answer for word, answer in answers.items() if word in field.text.lower()))
+    button = next((e for e in p.elements if e.text in ("Submit", "Search", "Go!")), None)
+    p.click(button or p.fail("no button to search with"))
+
+
+@_plays("read-table")
+def read_table(p: Performance) -> None:
+    label = p.read(r"the value of (.*) into")[0]
+    value = _cell_beside(p, label)
+    p.click_on(None, "input:text")
+    p.type(value)
+    p.click_on("Submit", "button")
+
+
+@_plays("read-table-2")
+def read_table_into_form(p: Performance) -> None:
+    for field in [element for element in p.elements if element.role == "input:text"]:
+        value = _cell_beside(p, field.text.rstrip(":"))
+        p.click_on(field.text, "input:text")
+        p.type(value)
+    p.click_on("Submit", "button")
+
+
+def _cell_beside(p: Performance, label: str) -> str:
+    cells = [element.text for element in p.elements if element.role == "td"]
+    return cells[cells.index(label) + 1] if label in cells else p.fail(f"the table has no {label!r}")
+
+
+@_plays("text-transform")
+def text_transform(p: Performance) -> None:
+    letters = sorted((e for e in p.elements if e.role == "span"), key=lambda e: e.box[0])
+    text = "".join(letter.text for letter in letters)
+    p.click_on(None, "input:text")
+    p.type(text)
+    p.click_on("Submit", "button")

@@ -1,0 +1,278 @@
+"""MiniWoB++ pages (package ``miniwob``, Farama Foundation) in a real Chromium, acted on by coordinates, text and keys.
+
+Differs from the package's own Gymnasium environment: no time limit and no reward that decays with time (the raw
+outcome counts), a fresh page load for every episode, and an element list that holds what a pointer can reach.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tracer.action import Action
+from tracer.instruction import describe
+from tracer.trajectory import Element, State, element_at
+
+WIDTH, HEIGHT = 160, 210
+"""The part of the page that is the task, in CSS pixels."""
+
+SCROLL = 0.5
+"""How far a scroll without an amount goes, as a fraction of the screen's height (or width)."""
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-smooth-scrolling",
+)
+
+# Marks the nodes that listen to clicks, whichever library (jQuery, d3, none) put the listener there.
+_MARK_LISTENERS = """
+const add = EventTarget.prototype.addEventListener;
+EventTarget.prototype.addEventListener = function (type, ...rest) {
+  if (this instanceof Element && ['click', 'mousedown', 'mouseup'].includes(type)) this.__tracerClick = true;
+  return add.call(this, type, ...rest);
+};
+"""
+
+# Transitions, carets and the package's click visualiser would make equal states look different.
+_STILL = (
+    "*{caret-color:transparent!important;transition:none!important;animation:none!important}"
+    "#click-canvas{display:none!important}"
+)
+
+_START = """
+([seed, limit, still]) => {
+  const style = document.createElement('style');
+  style.textContent = still;
+  document.head.appendChild(style);
+  if (window.jQuery) jQuery.fx.off = true;
+  core.EPISODE_MAX_TIME = limit;
+  Math.seedrandom(seed);
+  core.startEpisodeReal();
+  return core.getUtterance();
+}
+"""
+
+# setTimeout takes at most 2**31 - 1 milliseconds and fires at once beyond.
+_TIME_LIMIT_MS = 2**31 - 1
+
+_SETTLE = """
+() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(
+  () => resolve([WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]))))
+"""
+_BUTTONS = {"click": ("left", 1), "double_click": ("left", 2), "triple_click": ("left", 3), "right_click": ("right", 1)}
+
+
+class BrowserMissing(RuntimeError):
+    """No Chromium was found; the message says what to install."""
+
+
+class UnsupportedAction(ValueError):
+    """An action that has no meaning on a web page, for example opening an app."""
+
+
+def find_chromium(executable: str | None = None) -> str:
+    """The path of the Chromium to use: ``executable`` (a path or a name) or the first known name on PATH.
+
+    Raises ``BrowserMissing``.
+    """
+    for name in (executable,) if executable else CHROMIUM_NAMES:
+        found = shutil.which(name)
+        if found:
+            return found
+    wanted = executable or ", ".join(CHROMIUM_NAMES)
+    raise BrowserMissing(
+        f"no Chromium found ({wanted}); install one, for example with `apt-get install chromium`, "
+        "or name its path in the setting `executable`"
+    )
+
+
+def pages_folder() -> Path:
+    """The folder of the package's HTML pages; raises ``ModuleNotFoundError`` where ``miniwob`` is not installed."""
+    spec = importlib.util.find_spec("miniwob")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the package miniwob is not installed; `pip install miniwob`")
+    return Path(spec.origin).parent / "html" / "miniwob"
+
+
+class Browser:
+    """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``."""
+
+    def __init__(self, executable: str | None = None, scale: float = 1.0) -> None:
+        """``executable``: a path or a name on PATH; ``scale``: device pixels a CSS pixel (2 or 3 for large models)."""
+        self.executable = find_chromium(executable)
+        self.scale = scale
+        self._playwright: Any = None
+        self._chromium: Any = None
+        self.context: Any = None
+
+    def __enter__(self) -> Browser:
+        from playwright.sync_api import sync_playwright
+
+        self._playwright = sync_playwright().start()
+        self._chromium = self._playwright.chromium.launch(
+            executable_path=self.executable, headless=True, args=list(CHROMIUM_FLAGS)
+        )
+        self.context = self._chromium.new_context(
+            viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=self.scale
+        )
+        self.context.add_init_script(_MARK_LISTENERS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._chromium.close()
+        self._playwright.stop()
+
+
+class MiniWob:
+    """One MiniWoB++ page: ``reset`` starts an episode, ``step`` acts in it. A context manager."""
+
+    def __init__(self, browser: Browser, page: str, *, max_text: int = 40, max_elements: int = 60) -> None:
+        """``page``: a name such as ``login-user``; texts are cut to ``max_text`` characters, lists to ``max_elements``.
+
+        Raises ``FileNotFoundError`` for a page the package does not have.
+        """
+        self.path = pages_folder() / f"{page}.html"
+        if not self.path.is_file():
+            raise FileNotFoundError(f"MiniWoB++ has no page {page!r} (looked for {self.path})")
+        self.page = page
+        self._max_text = max_text
+        self._max_elements = max_elements
+        self._list_elements = (Path(__file__).parent / "elements.js").read_text(encoding="utf-8")
+        self._size = (round(WIDTH * browser.scale), round(HEIGHT * browser.scale))
+        self._tab = browser.context.new_page()
+        self._cdp = browser.context.new_cdp_session(self._tab)
+        self.state = State(goal="")
+
+    def __enter__(self) -> MiniWob:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._tab.close()
+
+    def reset(self, seed: int) -> State:
+        """Start the episode of this seed: the same seed, the same goal and elements; pixels can differ slightly."""
+        self._tab.mouse.move(1, 1)
+        self._tab.goto(self.path.as_uri())
+        # seedrandom repeats its key to fill a buffer: without a mark at the end "2" and "22" would be one seed.
+        goal = self._tab.evaluate(_START, [f"{seed}:", _TIME_LIMIT_MS, _STILL])
+        self._tab.evaluate(_SETTLE)
+        self.state = self._look(goal, ())
+        return self.state
+
+    def step(self, action: Action, instruction: str | None = None) -> tuple[State, bool, bool]:
+        """Act, and return the new state, whether the episode is over, and whether it succeeded (raw reward 1).
+
+        Once the episode is over the state shows the last screen before its end.
+        ``instruction`` goes into the history; by default it is ``describe`` of the action. Raises
+        ``UnsupportedAction``.
+        """
+        if instruction is None:
+            elements = self.state.elements or ()
+            index = element_at(action.point, elements) if action.point else None
+            instruction = describe(action, None if index is None else elements[index], elements)
+        self._perform(action)
+        done, reward = self._tab.evaluate(_SETTLE)
+        history = (*self.state.history, instruction)
+        # The page covers itself when the episode is over: the last screen that showed the task stays.
+        self.state = replace(self.state, history=history) if done else self._look(self.state.goal, history)
+        return self.state, bool(done), bool(done) and reward == 1
+
+    def _perform(self, action: Action) -> None:
+        mouse, keyboard = self._tab.mouse, self._tab.keyboard
+        x, y = ((action.point[0] * WIDTH), (action.point[1] * HEIGHT)) if action.point else (WIDTH / 2, HEIGHT * 0.62)
+        if action.type in _BUTTONS:
+            button, count = _BUTTONS[action.type]
+            mouse.move(x, y)
+            # Icons that change when hovered over have no area until their other picture is loaded.
+            self._tab.evaluate(_SETTLE)
+            mouse.click(x, y, button=button, click_count=count)
+        elif action.type == "move":
+            mouse.move(x, y)
+        elif action.type == "drag":
+            mouse.move(x, y)
+            mouse.down()
+            mouse.move(action.get("to_x") * WIDTH, action.get("to_y") * HEIGHT, steps=4)
+            mouse.up()
+        elif action.type == "type":
+            if action.point:
+                mouse.click(x, y)
+            keyboard.type(action.get("text"))
+        elif action.type == "key":
+            keyboard.press(action.get("key"))
+        elif action.type == "scroll":
+            mouse.move(x, y)
+            mouse.wheel(*_wheel(action))
+            # The compositor applies a wheel event after the call has returned.
+            self._tab.wait_for_timeout(60)
+        elif action.type == "wait":
+            self._tab.wait_for_timeout(1000 * action.get("seconds", 1.0))
+        else:
+            raise UnsupportedAction(f"a MiniWoB++ page has no action {action.type!r}")
+
+    def _look(self, goal: str, history: tuple[str, ...]) -> State:
+        listed = self._tab.evaluate(self._list_elements, self._max_text)
+        shot = self._cdp.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
+        return State(
+            goal=goal,
+            image=_webp(base64.b64decode(shot["data"])),
+            width=self._size[0],
+            height=self._size[1],
+            elements=tuple(_element(raw) for raw in listed[: self._max_elements]),
+            history=history,
+        )
+
+
+def _wheel(action: Action) -> tuple[float, float]:
+    # The finger's direction: a finger that moves up brings what lies below, which the wheel calls positive.
+    amount = action.get("amount", SCROLL)
+    dx, dy = {"up": (0, 1), "down": (0, -1), "left": (1, 0), "right": (-1, 0)}[action.get("direction")]
+    return dx * amount * WIDTH, dy * amount * HEIGHT
+
+
+def _element(raw: dict[str, Any]) -> Element:
+    left, top, right, bottom = raw["box"]
+    return Element(
+        role=raw["role"],
+        text=raw["text"],
+        value=raw["value"],
+        state=raw["state"],
+        box=(_fraction(left, WIDTH), _fraction(top, HEIGHT), _fraction(right, WIDTH), _fraction(bottom, HEIGHT)),
+    )
+
+
+def _fraction(pixels: float, size: int) -> float:
+    return round(min(max(pixels / size, 0.0), 1.0), 4)
+
+
+def _webp(png: bytes) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").save(buffer, "WEBP", lossless=True, method=4)
+    return buffer.getvalue()

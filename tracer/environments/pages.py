@@ -1,0 +1,67 @@
+"""The MiniWoB++ pages in use, in three disjoint groups. Every page here has a demonstrator."""
+
+from __future__ import annotations
+
+# Broad skills, short tasks and long ones: what the tiny base planner is pretrained on.
+BASE = (
+    "click-button",
+    "click-button-sequence",
+    "click-checkboxes",
+    "click-checkboxes-large",
+    "click-collapsible",
+    "click-dialog-2",
+    "click-link",
+    "click-option",
+    "click-tab",
+    "click-test-2",
+    "click-widget",
+    "choose-list",
+    "email-inbox-delete",
+    "email-inbox-forward",
+    "email-inbox-important",
+    "enter-date",
+    "enter-password",
+    "enter-text",
+    "enter-text-2",
+    "enter-time",
+    "focus-text-2",
+    "form-sequence-2",
+    "login-user",
+    "navigate-tree",
+    "search-engine",
+    "social-media",
+    "use-autocomplete-nodelay",
+)
+
+# Several steps, which a forecast can be right or wrong about: what the two reinforcement stages train on.
+RL = (
+    "choose-date-nodelay",
+    "click-checkboxes-transfer",
+    "click-collapsible-2-nodelay",
+    "click-tab-2",
+    "copy-paste-2",
+    "email-inbox-reply",
+    "form-sequence",
+    "login-user-popup",
+    "multi-orderings",
+    "order-food",
+    "phone-book",
+    "read-table",
+    "social-media-some",
+    "use-spinner",
+)
+
+# Never trained on: relatives of trained pages with another layout, length or wording, to measure transfer.
+HELDOUT = (
+    "click-scroll-list",
+    "click-tab-2-hard",
+    "copy-paste",
+    "email-inbox-noscroll",
+    "email-inbox-star-reply",
+    "enter-text-dynamic",
+    "form-sequence-3",
+    "multi-layouts",
+    "read-table-2",
+    "social-media-all",
+    "text-transform",
+)

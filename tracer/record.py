@@ -1,0 +1,212 @@
+"""Record scripted demonstrations on MiniWoB++ pages into the raw interchange format.
+
+For each page and split two files: ``<out>/<split>/<page>.jsonl``, one episode a line, and ``<page>.tar``, the
+screenshots the episodes name. The same seeds give the same goals, elements and actions; pixels can differ slightly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tracer.trajectory import SPLITS, Element, Step
+
+ATTEMPTS = 4
+"""How many seeds are tried, at most, for each episode asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageSummary:
+    """What recording one page came to."""
+
+    page: str
+    split: str
+    episodes: int
+    """Episodes in the file."""
+    steps: int
+    failures: int
+    """Seeds at which the demonstrator failed, whether recorded or not."""
+    bytes: int
+    """Size of the two files."""
+    kept: bool = False
+    """True where a finished file was found and left as it was (``failures`` is then unknown, 0)."""
+
+    def __str__(self) -> str:
+        mean = self.steps / self.episodes if self.episodes else 0.0
+        note = " (kept)" if self.kept else f", {self.failures} failed seeds"
+        size = f"{self.bytes / 1e6:.2f} MB"
+        return f"{self.split}/{self.page}: {self.episodes} episodes, {mean:.1f} steps each, {size}{note}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    page: str
+    seeds: tuple[int, ...]
+    out: Path
+    split: str
+    executable: str | None
+    scale: float
+    replace: bool
+    keep_failures: bool
+
+
+def record(
+    pages: Sequence[str],
+    seeds: Sequence[int],
+    out: Path | str,
+    split: str,
+    *,
+    workers: int = 1,
+    executable: str | None = None,
+    scale: float = 1.0,
+    replace: bool = True,
+    keep_failures: bool = False,
+) -> list[PageSummary]:
+    """Play every page at every seed and write ``<out>/<split>/<page>.{jsonl,tar}``; prints a line a page.
+
+    A seed at which the demonstrator fails is skipped, or recorded with outcome ``failure`` if ``keep_failures``;
+    if ``replace``, the seeds after the last one are tried in its place. A page whose files exist is left alone, so
+    an interrupted recording goes on where it stopped. ``workers`` processes each run a browser of their own.
+    ``executable`` and ``scale`` are those of ``Browser``.
+
+    Raises ``BrowserMissing``, ``ValueError`` for an unknown split, ``KeyError`` for a page without a demonstrator.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; splits are {', '.join(SPLITS)}")
+    jobs = [
+        _Job(
+            page=page,
+            seeds=tuple(seeds),
+            out=Path(out),
+            split=split,
+            executable=executable,
+            scale=scale,
+            replace=replace,
+            keep_failures=keep_failures,
+        )
+        for page in pages
+    ]
+    summaries = []
+    if workers == 1:
+        for job in jobs:
+            summaries.append(_record_page(job))
+            print(summaries[-1], flush=True)
+        return summaries
+    # A forked child would share Playwright's event loop and connections; a spawned one starts clean.
+    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(_record_page, job) for job in jobs]):
+            summaries.append(future.result())
+            print(summaries[-1], flush=True)
+    return sorted(summaries, key=lambda summary: pages.index(summary.page))
+
+
+def _record_page(job: _Job) -> PageSummary:
+    from tracer.environments.demonstrators import demonstrate
+    from tracer.environments.miniwob import Browser, MiniWob
+    from tracer.environments.performance import DemonstrationFailed, Performance
+
+    folder = job.out / job.split
+    lines_path, images_path = folder / f"{job.page}.jsonl", folder / f"{job.page}.tar"
+    if lines_path.is_file() and images_path.is_file():
+        return _summary(job, lines_path, images_path, failures=0, kept=True)
+
+    lines: list[str] = []
+    images: dict[str, bytes] = {}
+    failures = 0
+    seeds = list(job.seeds)
+    if job.replace and seeds:
+        following = seeds[-1] + 1
+        seeds += range(following, following + (ATTEMPTS - 1) * len(job.seeds))
+    with Browser(job.executable, job.scale) as browser, MiniWob(browser, job.page) as environment:
+        for seed in seeds:
+            if len(lines) == len(job.seeds):
+                break
+            performance = Performance(environment, seed)
+            with contextlib.suppress(DemonstrationFailed):
+                demonstrate(performance)
+            failures += not performance.success
+            if performance.success or (job.keep_failures and performance.steps):
+                lines.append(_line(job, seed, performance.goal, performance.success, performance.steps, images))
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(images_path, _tar(images))
+    # The lines come last: they are there only if the images are.
+    _write(lines_path, "".join(f"{line}\n" for line in lines).encode())
+    return _summary(job, lines_path, images_path, failures=failures, kept=False)
+
+
+def _line(job: _Job, seed: int, goal: str, success: bool, steps: Sequence[Step], images: dict[str, bytes]) -> str:
+    """The episode as a line of JSON; its screenshots are added to ``images`` under the names it gives them."""
+    raw_steps = []
+    for index, step in enumerate(steps):
+        name = f"{seed}-{index:02d}.webp"
+        images[name] = step.image or b""
+        raw_steps.append(_raw_step(step, name))
+    episode = {
+        "id": f"miniwob/{job.page}/{seed}",
+        "source": "miniwob",
+        "task": job.page,
+        "seed": seed,
+        "split": job.split,
+        "goal": goal,
+        "outcome": "success" if success else "failure",
+        "steps": raw_steps,
+    }
+    return json.dumps(episode, ensure_ascii=False, separators=(",", ":"))
+
+
+def _raw_step(step: Step, image: str) -> dict[str, Any]:
+    return {
+        "image": image,
+        "width": step.width,
+        "height": step.height,
+        "elements": [_raw_element(element) for element in step.elements or ()],
+        "action": step.action.to_dict(),
+        "target": None if step.target is None else list(step.target),
+        "instruction": step.instruction,
+    }
+
+
+def _raw_element(element: Element) -> dict[str, Any]:
+    # Most elements have no value and no state: left out, they save a fifth of the file.
+    return {name: part for name, part in element.to_dict().items() if part != ""} | {"text": element.text}
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    """An uncompressed archive that depends on the files alone: sorted, without times or owners."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted(files):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(files[name])
+            entry.mode = 0o644
+            archive.addfile(entry, io.BytesIO(files[name]))
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def _summary(job: _Job, lines_path: Path, images_path: Path, *, failures: int, kept: bool) -> PageSummary:
+    episodes = [json.loads(line) for line in lines_path.read_text(encoding="utf-8").splitlines()]
+    return PageSummary(
+        page=job.page,
+        split=job.split,
+        episodes=len(episodes),
+        steps=sum(len(episode["steps"]) for episode in episodes),
+        failures=failures,
+        bytes=lines_path.stat().st_size + images_path.stat().st_size,
+        kept=kept,
+    )
