@@ -1,4 +1,4 @@
-"""The ``tracer`` command. Every subcommand calls one function of the library; nothing heavy is imported before it runs."""
+"""The ``tracer`` command: a subcommand calls one function of the library, and imports nothing heavy before it runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser(prog="tracer", description="Forecast a trajectory, execute its first step, forecast again.")
+    root = argparse.ArgumentParser(
+        prog="tracer", description="Forecast a trajectory, execute its first step, forecast again."
+    )
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (_add_data, _add_train, _add_evaluate, _add_registry, _add_look):
         add(commands)
@@ -47,7 +49,14 @@ def _command(commands: Any, name: str, help: str, handler: Handler, profile: boo
     if profile:
         command.add_argument("--profile", help="a profile of params.yaml (default: the one it names)")
         command.add_argument("--seed", type=int, help="the seed, which also names the output folder")
-        command.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="override, such as stage1.steps=10")
+        command.add_argument(
+            "--set",
+            dest="overrides",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="override, such as stage1.steps=10",
+        )
         command.add_argument("--force", action="store_true", help="allow a horizon over 10")
     return command
 
@@ -60,7 +69,12 @@ def _config(arguments: argparse.Namespace) -> Config:
 
 
 def _done(lineage: dict[str, Any], out: Path) -> int:
-    print(json.dumps({"out": str(out), "digest": lineage["digest"][:12], "seconds": lineage["seconds"], **lineage["metrics"]}, indent=2))
+    print(
+        json.dumps(
+            {"out": str(out), "digest": lineage["digest"][:12], "seconds": lineage["seconds"], **lineage["metrics"]},
+            indent=2,
+        )
+    )
     return 0
 
 
@@ -68,15 +82,21 @@ def _done(lineage: dict[str, Any], out: Path) -> int:
 
 
 def _add_data(commands: Any) -> None:
-    record = _command(commands, "record", "record scripted demonstrations on MiniWoB++ pages in Chromium", _record, profile=False)
-    record.add_argument("--pages", required=True, help="page names, separated by commas, or one of the groups base, rl, heldout")
+    record = _command(
+        commands, "record", "record scripted demonstrations on MiniWoB++ pages in Chromium", _record, profile=False
+    )
+    record.add_argument(
+        "--pages", required=True, help="page names, separated by commas, or one of the groups base, rl, heldout"
+    )
     record.add_argument("--split", required=True, choices=("train", "validation", "test", "heldout"))
     record.add_argument("--first-seed", type=int, default=1000)
     record.add_argument("--episodes", type=int, default=40, help="episodes a page")
     record.add_argument("--out", type=Path, required=True)
     record.add_argument("--workers", type=int, default=1)
 
-    ingest = _command(commands, "ingest", "raw episodes, or a published data set, into canonical Parquet shards", _ingest)
+    ingest = _command(
+        commands, "ingest", "raw episodes, or a published data set, into canonical Parquet shards", _ingest
+    )
     ingest.add_argument("source", nargs="?", help="an adapter of tracer/sources (default: data.source)")
     ingest.add_argument("path", nargs="?", type=Path, help="where it lies (default: data.path)")
     ingest.add_argument("--out", type=Path)
@@ -89,7 +109,9 @@ def _record(arguments: argparse.Namespace) -> int:
     from tracer.environments import pages
     from tracer.record import record
 
-    names = {"base": pages.BASE, "rl": pages.RL, "heldout": pages.HELDOUT}.get(arguments.pages) or arguments.pages.split(",")
+    names = {"base": pages.BASE, "rl": pages.RL, "heldout": pages.HELDOUT}.get(
+        arguments.pages
+    ) or arguments.pages.split(",")
     for summary in record(
         names,
         range(arguments.first_seed, arguments.first_seed + arguments.episodes),
@@ -127,7 +149,9 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _add_train(commands: Any) -> None:
-    train = commands.add_parser("train", help="train a planner: bootstrap, stage1 or stage2", description="Train a planner.")
+    train = commands.add_parser(
+        "train", help="train a planner: bootstrap, stage1 or stage2", description="Train a planner."
+    )
     stages = train.add_subparsers(title="stages", required=True, metavar="STAGE")
     bootstrap = _command(stages, "bootstrap", "the tiny base planner, supervised, from raw episodes", _bootstrap)
     bootstrap.add_argument("--episodes", type=Path, required=True, help="what `tracer record` wrote")
@@ -137,6 +161,13 @@ def _add_train(commands: Any) -> None:
         stage.set_defaults(stage=name)
         stage.add_argument("--start", help="another planner to start from: a folder, or base, stage1, stage2")
         stage.add_argument("--out", type=Path)
+        stage.add_argument("--dry-run", action="store_true", help="print what it would do and need; touch nothing")
+
+    base = _command(commands, "base", "a base planner: from the hub at its pinned commit, or SmolLM2's weights", _base)
+    base.add_argument("kind", choices=("hub", "smollm2"))
+    base.add_argument("--out", type=Path, help="a folder (default: where the profile looks for it)")
+    base.add_argument("--weights", type=Path, help="smollm2: a GGUF file (default: the package's)")
+    base.add_argument("--episodes", type=Path, help="smollm2: raw episodes that teach it the grammar")
 
     gate = _command(commands, "gate", "check what a stage trained before the next one builds on it", _gate)
     gate.add_argument("stage", choices=STAGES)
@@ -162,24 +193,47 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from tracer.training import stage1, stage2
+    from tracer.training import preflight, processes, stage1, stage2
 
     config = _config(arguments)
     module, before = {"stage1": (stage1, "base"), "stage2": (stage2, "stage1")}[arguments.stage]
     out = arguments.out or config.out(arguments.stage)
-    return _done(module.train(config, config.out("ingest"), model(config, arguments.start or before), out), out)
+    data, start = config.out("ingest"), model(config, arguments.start or before)
+    if arguments.dry_run:
+        print(preflight.dry_run(config, arguments.stage, data, start, out), end="")
+        return 0
+    if processes.main():
+        preflight.before_gpus(config, arguments.stage, data, start, out)
+    lineage = module.train(config, data, start, out)
+    return _done(lineage, out) if processes.main() else 0
+
+
+def _base(arguments: argparse.Namespace) -> int:
+    from tracer.planner import hub, smollm2
+
+    if arguments.kind == "smollm2":
+        arguments.profile = arguments.profile or "smollm2"
+    config = _config(arguments)
+    out = arguments.out or hub.folder(config)
+    if arguments.kind == "hub":
+        return _done(hub.fetch(config, out), out)
+    return _done(smollm2.build(config, out, arguments.weights, arguments.episodes), out)
 
 
 # --- evaluation -----------------------------------------------------------------------------------------------------
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = _command(commands, "evaluate", "a planner on held-out states (offline) or in Chromium (online)", _evaluate)
+    evaluate = _command(
+        commands, "evaluate", "a planner on held-out states (offline) or in Chromium (online)", _evaluate
+    )
     evaluate.add_argument("benchmark", choices=("offline", "online"))
     evaluate.add_argument("--model", default="stage2", help="base, stage1, stage2, or a folder")
     evaluate.add_argument("--out", type=Path)
 
-    report = _command(commands, "report", "one HTML page of results, curves and forecasts drawn on their screens", _report)
+    report = _command(
+        commands, "report", "one HTML page of results, curves and forecasts drawn on their screens", _report
+    )
     report.add_argument("--out", type=Path)
 
 
@@ -268,6 +322,11 @@ def _add_look(commands: Any) -> None:
     run = _command(commands, "run", "the whole chain, one step after the other, without Dagster", _run)
     run.set_defaults(handler=_run)
     _command(commands, "demo", "the whole chain through Dagster, then the results table", _demo)
+    reward = _command(commands, "reward", "why a forecast earns what it earns, term by term", _reward)
+    reward.add_argument("--predicted", type=Path, required=True, help="one JSON object a line (the literal grammar)")
+    reward.add_argument("--reference", type=Path, required=True, help="the same, or a folder of trajectories")
+    reward.add_argument("--trajectory", help="which one of the folder")
+    reward.add_argument("--step", type=int, default=0, help="from which of its steps on, from 0")
     _command(commands, "doctor", "check this machine and installation", _doctor, profile=False)
     forecast = _command(commands, "forecast", "forecast from a held-out state, beside what was really done", _forecast)
     forecast.add_argument("model", nargs="?", default="stage2", help="base, stage1, stage2, a folder, or name@alias")
@@ -292,12 +351,23 @@ def _demo(arguments: argparse.Namespace) -> int:
     return demo(_config(arguments))
 
 
+def _reward(arguments: argparse.Namespace) -> int:
+    from tracer.explain import explain_files
+
+    config = _config(arguments)
+    print(explain_files(arguments.predicted, arguments.reference, config, arguments.trajectory, arguments.step), end="")
+    return 0
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from tracer.doctor import doctor
 
     findings = doctor()
     for finding in findings:
-        print(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}" + ("" if finding.ok else f"\n     -> {finding.mend}"))
+        print(
+            f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}"
+            + ("" if finding.ok else f"\n     -> {finding.mend}")
+        )
     return 0 if all(finding.ok for finding in findings) else 1
 
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tracer.forecast import MAX_HORIZON
+from tracer.mixing import MixtureConfig
 from tracer.reward import RewardConfig
 
 PARAMS = Path("params.yaml")
@@ -34,6 +35,10 @@ class DataConfig(Section):
     """The adapter of tracer/sources that reads ``path``."""
     path: str = "data/raw"
     """The raw episodes."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the adapter, such as ``text_only: true`` for AgentTrek."""
+    workers: int = Field(default=1, gt=0)
+    """Parts of a published data set that are ingested side by side."""
     pointer: str = "data.dvc"
     """The DVC pointer that pins the folder ``path`` lies in; empty for data that DVC does not track."""
     max_quarantined: float = Field(default=0.01, ge=0, le=1)
@@ -58,7 +63,7 @@ class PlannerConfig(Section):
     """Whether the planner sees the screenshot beside the element list."""
     max_prompt_tokens: int = Field(default=768, gt=0)
     """The longest prompt, image tokens included, that validation lets pass."""
-    max_new_tokens: int = Field(default=64, gt=0)
+    max_new_tokens: int = Field(default=48, gt=0)
 
     @model_validator(mode="after")
     def _pinned(self) -> PlannerConfig:
@@ -112,17 +117,19 @@ class GrpoConfig(Section):
 
     steps: int = Field(default=60, gt=0)
     """Optimizer steps."""
-    groups: int = Field(default=8, gt=0)
+    groups: int = Field(default=16, gt=0)
     """Prompts a step."""
     group_size: int = Field(default=8, gt=1)
     """G, the forecasts sampled for a prompt."""
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float = Field(default=8e-5, gt=0)
     warmup: int = Field(default=3, ge=0)
-    temperature: float = Field(default=1.2, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     kl: float = Field(default=0.0, ge=0)
     """beta, the weight of the KL term to the stage's starting weights."""
     loss: Literal["grpo", "dr_grpo", "dapo", "bnpo"] = "grpo"
     scale_rewards: Literal["group", "batch", "none"] = "group"
+    aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
+    """Whether the reward parts are summed before they are normalised over the group (the paper), or after."""
     clip: float = Field(default=0.2, gt=0)
     """epsilon, the clipping range of the policy ratio."""
     select: bool = True
@@ -142,6 +149,8 @@ class GrpoConfig(Section):
     rollouts: Literal["transformers", "vllm_colocate", "vllm_server", "continuous_batching"] = "transformers"
     max_prompts: int | None = Field(default=None, gt=0)
     """Train on at most so many states, drawn with the seed."""
+    patience: int = Field(default=20, ge=0)
+    """Steps of a collapsed reward after which training ends with an error; 0 lets it go on."""
     log_samples: int = Field(default=8, ge=0)
     """Rollouts kept with their screenshot at every tenth of the training."""
 
@@ -174,7 +183,7 @@ class EvaluationConfig(Section):
     episodes: int = Field(default=4, gt=0)
     """Online episodes a page."""
     first_seed: int = 9000
-    max_steps: int = Field(default=12, gt=0)
+    max_steps: int = Field(default=20, gt=0)
     """Steps after which an online episode counts as failed."""
     resamples: int = Field(default=2000, gt=0)
     """Bootstrap resamples behind each 95 % interval."""
@@ -246,6 +255,7 @@ class Config(Section):
     build: str = "build"
     """Where steps write: ``<build>/<profile>/seed<seed>/<step>``."""
     data: DataConfig = DataConfig()
+    mixture: MixtureConfig = MixtureConfig()
     planner: PlannerConfig = PlannerConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
     reward: RewardConfig = RewardConfig()

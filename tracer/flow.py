@@ -1,6 +1,7 @@
 """The flow: every step, what it reads, and the one function that runs it.
 
-    sources -> trajectories -> validated -> base planner -> stage 1 -> stage 2 -> benchmarks -> report -> challenger -> champion
+    sources -> trajectories -> validated -> base planner -> stage 1 -> stage 2
+            -> benchmarks -> report -> challenger -> champion
 
 The command line, dvc.yaml and pipelines/ are three fronts of this list; tests/unit/test_graphs.py holds them together.
 """

@@ -4,22 +4,23 @@ Two grammars write a forecast as text, one line a step; ``grammar`` in params.ya
 
 - ``literal``, for large models: JSON lines, coordinates as integers 0 to 1000 (Qwen3-VL's convention), each with its
   step instruction: ``{"action": "click", "x": 512, "y": 80, "step": "click the button \\"Submit\\""}``.
-- ``pointing``, for small ones, which point at what is on the screen instead of copying it: ``click 4`` is the
-  element numbered 4 of the prompt, ``type $2`` the goal's second span, ``type @4`` the text of element 4, and a
-  target that is not on the present screen is named: ``click button "Reply"``. The step instruction follows from it.
+- ``pointing``, for small ones, which point at what is on the screen instead of copying it: ``type $2`` is the goal's
+  second span, ``type @4`` the text of the element numbered 4 in the prompt. A target is named by role and text, be it
+  on the present screen or not (``click button "Reply"``, ``click span $1``), or by its number where the name is long
+  or shared: ``click 4``. The step instruction follows from it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 from tracer.action import COORDINATES, GRAMMAR, LARGEST, Action, ActionError
-from tracer.instruction import VERBS, describe
+from tracer.instruction import VERBS, describe, refer
 from tracer.trajectory import Box, Element, State, Trajectory, centre, element_at
 
 MAX_HORIZON = 10
@@ -65,7 +66,8 @@ class Grammar(Protocol):
 
 def grammar(name: str) -> Grammar:
     """The grammar of that name; raises ``KeyError``."""
-    return {"literal": Literal(), "pointing": Pointing()}[name]
+    known: dict[str, Grammar] = {"literal": Literal(), "pointing": Pointing()}
+    return known[name]
 
 
 class Literal:
@@ -112,7 +114,9 @@ class Literal:
 SPAN = re.compile(r'"([^"]*)"|(?<!^)(?<![.!?] )\b(\w*[A-Z]\w*|[a-z]+\d\w*)|(?<![\w"])(-?\d[\d/]*)')
 MAX_SPANS = 9
 MAX_ELEMENTS = 40
-CASES = {"upper": str.upper, "lower": str.lower}
+MAX_NAME = 16
+CASES: dict[str, Callable[[str], str]] = {"upper": str.upper, "lower": str.lower}
+WRITTEN: dict[str, Callable[[str], str]] = {"": str, **CASES}
 TARGETED = ("click", "double_click", "right_click", "long_press", "move")
 TEXTUAL = ("type", "select", "answer", "open_app")
 
@@ -124,10 +128,21 @@ def spans(goal: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in found if text))[:MAX_SPANS]
 
 
+def point_goal(goal: str) -> str:
+    """The goal with its spans written as ``$1``, ``$2``, ...: what is asked, without what it is asked of."""
+    numbers = {span: number for number, span in enumerate(spans(goal), start=1)}
+
+    def written(match: re.Match[str]) -> str:
+        text = next(group for group in match.groups() if group is not None)
+        return f"${numbers[text]}" if text in numbers else match[0]
+
+    return SPAN.sub(written, goal)
+
+
 def point(text: str, goal: str) -> str:
     """A text as the pointing grammar writes it: ``$2`` where it is the goal's second span, else in quotes."""
     for index, span in enumerate(spans(goal), start=1):
-        for prefix, case in {"": str, **CASES}.items():
+        for prefix, case in WRITTEN.items():
             if text == case(span):
                 return f"{prefix} ${index}".strip()
     return json.dumps(text, ensure_ascii=False)
@@ -142,9 +157,10 @@ class Pointing:
     def _line(self, step: ForecastStep, state: State, first: bool) -> str:
         action = step.action
         if action.type in TARGETED:
-            index = self._number(step, state, first)
+            elements = (state.elements or ())[:MAX_ELEMENTS]
+            index = self._number(step, elements, first)
             if index is not None:
-                return f"{action.type} {index}"
+                return f"{action.type} {self._name(elements[index], elements, state.goal) or index}"
             text = re.match(rf'{VERBS[action.type]} the (.*?)"(.*)"$', step.instruction, re.DOTALL)
             if text is None:  # a place that is no element: nothing to point at, nothing to name
                 return f"{action.type} {self._write(step.instruction, state)}"
@@ -155,15 +171,21 @@ class Pointing:
         arguments = [value for name, value in action.arguments if name not in (*COORDINATES, "amount")]
         return " ".join([action.type, *(str(value) for value in arguments)])
 
-    def _number(self, step: ForecastStep, state: State, first: bool) -> int | None:
+    def _number(self, step: ForecastStep, elements: tuple[Element, ...], first: bool) -> int | None:
         """The present screen's element that the step aims at; a later step's may not be there yet."""
-        elements = (state.elements or ())[:MAX_ELEMENTS]
         if step.action.point is None:
             return None
         index = element_at(step.action.point, elements)
         if index is None or first:
             return index
         return index if describe(step.action, elements[index], elements) == step.instruction else None
+
+    def _name(self, element: Element, elements: Sequence[Element], goal: str) -> str:
+        """Role and text, where they are short and name one element alone; else nothing, and its number serves."""
+        written = point(element.text, goal)
+        short = not written.startswith('"') or 0 < len(element.text) <= MAX_NAME
+        alone = refer(element, elements) == f'the {element.role} "{element.text}"'
+        return f"{element.role} {written}" if short and alone else ""
 
     def _write(self, text: str, state: State) -> str:
         written = point(text, state.goal)
@@ -192,6 +214,10 @@ class Pointing:
         if kind in TARGETED:
             role, written = self._split(rest)
             text = self._read(written, state)
+            named = [element for element in elements if refer(element, elements) == f'the {role}"{text}"']
+            if named:
+                action = Action.of(kind, **dict(zip(("x", "y"), centre(named[0].box), strict=True)))
+                return ForecastStep(action=action, instruction=describe(action, named[0], elements))
             place = not role and text.startswith(f"{VERBS[kind]} at (")  # what ``_line`` writes for no element
             instruction = text if place else f'{VERBS[kind]} the {role}"{text}"'
             return ForecastStep(action=Action(kind), instruction=instruction)

@@ -28,14 +28,25 @@ Item = Trajectory | Rejected
 def ingest(config: Config, out: Path) -> dict[str, Any]:
     """Read ``config.data.path`` with its adapter into ``out``; the folder's lineage.
 
+    Where ``config.mixture`` names sources, which are ingested already, their mixture is what is written instead.
+
     Raises ``LineageError`` for missing data, or data that changed under its DVC pin, and ``SourceError``.
     """
+    if config.mixture.sources:
+        from tracer.mixture import mix  # which imports this module
+
+        return mix(config.mixture, out)
     data = config.data
     adapter = source(data.source)
     md5 = pinned(data)
 
     def body(folder: Path) -> dict[str, Any]:
-        stats = write(limited(adapter.read(Path(data.path)), data.limit), folder)
+        if data.limit is None and hasattr(adapter, "parts"):
+            from tracer.assembly import ingest_whole  # which imports this module
+
+            stats = ingest_whole(data.source, Path(data.path), folder, options=data.options, workers=data.workers)
+        else:
+            stats = write(limited(adapter.read(Path(data.path), **data.options), data.limit), folder)
         if not stats["trajectories"]:
             first = next(iter(quarantined(folder)), None)
             example = (
@@ -47,8 +58,11 @@ def ingest(config: Config, out: Path) -> dict[str, Any]:
 
     return lineage.run_step(
         "ingest",
-        # The adapter is imported by name, so its code has to be counted by name too.
-        config={"data": data.model_dump(mode="json"), "adapter": lineage.code_digest(MODULES[data.source])},
+        config={
+            "data": data.model_dump(mode="json", exclude={"workers"}),
+            # The adapter is imported by name, so its code has to be counted by name too.
+            "adapter": lineage.code_digest(MODULES[data.source]),
+        },
         inputs={"raw": Path(data.path)},
         out=out,
         module=__name__,

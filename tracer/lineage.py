@@ -113,7 +113,9 @@ def verify(out: Path) -> dict[str, Any]:
     """The lineage of a folder whose files are still those it was written with; raises ``LineageError``."""
     lineage = read(out)
     if _tree_digest(Path(out)) != lineage["output"]:
-        raise LineageError(f"{out} has changed since its {LINEAGE} was written; delete the folder and run its step again")
+        raise LineageError(
+            f"{out} has changed since its {LINEAGE} was written; delete the folder and run its step again"
+        )
     return lineage
 
 
@@ -158,7 +160,9 @@ def pinned_md5(pointer: Path) -> str:
     try:
         return str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
     except (OSError, KeyError, IndexError, TypeError, yaml.YAMLError) as error:
-        raise LineageError(f"{pointer} is no DVC pointer with an md5 ({error!r}); restore it with `git checkout`") from error
+        raise LineageError(
+            f"{pointer} is no DVC pointer with an md5 ({error!r}); restore it with `git checkout`"
+        ) from error
 
 
 def check_pin(folder: Path, pointer: Path) -> str:
@@ -289,7 +293,9 @@ def hardware() -> dict[str, Any]:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         cpu = names[0] if names else cpu
     return {"cpu": cpu, "cores": os.cpu_count(), "gpus": gpus}
 

@@ -75,8 +75,9 @@ def record(
 
     A seed at which the demonstrator fails is skipped, or recorded with outcome ``failure`` if ``keep_failures``;
     if ``replace``, the seeds after the last one are tried in its place. A page whose files exist is left alone, so
-    an interrupted recording goes on where it stopped. ``workers`` processes each run a browser of their own.
-    ``executable`` and ``scale`` are those of ``Browser``.
+    an interrupted recording goes on where it stopped. ``workers`` processes each run a browser of their own; one
+    worker is this process, in which no other ``Browser`` may be open. ``executable`` and ``scale`` are those of
+    ``Browser``.
 
     Raises ``BrowserMissing``, ``ValueError`` for an unknown split, ``KeyError`` for a page without a demonstrator.
     """

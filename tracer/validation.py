@@ -144,10 +144,10 @@ def check(
     """The result of every expectation, in order, with all failing ``rows``; builds the Data Docs under ``out``."""
     # Great Expectations reports its use over the network unless it is told not to before it is imported.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for site in list(context.list_data_docs_sites()):

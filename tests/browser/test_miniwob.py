@@ -128,7 +128,7 @@ def _solved(environment: MiniWob, seeds: range) -> Iterator[Performance]:
 
 
 def test_recordings_resume_and_are_complete(tmp_path: Path) -> None:
-    first = record(["login-user"], range(2), tmp_path, "train")
+    first = record(["login-user"], range(2), tmp_path, "train", workers=2)
     again = record(["login-user"], range(2), tmp_path, "train")
     assert [summary.kept for summary in first + again] == [False, True]
     episodes = [json.loads(line) for line in (tmp_path / "train/login-user.jsonl").read_text().splitlines()]

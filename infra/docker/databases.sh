@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Run by the Postgres image on an empty volume: one database and one role for Dagster, one for MLflow.
+set -euo pipefail
+
+psql --set ON_ERROR_STOP=1 --username postgres \
+  --set dagster="$DAGSTER_DB_PASSWORD" --set mlflow="$MLFLOW_DB_PASSWORD" <<'SQL'
+CREATE ROLE dagster LOGIN PASSWORD :'dagster';
+CREATE DATABASE dagster OWNER dagster;
+CREATE ROLE mlflow LOGIN PASSWORD :'mlflow';
+CREATE DATABASE mlflow OWNER mlflow;
+SQL

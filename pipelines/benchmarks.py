@@ -1,0 +1,193 @@
+"""The benchmarks: one asset, a static partition a benchmark, its checks, and the table beside the published figures.
+
+A partition runs the planner where it can run here (MiniWoB++, AgentDojo, BFCL, and the offline benchmarks whose items
+lie under ``data``), and scores what another runner left (``predictions.jsonl`` or ``results/``) where one is there.
+Definitions take ``assets`` and ``checks``; jobs over everything leave the group ``benchmarks`` out, for a partitioned
+asset needs a partition.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from pipelines import steps
+from pipelines.assets.training import stage2
+from pipelines.resources import GPU_TAGS, Tracer
+from tracer.benchmarks.compare import read_summary
+from tracer.benchmarks.comparison import comparison
+from tracer.benchmarks.evaluate import evaluate
+from tracer.benchmarks.names import BENCHMARKS
+from tracer.benchmarks.score import score
+from tracer.benchmarks.tracked import log_score
+from tracer.config import Config
+from tracer.flow import model as planner_folder
+
+GROUP = "benchmarks"
+OWNERS = ["team:evaluation"]
+PRIMARY = {
+    "android_control": "p1-high-7708",
+    "gui_odyssey": "os-atlas",
+    "mind2web": "coordinate-task",
+    "gaia": "validation",
+    "gta": "step-objective",
+    "android_world": "run-py",
+    "osworld": "verified-50",
+    "miniwob": "heldout-2",
+    "bfcl": "multi-turn",
+    "agentdojo": "utility",
+}
+"""The protocol of a partition unless the run names another."""
+OWN_ITEMS = ("miniwob", "bfcl", "agentdojo")
+partitions = dg.StaticPartitionsDefinition(list(BENCHMARKS))
+
+
+class Benchmark(dg.Config):
+    """What a run of a partition may be told."""
+
+    protocol: str | None = None
+    """A protocol of the benchmark; None takes the primary one."""
+    model: str = "stage2"
+    """base, stage1, stage2, a folder, or a registered model such as tracer-planner@challenger."""
+    data: str = "data/benchmarks"
+    """Where items lie: ``<data>/<benchmark>/items.jsonl``, and beside it what a runner left."""
+    mlflow: bool = True
+    """Log the score to MLflow, against the model where it is a registered one."""
+
+
+def folder(config: Config, benchmark: str) -> Path:
+    """Where a partition's score lies."""
+    return config.out(f"benchmark-{benchmark}")
+
+
+def run_benchmark(config: Config, benchmark: str, settings: Benchmark) -> dict[str, Any]:
+    """Evaluate or score one benchmark; the lineage. Raises ``dg.Failure`` where there is nothing to do it with."""
+    name = settings.protocol or PRIMARY[benchmark]
+    given, out = Path(settings.data) / benchmark, folder(config, benchmark)
+    items = given / "items.jsonl" if (given / "items.jsonl").is_file() else None
+    found = [path for path in (given / "predictions.jsonl", given / "results") if path.exists()]
+    if found:
+        return score(benchmark, name, items, found[0], out)
+    if items is None and benchmark not in OWN_ITEMS:
+        raise dg.Failure(
+            f"{benchmark}: neither items nor results. Put items.jsonl (docs/benchmarks.md says how it is made), or a "
+            f"runner's predictions.jsonl or results/, into {given}",
+            allow_retries=False,
+        )
+    registered = "@" in settings.model or settings.model.startswith("models:/")
+    model = settings.model if registered else str(planner_folder(config, settings.model))
+    return evaluate(config, benchmark, name, model, out, items=items)
+
+
+@dg.asset(
+    name="benchmark_results",
+    partitions_def=partitions,
+    deps=[stage2],
+    group_name=GROUP,
+    kinds={"json"},
+    owners=OWNERS,
+    tags={"domain": "evaluation", "cost": "gpu"},
+    code_version=steps.code_version("tracer.benchmarks.evaluate"),
+    pool="gpu",
+    op_tags=GPU_TAGS,
+)
+def benchmark_results(
+    context: dg.AssetExecutionContext, config: Benchmark, tracer: Tracer
+) -> dg.MaterializeResult[Any]:
+    """One benchmark's score by its named protocol: figures with intervals, breakdowns, every item's outcome."""
+    settings = tracer.config()
+    benchmark = context.partition_key
+    done = run_benchmark(settings, benchmark, config)
+    out = folder(settings, benchmark)
+    summary = read_summary(out)
+    extra: dict[str, Any] = {
+        "protocol": summary["protocol"],
+        "protocol_digest": summary["protocol_digest"],
+        "items": summary["items"]["scored"],
+        "failed": dg.MetadataValue.json(summary["failed"]),
+        "figures": dg.MetadataValue.table(_rows(summary)),
+    }
+    if config.mlflow:
+        registered = config.model if "@" in config.model or config.model.startswith("models:/") else None
+        extra["mlflow_run"] = log_score(settings, out, registered)
+    return steps.made(settings, out, done, **extra)
+
+
+def _rows(summary: dict[str, Any]) -> list[dg.TableRecord]:
+    return [
+        dg.TableRecord(
+            {
+                "metric": name,
+                "value": "none" if figure["value"] is None else f"{figure['value']:.4f}",
+                "interval": "none" if not figure["interval"] else "{:.4f} to {:.4f}".format(*figure["interval"]),
+            }
+        )
+        for name, figure in summary["figures"].items()
+    ]
+
+
+@dg.asset(
+    name="benchmark_comparison",
+    deps=[dg.AssetDep(benchmark_results, partition_mapping=dg.AllPartitionMapping())],
+    group_name=GROUP,
+    kinds={"markdown"},
+    owners=OWNERS,
+    tags={"domain": "evaluation", "cost": "cheap"},
+    code_version=steps.code_version("tracer.benchmarks.comparison"),
+)
+def benchmark_comparison(tracer: Tracer) -> dg.MaterializeResult[Any]:
+    """Our scores beside the published ones, protocol by protocol, with row counts and sources."""
+    config = tracer.config()
+    folders = {name: folder(config, name) for name in BENCHMARKS}
+    scored = {f"{config.profile}: {name}": path for name, path in folders.items() if (path / "lineage.json").is_file()}
+    text = comparison(scored)
+    path = config.folder / "benchmarks.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return dg.MaterializeResult(metadata={"table": dg.MetadataValue.md(text), "scores": len(scored), "path": str(path)})
+
+
+CHECKS = ("item_count", "unparsable_share", "no_nan")
+MOST_UNPARSABLE = 0.05
+
+
+@dg.multi_asset_check(
+    name="benchmark_checks",
+    specs=[dg.AssetCheckSpec(name, asset=benchmark_results) for name in CHECKS],
+)
+def benchmark_checks(tracer: Tracer) -> Any:
+    """Over every partition scored so far: all items, few unparsable answers, and no figure that is not one."""
+    config = tracer.config()
+    summaries = {
+        name: read_summary(folder(config, name))
+        for name in BENCHMARKS
+        if (folder(config, name) / "lineage.json").is_file()
+    }
+    for name in CHECKS:
+        wrong = {key: reason for key, summary in summaries.items() if (reason := problem(name, summary))}
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key=benchmark_results.key,
+            passed=not wrong and bool(summaries),
+            severity=dg.AssetCheckSeverity.WARN if name == "unparsable_share" else dg.AssetCheckSeverity.ERROR,
+            description="; ".join(f"{key}: {reason}" for key, reason in wrong.items()) or f"{len(summaries)} scores",
+            metadata={"scores": len(summaries), "wrong": dg.MetadataValue.json(wrong)},
+        )
+
+
+def problem(check: str, summary: dict[str, Any]) -> str:
+    """Why a score does not pass a check; empty if it does."""
+    items = summary["items"]
+    if check == "item_count":
+        return "" if items["complete"] else f"{items['scored']} items, the protocol has {items['expected']}"
+    if check == "unparsable_share":
+        share = summary["unparsable_share"]
+        return "" if share <= MOST_UNPARSABLE else f"{share:.1%} of the answers could not be read"
+    figures = json.dumps({name: figure["value"] for name, figure in summary["figures"].items()})
+    primary = summary["figures"][summary["primary"]]["value"]
+    return "" if primary is not None and "NaN" not in figures and "Infinity" not in figures else f"figures: {figures}"
+
+
+assets = [benchmark_results, benchmark_comparison]
+checks = [benchmark_checks]

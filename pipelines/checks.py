@@ -1,0 +1,83 @@
+"""The gates: data before training, and each stage before the next. All of them block what comes after."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from pipelines.assets.data import trajectories
+from pipelines.assets.training import stage1, stage2
+from pipelines.resources import Tracer
+from tracer import gates
+from tracer.config import Config
+from tracer.flow import BEFORE, model
+from tracer.suite import expectations
+from tracer.validation import DATA_DOCS, RESULTS, explain, validate
+
+
+def check_name(expectation: str) -> str:
+    """A name that Dagster allows."""
+    return re.sub(r"\W+", "_", expectation).strip("_")
+
+
+# The names and severities do not depend on the configuration, which is not read before a run.
+EXPECTATIONS = expectations(Config(profile="any"), prompts=True)
+
+
+@dg.multi_asset_check(
+    name="validation",
+    specs=[
+        dg.AssetCheckSpec(
+            check_name(one.name), asset=trajectories, blocking=one.severity == "error", description=one.name
+        )
+        for one in EXPECTATIONS
+    ],
+)
+def validation(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
+    """One Great Expectations run over the shards, one result an expectation."""
+    config = tracer.config()
+    out = config.out("validate")
+    validate(config, config.out("ingest"), out)
+    docs = dg.MetadataValue.path(str((out / DATA_DOCS / "index.html").resolve()))
+    for result in json.loads((out / RESULTS).read_text())["results"]:
+        error = result["severity"] == "error"
+        yield dg.AssetCheckResult(
+            check_name=check_name(result["name"]),
+            asset_key=trajectories.key,
+            passed=result["success"],
+            severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
+            description=result["name"] if result["success"] else explain(result),
+            metadata={
+                "observed": str(result["observed"]),
+                "expected": dg.MetadataValue.json(result["expected"]),
+                "unexpected": result["unexpected"],
+                "examples": dg.MetadataValue.json(result["examples"]),
+                "data_docs": docs,
+            },
+        )
+
+
+def gate_checks(stage: str, asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    @dg.multi_asset_check(
+        name=f"gate_{stage}",
+        specs=[dg.AssetCheckSpec(name, asset=asset, blocking=True) for name in gates.CHECKS],
+    )
+    def gate(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
+        config = tracer.config()
+        out = config.out(f"gate-{stage}")
+        gates.gate(config, config.out(stage), model(config, BEFORE[stage]), config.out("ingest"), out)
+        for result in gates.results(out):
+            yield dg.AssetCheckResult(
+                check_name=result["name"],
+                asset_key=asset.key,
+                passed=result["passed"],
+                description=result["description"],
+                metadata={"value": float(result["value"]), "limit": float(result["limit"])},
+            )
+
+    return gate
+
+
+ALL: list[Any] = [validation, gate_checks("stage1", stage1), gate_checks("stage2", stage2)]

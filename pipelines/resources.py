@@ -1,0 +1,110 @@
+"""What the assets are given: the configuration of a run, who trains, and DVC."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines import processes
+from tracer import lineage
+from tracer.config import Config, load
+
+GPU_TAGS = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}}
+
+
+class Tracer(dg.ConfigurableResource[Any]):
+    """The profile and seed of a run, as ``tracer --profile P --seed N --set KEY=VALUE`` takes them."""
+
+    profile: str | None = None
+    """A profile of params.yaml; None takes the one it names."""
+    seed: int | None = None
+    overrides: list[str] = Field(default=[])
+    """``dotted.key=value`` each."""
+
+    def config(self) -> Config:
+        seed = [] if self.seed is None else [f"seed={self.seed}"]
+        return load(self.profile, [*self.overrides, *seed])
+
+    def arguments(self) -> list[str]:
+        """The same configuration as arguments of the ``tracer`` command."""
+        config = self.config()
+        overrides = [argument for override in self.overrides for argument in ("--set", override)]
+        return ["--profile", config.profile, "--seed", str(config.seed), *overrides]
+
+
+class Trainer(dg.ConfigurableResource[Any]):
+    """Where training runs. Everywhere it is the same step, so its outputs and digests are the same."""
+
+    mode: Literal["subprocess", "in_process", "kubernetes"] = "subprocess"
+    """A process of its own through Dagster Pipes; this process; or a pod through Dagster Pipes."""
+    stall_seconds: int = 3600
+    """How long a process may say nothing before it is taken for stuck and ended; the retry resumes it."""
+    image: str = "tracer:gpu"
+    """The image of the pod."""
+    namespace: str = "tracer"
+    gpus: int = 1
+    """GPUs of the pod."""
+    volume_claim: str = "tracer-workspace"
+    """The volume that holds the workspace (data, build), mounted as the working directory."""
+
+    def train(
+        self, context: dg.AssetExecutionContext, tracer: Tracer, stage: str, call: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Run ``tracer train STAGE``; return the lineage of its folder."""
+        out = tracer.config().out(stage)
+        if self.mode == "in_process":
+            return call()
+        command = ["train", stage, *tracer.arguments(), "--out", str(out)]
+        if self.mode == "subprocess":
+            processes.run(context, [sys.executable, "-m", "tracer", *command], self.stall_seconds)
+        else:
+            self._pod(context, ["python", "-m", "tracer", *command])
+        return lineage.read(out)
+
+    def _pod(self, context: dg.AssetExecutionContext, command: list[str]) -> None:
+        from dagster_k8s import PipesK8sClient
+
+        PipesK8sClient().run(
+            context=context,
+            image=self.image,
+            namespace=self.namespace,
+            command=processes.supervised(command, self.stall_seconds, interpreter="python"),
+            base_pod_spec=self.pod_spec(),
+        )
+
+    def pod_spec(self) -> dict[str, Any]:
+        """The pod: its GPUs, and the volume with the workspace."""
+        return {
+            "restart_policy": "Never",
+            "containers": [
+                {
+                    "name": "tracer",
+                    "working_dir": "/workspace",
+                    "resources": {"limits": {"nvidia.com/gpu": str(self.gpus)}},
+                    "volume_mounts": [{"name": "workspace", "mount_path": "/workspace"}],
+                }
+            ],
+            "volumes": [{"name": "workspace", "persistent_volume_claim": {"claim_name": self.volume_claim}}],
+        }
+
+
+class Dvc(dg.ConfigurableResource[Any]):
+    """The data's version control. DVC takes a repository lock: whatever calls ``run`` goes into the pool ``dvc``."""
+
+    root: str = "."
+
+    def run(self, *arguments: str) -> str:
+        """The output of a ``dvc`` command; raises ``dg.Failure`` with what it said."""
+        command = [sys.executable, "-m", "dvc", *arguments]
+        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True)
+        if done.returncode:
+            raise dg.Failure(
+                f"`dvc {' '.join(arguments)}` failed in {Path(self.root).resolve()}:\n{done.stderr.strip()}"
+            )
+        return done.stdout

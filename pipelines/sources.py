@@ -1,0 +1,186 @@
+"""The published data sets: an asset of parts a source, the source joined from its parts, and the mixture of sources.
+
+A part is a shard, a file or a range of one, as the adapter names them; parts run side by side, and one that failed is
+run again alone. Which parts a source has is known once it lies on disk: the sensor ``source_parts`` lists them.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.resources import Tracer
+from tracer import lineage
+from tracer.assembly import join_parts
+from tracer.dataset import SHARD_BYTES
+from tracer.ingest import STATS
+from tracer.mixture import mix
+from tracer.parts import ingest_part, parts_of
+from tracer.sources.base import MODULES, SourceError
+
+NAMES = tuple(name for name in MODULES if name != "jsonl")  # recordings are the flow's own asset, raw_episodes
+GROUP = "sources"
+
+
+class Sources(dg.ConfigurableResource[Any]):
+    """Where published data sets lie, and where they are ingested to."""
+
+    root: str = "data/sources"
+    """The folder that holds a folder a source, named like its adapter."""
+    out: str = "build/sources"
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of the adapters' ``read``, by source, such as ``{agenttrek: {text_only: true}}``."""
+    shard_bytes: int = SHARD_BYTES
+
+    def path(self, name: str) -> Path:
+        return Path(self.root) / name
+
+    def folder(self, name: str) -> Path:
+        return Path(self.out) / name
+
+    def part_folder(self, name: str, part: str) -> Path:
+        return Path(self.out) / f"{name}-parts" / part
+
+
+PARTITIONS = {name: dg.DynamicPartitionsDefinition(name=f"{name}_parts") for name in NAMES}
+
+
+def parts_asset(name: str) -> dg.AssetsDefinition:
+    """The parts of one source: a materialisation ingests one part."""
+
+    @dg.asset(
+        name=f"{name}_parts",
+        group_name=GROUP,
+        partitions_def=PARTITIONS[name],
+        kinds={"parquet"},
+        pool="ingest",
+        retry_policy=dg.RetryPolicy(max_retries=1),
+        code_version=lineage.code_digest(MODULES[name])[:16],
+        description=f"{name}, ingested part by part.",
+    )
+    def parts(context: dg.AssetExecutionContext, sources: Sources) -> dg.MaterializeResult[Any]:
+        part = context.partition_key
+        folder = sources.part_folder(name, part)
+        stats = ingest_part(
+            name,
+            sources.path(name),
+            part,
+            folder,
+            options=sources.options.get(name, {}),
+            shard_bytes=sources.shard_bytes,
+        )
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(lineage.content_digest(folder)), metadata=_numbers(folder, stats)
+        )
+
+    return parts
+
+
+def whole_asset(name: str, parts: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """One source, joined from all of its parts."""
+
+    @dg.asset(
+        name=name,
+        group_name=GROUP,
+        kinds={"parquet"},
+        deps=[dg.AssetDep(parts, partition_mapping=dg.AllPartitionMapping())],
+        code_version=lineage.code_digest("tracer.assembly")[:16],
+        description=f"{name}, its parts joined: shards, quarantine and counts.",
+    )
+    def whole(sources: Sources) -> dg.MaterializeResult[Any]:
+        names = parts_of(name, sources.path(name))
+        folder = sources.folder(name)
+        done = join_parts(name, {part: sources.part_folder(name, part) for part in names}, folder)
+        stats = json.loads((folder / STATS).read_text())
+        return dg.MaterializeResult(data_version=dg.DataVersion(done["output"]), metadata=_numbers(folder, stats))
+
+    return whole
+
+
+def published_check(name: str, whole: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """Published counts beside ours. A difference is for people to judge: it warns, and stops nothing."""
+
+    @dg.asset_check(asset=whole, name=f"{name}_published_counts")
+    def counts(sources: Sources) -> dg.AssetCheckResult:
+        stats = json.loads((sources.folder(name) / STATS).read_text())
+        published = stats.get("published", {})
+        different = [key for key, count in published.items() if count["difference"]]
+        rejected = stats["rejected"]
+        return dg.AssetCheckResult(
+            passed=not different,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"different: {', '.join(different)}" if different else "as published",
+            metadata={"counts": dg.MetadataValue.json(published), "rejected": dg.MetadataValue.json(rejected)},
+        )
+
+    return counts
+
+
+def _numbers(folder: Path, stats: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "folder": dg.MetadataValue.path(str(folder.resolve())),
+        "trajectories": stats["trajectories"],
+        "steps": stats["steps"],
+        "rejected": stats["rejected"]["total"],
+        "stats": dg.MetadataValue.json(dict(stats)),
+    }
+
+
+PARTS = {name: parts_asset(name) for name in NAMES}
+WHOLES = {name: whole_asset(name, PARTS[name]) for name in NAMES}
+
+
+@dg.asset(
+    group_name=GROUP,
+    kinds={"parquet"},
+    deps=list(WHOLES.values()),
+    code_version=lineage.code_digest("tracer.mixture")[:16],
+)
+def mixture(tracer: Tracer) -> dg.MaterializeResult[Any]:
+    """The sources that ``mixture`` of params.yaml names, filtered, capped and weighted, with a digest of its own."""
+    config = tracer.config()
+    out = config.out("mixture")
+    done = mix(config.mixture, out)
+    stats = json.loads((out / STATS).read_text())
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(done["output"]), metadata={**_numbers(out, stats), "digest": done["digest"]}
+    )
+
+
+@dg.sensor(
+    name="source_parts",
+    asset_selection=dg.AssetSelection.assets(*PARTS.values()),
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+)
+def source_parts(context: dg.SensorEvaluationContext, sources: Sources) -> dg.SensorResult:
+    """Lists the parts of every source that lies on disk, and asks for those that it has not seen."""
+    added: list[Any] = []
+    requests: list[dg.RunRequest] = []
+    missing: list[str] = []
+    for name in NAMES:
+        try:
+            found = parts_of(name, sources.path(name))
+        except SourceError as error:
+            missing.append(f"{name}: {error}")
+            continue
+        known = set(context.instance.get_dynamic_partitions(PARTITIONS[name].name or ""))
+        new = [part for part in found if part not in known]
+        if new:
+            added.append(PARTITIONS[name].build_add_request(new))
+            requests += _requests(name, new)
+    reason = None if requests else dg.SkipReason("; ".join(missing) or "no new part")
+    return dg.SensorResult(run_requests=requests, dynamic_partitions_requests=added, skip_reason=reason)
+
+
+def _requests(name: str, parts: list[str]) -> Iterator[dg.RunRequest]:
+    for part in parts:
+        yield dg.RunRequest(run_key=f"{name}/{part}", partition_key=part, asset_selection=[PARTS[name].key])
+
+
+assets: list[dg.AssetsDefinition] = [*PARTS.values(), *WHOLES.values(), mixture]
+checks: list[dg.AssetChecksDefinition] = [published_check(name, whole) for name, whole in WHOLES.items()]
+sensors: list[dg.SensorDefinition] = [source_parts]

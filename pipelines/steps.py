@@ -1,0 +1,69 @@
+"""What every asset does around its one call of the library: find finished work cheaply, and describe what was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from tracer import lineage
+from tracer.config import Config
+
+CONSTANTS = ("splits",)  # recorded beside the configuration, but set by the code, whose digest is compared too
+
+
+@cache
+def code_version(module: str) -> str:
+    """The digest of a step's code, that of every module it imports included."""
+    return lineage.code_digest(module)[:16]
+
+
+def run(
+    config: Config, step: str, module: str, inputs: Mapping[str, Path], call: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """The lineage of a step: of its finished folder if that is current, else of ``call``, which runs it.
+
+    ``call`` would find the finished folder too, but only after the seconds that torch takes to import.
+    """
+    return current(config, config.out(step), module, inputs) or call()
+
+
+def current(config: Config, out: Path, module: str, inputs: Mapping[str, Path]) -> dict[str, Any] | None:
+    """The lineage of a folder that the step would leave as it is, else None. Never wrong, sometimes too cautious."""
+    done = lineage.finished(out)
+    if done is None or not all(path.exists() for path in inputs.values()):
+        return None
+    now = config.model_dump(mode="json")
+    settings = {}
+    for name, recorded in done["config"].items():
+        if name in CONSTANTS:
+            settings[name] = recorded
+        elif isinstance(recorded, dict) and recorded.keys() <= now.get(name, {}).keys():
+            settings[name] = {key: now[name][key] for key in recorded}
+        else:
+            return None
+    sources = {name: lineage.content_digest(path) for name, path in inputs.items()}
+    digest = lineage.step_digest(done["step"], settings, sources, lineage.code_digest(module), config.seed)
+    return done if digest == done["digest"] else None
+
+
+def made(config: Config, out: Path, done: Mapping[str, Any], **extra: Any) -> dg.MaterializeResult[Any]:
+    """The materialisation of a step's folder: its digest as data version, its metrics and lineage as metadata."""
+    numbers = {key: value for key, value in done["metrics"].items() if isinstance(value, int | float | str)}
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(done["output"]),
+        metadata={
+            "folder": dg.MetadataValue.path(str(out.resolve())),
+            "profile": config.profile,
+            "seed": config.seed,
+            "seconds": dg.MetadataValue.float(float(done["seconds"])),
+            "digest": done["digest"],
+            "commit": (done["git"] or {}).get("commit") or "unknown",
+            **{f"metric/{key}": value for key, value in numbers.items()},
+            "lineage": dg.MetadataValue.json(dict(done)),
+            **extra,
+        },
+    )

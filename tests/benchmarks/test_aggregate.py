@@ -1,0 +1,79 @@
+"""How outcomes become figures, with sums done by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracer.benchmarks import protocol as protocols
+from tracer.benchmarks.aggregate import Tally, intervals
+from tracer.benchmarks.base import Outcome
+from tracer.statistics import mean_interval
+
+
+def tally(benchmark: str, protocol: str, outcomes: list[Outcome]) -> Tally:
+    found = Tally(protocols.load(benchmark, protocol))
+    for outcome in outcomes:
+        found.add(outcome)
+    return found
+
+
+def step(cluster: str, right: int, size: int, stratum: str = "") -> Outcome:
+    parts = {"step": (right, 1), "type": (1, 1), "element": (right, 1), "operation_f1": (right, 1)}
+    return Outcome(parts=parts, cluster=cluster, size=size, stratum=stratum)
+
+
+# Episode a: 2 of 2. b: 1 of 2. c: 1 of 1, but one of its two steps is no item. d: 1 of 1.
+ODYSSEY = [
+    step("a", 1, 2, "x"), step("a", 1, 2, "x"), step("b", 1, 2, "x"), step("b", 0, 2, "x"), step("c", 1, 2, "y"),
+    step("d", 1, 1, "y"),
+]  # fmt: skip
+
+
+def test_odyssey_pooled() -> None:
+    figures = tally("gui_odyssey", "official-pooled", ODYSSEY).figures()
+    assert figures["step"].value() == 5 / 6
+    assert figures["success"].value() == 2 / 3  # a and d, of a, b and d
+    assert figures["success"].dropped == 1
+
+
+def test_odyssey_mean_over_categories() -> None:
+    figures = tally("gui_odyssey", "official-random", ODYSSEY).figures()
+    assert figures["step"].value() == pytest.approx((3 / 4 + 2 / 2) / 2)
+    assert figures["success"].value() == pytest.approx((1 / 2 + 1 / 1) / 2)
+
+
+def test_mind2web_macro_counts_missing_steps_as_wrong() -> None:
+    outcomes = [step("a", 1, 4), step("a", 1, 4), step("b", 1, 1)]
+    figures = tally("mind2web", "coordinate-task", outcomes).figures()
+    assert figures["step"].value() == pytest.approx((2 / 4 + 1) / 2)
+    assert figures["step_micro"].value() == 1.0
+    assert figures["task"].value() == 1.0  # b; a is not whole
+
+
+def test_android_world_is_a_mean_over_templates() -> None:
+    outcomes = [Outcome(parts={"success": (s, 1)}, cluster=c) for c, s in (("A", 1), ("A", 0), ("A", 0), ("B", 1))]
+    assert tally("android_world", "run-py", outcomes).figures()["success"].value() == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_gta_f1_of_tool_selection() -> None:
+    parts = {"logic_precision": (2, 4), "logic_recall": (2, 3), "answer": (0, 1), "answer_image": (0, 1)}
+    figures = tally("gta", "end-to-end-objective", [Outcome(parts=parts, cluster="q")]).figures()
+    precision, recall = 2 / (4 + 1e-5), 2 / 3
+    assert figures["logic_f1"].value() == pytest.approx(2 * precision * recall / (precision + recall + 1e-5), abs=1e-12)
+    assert figures["creativity_f1"].value() is None  # no gold call
+
+
+def test_the_interval_of_a_plain_mean_is_that_of_the_statistics() -> None:
+    values = [1, 0, 1, 1, 0, 1, 0, 0, 1, 1]
+    clusters = ["a", "a", "b", "c", "c", "c", "d", "e", "f", "g"]
+    outcomes = [Outcome(parts={"accuracy": (v, 1)}, cluster=c) for v, c in zip(values, clusters, strict=True)]
+    figures = tally("gaia", "validation", outcomes).figures()
+    wanted = mean_interval(values, clusters, resamples=500, seed=3)
+    assert figures["accuracy"].value() == wanted.mean
+    assert intervals(figures, resamples=500, seed=3)["accuracy"] == pytest.approx((wanted.low, wanted.high))
+
+
+def test_nothing_in_a_denominator_is_no_figure_and_no_interval() -> None:
+    figures = tally("gaia", "validation", [Outcome(parts={"accuracy": (0, 0)}, cluster="a")]).figures()
+    assert figures["accuracy"].value() is None
+    assert intervals(figures, resamples=10) == {"accuracy": None}

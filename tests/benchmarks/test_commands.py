@@ -1,0 +1,53 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from tracer.benchmarks.commands import register
+
+
+def run(*arguments: str) -> int:
+    root = argparse.ArgumentParser()
+    register(root.add_subparsers(required=True))
+    parsed = root.parse_args(arguments)
+    code: int = parsed.handler(parsed)
+    return code
+
+
+def test_score_compare_and_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    items = tmp_path / "i.jsonl"
+    items.write_text(
+        "".join(json.dumps({"id": str(n), "goal": "?", "level": "1", "answer": "1"}) + "\n" for n in range(4))
+    )
+    for name, answers in (("a", "1110"), ("b", "1000")):
+        rows = [json.dumps({"id": str(n), "native": answer}) for n, answer in enumerate(answers)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+        code = run(
+            "score", "gaia", "--protocol", "validation", "--items", str(items),
+            "--predictions", str(tmp_path / f"{name}.jsonl"), "--out", str(tmp_path / name),
+        )  # fmt: skip
+        assert code == 0
+    shown = capsys.readouterr().out
+    assert "accuracy             0.7500" in shown and "not comparable: the protocol has 165 items" in shown
+    assert run("compare", str(tmp_path / "a"), str(tmp_path / "b")) == 0
+    assert json.loads(capsys.readouterr().out)["mcnemar"] == {"only_ours": 2, "only_theirs": 0, "p": 0.5}
+    assert run("published", f"tiny={tmp_path / 'a'}", "--out", str(tmp_path / "t.md")) == 0
+    assert "| **tiny** (ours) | 4 of 165 | 75.0" in (tmp_path / "t.md").read_text()
+    assert run("published", "nonsense") == 2
+    capsys.readouterr()
+    assert run("compare", str(tmp_path / "a"), str(tmp_path / "nowhere")) == 1
+    assert "no finished score" in capsys.readouterr().err
+
+
+def test_protocols_and_items(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("protocols") == 0
+    assert "p1-high-7708" in capsys.readouterr().out
+    assert run("protocols", "osworld", "verified-50") == 0
+    assert json.loads(capsys.readouterr().out)["decoding"]["max_steps"] == 50
+    assert run("items", "osworld", "--protocol", "verified-50", "--out", str(tmp_path / "i.jsonl")) == 0
+    assert len((tmp_path / "i.jsonl").read_text().splitlines()) == 361

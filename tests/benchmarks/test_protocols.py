@@ -1,0 +1,106 @@
+"""Protocols as data, the schemas of the file formats, and the table beside the published figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from tracer.benchmarks import comparison, schema
+from tracer.benchmarks import protocol as protocols
+from tracer.benchmarks.base import BenchmarkError, scorer_class
+from tracer.benchmarks.names import BENCHMARKS
+from tracer.benchmarks.protocol import ProtocolError
+from tracer.benchmarks.score import score
+
+EVERY = [(benchmark, name) for benchmark in BENCHMARKS for name in protocols.names(benchmark)]
+
+
+@pytest.mark.parametrize(("benchmark", "name"), EVERY)
+def test_every_protocol_is_whole(benchmark: str, name: str) -> None:
+    rules = protocols.load(benchmark, name)
+    scorer_class(benchmark)(rules)
+    assert rules.title and rules.items.set and rules.source and rules.match["rule"]
+    assert rules.metrics[rules.primary].kind
+
+
+def test_digests_are_distinct_and_stable() -> None:
+    digests = {protocols.load(*which).digest for which in EVERY}
+    assert len(digests) == len(EVERY)
+    assert protocols.load("gaia", "validation").digest == protocols.load("gaia", "validation").digest
+    assert protocols.load("gaia", "validation", strict=False).digest not in digests
+
+
+def test_published_counts() -> None:
+    counts = {
+        ("android_control", "p1-high-7708"): 7708,
+        ("android_control", "p1-high-8444"): 8444,
+        ("android_control", "p4-low"): 500,
+        ("mind2web", "coordinate-task"): 1339,
+        ("mind2web", "coordinate-website"): 1019,
+        ("mind2web", "coordinate-domain"): 4060,
+        ("gaia", "validation"): 165,
+        ("gta", "end-to-end"): 229,
+        ("android_world", "run-py"): 116,
+        ("osworld", "verified-100"): 361,
+        ("bfcl", "multi-turn"): 800,
+        ("agentdojo", "utility"): 97,
+    }
+    assert {which: protocols.load(*which).items.count for which in counts} == counts
+
+
+def test_unknown_names_say_what_there_is() -> None:
+    with pytest.raises(ProtocolError, match="it has: validation"):
+        protocols.load("gaia", "p9")
+    with pytest.raises(ProtocolError, match="no protocols/chess"):
+        protocols.load("chess", "p1")
+    with pytest.raises(BenchmarkError, match="android_control"):
+        scorer_class("chess")
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_the_schemas_are_those_of_the_models(benchmark: str) -> None:
+    path = schema.FOLDER / f"{benchmark}.json"
+    assert path.read_text(encoding="utf-8") == schema.text(benchmark)
+    jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(("name", "benchmark"), [("gaia", "gaia"), ("odyssey", "gui_odyssey"), ("gta", "gta")])
+def test_real_rows_follow_the_schemas(name: str, benchmark: str) -> None:
+    document = schema.schema(benchmark)
+    cases = (Path(__file__).parent / "data" / f"{name}.jsonl").read_text().splitlines()[:20]
+    for case in map(json.loads, cases):
+        for kind in ("item", "prediction"):
+            jsonschema.validate(case[kind], {**document, "$ref": f"#/$defs/{kind}"})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"native": "no id"}, {**document, "$ref": "#/$defs/prediction"})
+
+
+def test_every_published_figure_is_in_the_table_with_its_source() -> None:
+    known = comparison.published()
+    text = comparison.comparison({})
+    document = yaml.safe_load((schema.FOLDER.parent / "published.yaml").read_text())
+    assert sum(len(table["figures"]) for table in document["tables"]) == text.count("](http")
+    for table in known.tables:
+        for model, values in table.figures.items():
+            lines = [line for line in text.splitlines() if line.startswith(f"| {model} |")]
+            shown = [f"{value:.1f}" for value in values if value is not None]
+            url = known.sources[table.source].url
+            assert any(url in line and all(f" {figure} " in line for figure in shown) for line in lines), (model, table)
+
+
+def test_our_scores_stand_under_their_protocol(tmp_path: Path) -> None:
+    items, predictions = tmp_path / "i.jsonl", tmp_path / "p.jsonl"
+    items.write_text(json.dumps({"id": "a", "goal": "?", "level": "1", "answer": "1"}))
+    predictions.write_text(json.dumps({"id": "a", "native": "1"}))
+    score("gaia", "validation-level1", items, predictions, tmp_path / "s", resamples=5)
+    score("gaia", "validation-level1", items, predictions, tmp_path / "l", strict=False, resamples=5)
+    text = comparison.comparison({"tiny: a": tmp_path / "s", "loose: a": tmp_path / "l"})
+    assert (
+        "| **tiny** (ours) | 1 of 53 | 100.0 [100.0, 100.0] | this project; a part of the items: not comparable |"
+        in text
+    )
+    assert "| **loose** (ours) | 1 of 53 | 100.0 [100.0, 100.0] | this project; lenient;" in text

@@ -1,0 +1,203 @@
+"""The plan-act loop in a real Chromium, with a planner whose every forecast is known."""
+
+import json
+import re
+
+import pytest
+
+from tracer.action import Action
+from tracer.config import Config
+from tracer.environments.pages import HELDOUT, RL
+from tracer.evaluation import online
+from tracer.evaluation.episodes import Episode
+from tracer.evaluation.results import read_rows, read_scores
+from tracer.forecast import ForecastStep
+from tracer.instruction import describe
+from tracer.lineage import write_json
+from tracer.planner.base import Plan
+from tracer.trajectory import centre
+
+pytestmark = pytest.mark.browser
+CONFIG = Config(profile="test", evaluation={"episodes": 2, "resamples": 50, "max_steps": 6})
+
+
+class LoginPlanner:
+    """Knows the page login-user by heart. Other pages: it says something that does not parse."""
+
+    name = "login"
+
+    def __init__(self):
+        self.batches = []
+
+    def forecast(self, states, horizon):
+        self.batches.append((len(states), horizon))
+        return [self.plan(state, horizon) for state in states]
+
+    def plan(self, state, horizon):
+        found = re.search(r'"(.*?)" and the password "(.*?)"', state.goal)
+        if found is None:
+            return Plan(text="klick", forecast=None, error="unknown action")
+        steps = [
+            self.click(state, "Username"), self.type(found[1]), self.click(state, "Password"), self.type(found[2]),
+            self.click(state, "Login"),
+        ]  # fmt: skip
+        left = steps[len(state.history) :] or [self.click(state, "Login")]
+        return Plan(text="known", forecast=tuple(left[:horizon]))
+
+    def click(self, state, text):
+        element = next(element for element in state.elements if element.text == text)
+        action = Action.of("click", x=centre(element.box)[0], y=centre(element.box)[1])
+        return ForecastStep(action=action, instruction=describe(action, element, state.elements))
+
+    def type(self, text):
+        action = Action.of("type", text=text)
+        return ForecastStep(action=action, instruction=describe(action))
+
+
+class Fixed(LoginPlanner):
+    """Always the same step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def plan(self, state, horizon):
+        return Plan(text="fixed", forecast=(self.step,) * horizon)
+
+
+def episodes(*strategies, page="login-user", seeds=(9000, 9001)):
+    return [Episode(strategy=strategy, task=page, split="test", seed=seed) for strategy in strategies for seed in seeds]
+
+
+def play(planner, wanted, config=CONFIG):
+    return {row["id"]: row for row, _ in online.play_pages(config, wanted, planner)}
+
+
+def test_every_strategy_solves_a_known_page_and_states_are_forecast_together():
+    planner = LoginPlanner()
+    rows = play(planner, episodes(*online.STRATEGIES))
+    assert len(rows) == 6
+    assert {row["reason"] for row in rows.values()} == {"solved"}
+    assert {row["steps"] for row in rows.values()} == {5}
+    # In the first round the two forecasts of one step go together, and the four of five.
+    assert planner.batches[:2] == [(2, 1), (4, 5)]
+    # Blind episodes never ask again.
+    assert planner.batches[2:] == [(2, 1), (2, 5)] * 4
+    trace = rows["reactive/login-user/9000"]["trace"]
+    assert [turn["action"]["type"] for turn in trace] == ["click", "type", "click", "type", "click"]
+    assert rows["plan_once/login-user/9000"]["trace"][1]["text"] == ""
+
+
+def test_episodes_end_for_a_reason():
+    wanted = episodes("reactive", seeds=(9000,))
+    answers = {
+        "failed: no end after 6 steps": ("press Tab", Action.of("key", key="Tab")),
+        "the tool agent 'elements'": ('click the button "zzzzzzzz"', Action("click")),
+        "impossible": ("open the app Mail", Action.of("open_app", app="Mail")),
+        "failed: the page says so": ('click the button "Login"', Action("click")),
+    }
+    ends = {
+        reason: (Fixed(ForecastStep(action=action, instruction=instruction)), wanted)
+        for reason, (instruction, action) in answers.items()
+    }
+    ends["unparsable"] = (LoginPlanner(), episodes("reactive", page="click-button", seeds=(9000,)))
+    for reason, (planner, played) in ends.items():
+        (row,) = play(planner, played).values()
+        assert row["reason"].startswith(reason)
+        assert row["success"] == 0
+
+
+def test_a_crash_is_listed_and_the_other_episodes_go_on():
+    class Closing(LoginPlanner):
+        """Closes one page under the environment's hands."""
+
+        def forecast(self, states, horizon):
+            pages = self.browser.context.pages
+            if len(self.batches) == 1:
+                pages[0].close()
+            return super().forecast(states, horizon)
+
+    from playwright.sync_api import Error
+
+    from tracer import tools
+    from tracer.environments.miniwob import Browser, MiniWob
+    from tracer.evaluation.episodes import Limits
+    from tracer.evaluation.episodes import play as play_all
+
+    planner = Closing()
+    with Browser() as planner.browser:
+        rows = [
+            row
+            for row, _ in play_all(
+                episodes("reactive", seeds=(9000, 9001, 9002)),
+                planner,
+                lambda page: MiniWob(planner.browser, page),
+                lambda strategy: online.agent(strategy, tools.load(CONFIG.grounding), 5),
+                Limits(max_steps=6, seconds=60),
+                slots=2,
+                faults=(Error,),
+            )
+        ]
+    reasons = sorted(row["reason"].partition(":")[0] for row in rows)
+    assert reasons == ["crashed", "solved", "solved"]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Two pages, and the planner that knows one of them."""
+    planner = LoginPlanner()
+    monkeypatch.setattr(online, "PAGES", {"test": ("login-user",), "heldout": ("click-button",)})
+    monkeypatch.setattr(online.planners, "load", lambda where: planner)
+    return planner
+
+
+def test_the_step_writes_rows_scores_and_differences(small, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("none")
+    lineage = online.evaluate(CONFIG, tmp_path / "model", tmp_path / "out")
+    scores = read_scores(tmp_path / "out")
+    assert lineage["metrics"]["anticipatory_test"] == 1 and lineage["metrics"]["anticipatory_heldout"] == 0
+    assert scores["strategies"]["reactive"]["heldout"]["counts"]["unparsable"] == 2
+    assert scores["differences"]["anticipatory-plan_once"]["test"]["mean"] == 0
+    assert scores["crashed"] == {}
+    rows = read_rows(tmp_path / "out")
+    assert [row["id"] for row in rows] == [episode.id for episode in online.episodes(CONFIG)]
+    assert "seconds" not in json.dumps(rows)
+    asked = len(small.batches)
+    assert online.evaluate(CONFIG, tmp_path / "model", tmp_path / "out") == lineage
+    assert len(small.batches) == asked
+
+
+def test_a_killed_run_plays_only_what_is_left(small, tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    online.run(CONFIG, tmp_path, whole)
+    half = tmp_path / "half"
+    (half / "checkpoints").mkdir(parents=True)
+    lines = (whole / "checkpoints" / "results.jsonl").read_text().splitlines(keepends=True)
+    (half / "checkpoints" / "results.jsonl").write_text("".join(lines[:9]) + lines[9][:40])
+    online.run(CONFIG, tmp_path, half)
+    assert len((half / "logs" / "seconds.jsonl").read_text().splitlines()) == len(lines) - 9
+    assert (half / "results.jsonl").read_bytes() == (whole / "results.jsonl").read_bytes()
+    assert (half / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
+
+
+def test_without_a_browser_the_step_says_so_and_runs_again_once_there_is_one(small, tmp_path, monkeypatch):
+    write_json(tmp_path / "model.json", {})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    skipped = online.evaluate(CONFIG, tmp_path / "model.json", tmp_path / "out")
+    assert "no Chromium found" in read_scores(tmp_path / "out")["skipped"]
+    monkeypatch.undo()
+    assert online.chromium()[1] == ""
+    off = Config(profile="test", evaluation={"online": False})
+    other = online.evaluate(off, tmp_path / "model.json", tmp_path / "off")
+    assert "evaluation.online is false" in other["metrics"]["skipped"]
+    assert other["digest"] != skipped["digest"]
+
+
+def test_every_strategy_meets_the_same_unseen_seeds():
+    every = list(online.episodes(CONFIG))
+    assert len(every) == 3 * 2 * (len(RL) + len(HELDOUT))
+    assert {episode.seed for episode in every} == {9000, 9001}
+    by_strategy = [{(e.task, e.seed) for e in every if e.strategy == name} for name in online.STRATEGIES]
+    assert by_strategy[0] == by_strategy[1] == by_strategy[2]

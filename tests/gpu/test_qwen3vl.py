@@ -1,0 +1,111 @@
+"""Qwen3-VL with random weights: both stages, in bf16 and with LoRA; and the size of the 8B, measured."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.gpu import qwen3vl
+from tests.planners import examples, micro_config
+from tracer.config import PlannerConfig, load
+from tracer.lineage import git_commit, hardware
+from tracer.planner.base import PlannerSettings
+from tracer.planner.prompt import prompt
+from tracer.training import memory, stage1, stage2
+from tracer.training.check import check_stage
+
+
+def test_the_classes_exist_and_their_shape_is_the_8b_of_the_paper() -> None:
+    # On torch's meta device: no memory, no processor, no torchvision.
+    from tracer.planner.tiny import build_processor
+
+    tokenizer = build_processor(["click"], 300).tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": list(qwen3vl.VISION)})
+    with torch.device("meta"):
+        shape = memory.shape(qwen3vl.model(tokenizer, qwen3vl.EIGHT_BILLION, vocabulary=151_936))
+    assert 8.6e9 < shape.parameters < 8.9e9
+    assert shape.cache == 2 * 36 * 8 * 128
+    config = load("qwen3vl-8b")
+    assert memory.estimate(shape, config, config.stage1).total < 80.0
+
+
+def test_a_small_one_computes_on_the_processor() -> None:
+    from tracer.planner.tiny import build_processor
+
+    tokenizer = build_processor(["click"], 300).tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": list(qwen3vl.VISION)})
+    torch.manual_seed(0)
+    model = qwen3vl.model(tokenizer, qwen3vl.SMALL).eval()
+    grid = torch.tensor([[1, 4, 4]])  # patches; merged two by two they are four tokens
+    ids = torch.tensor([[5, 6] + [model.config.image_token_id] * 4 + [7]])
+    with torch.no_grad():
+        output = model(
+            input_ids=ids,
+            pixel_values=torch.randn(16, 3 * 2 * 16 * 16),
+            image_grid_thw=grid,
+            mm_token_type_ids=(ids == model.config.image_token_id).long(),
+        )
+    assert output.logits.shape[:2] == (1, 7) and bool(torch.isfinite(output.logits).all())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
+@pytest.mark.parametrize("rollouts", ["transformers", "continuous_batching"])
+def test_a_small_one_goes_through_both_stages(
+    tmp_path: Path, shards: Path, lora: dict[str, int] | None, rollouts: str
+) -> None:
+    if rollouts == "continuous_batching" and lora is not None:
+        pytest.skip("one kind of weights is enough for the other kind of rollouts")
+    settings = PlannerSettings.of(PlannerConfig(horizon=2, max_new_tokens=16))
+    texts = [prompt(state, settings) + said for state, said in examples(shards, settings)]
+    base = qwen3vl.write_base(tmp_path / "base", texts, settings)
+    stage = {"bf16": True, "gradient_checkpointing": True, "lora": lora, "rollouts": rollouts}
+    config = micro_config(base, image=True, stage1=stage, stage2=stage, gates={"probe_tolerance": 0.02})
+    stage1.train(config, shards, base, config.out("stage1"))
+    stage2.train(config, shards, config.out("stage1"), config.out("stage2"))
+    # Random weights say nothing that parses, so every group is dead; what is checked is that nothing is damaged.
+    for name, start in (("stage1", base), ("stage2", config.out("stage1"))):
+        found = check_stage(config, name, config.out(name), start, shards)
+        assert next(item for item in found if item.name == "reproduces_score").passed, found
+
+
+@pytest.mark.gpu
+def test_the_8b_shape_fits_and_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    from tracer.planner.tiny import build_processor
+
+    tokenizer = build_processor(["click"], 300).tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": list(qwen3vl.VISION)})
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device("cuda"):
+            model = qwen3vl.model(tokenizer, qwen3vl.EIGHT_BILLION, vocabulary=151_936)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    from peft import LoraConfig, get_peft_model
+
+    model.gradient_checkpointing_enable()
+    model = get_peft_model(model, LoraConfig(r=64, lora_alpha=128, target_modules="all-linear", task_type="CAUSAL_LM"))
+    model.enable_input_require_grads()
+    ids = torch.randint(300, 151_000, (2, 2048), device="cuda")
+    figures = {}
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(2):  # the second is warm
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        model(input_ids=ids, labels=ids).loss.backward()
+        torch.cuda.synchronize()
+        figures["update_tokens_per_second"] = round(ids.numel() / (time.perf_counter() - started))
+    figures["peak_gigabytes"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
+    model.eval()
+    started = time.perf_counter()
+    with torch.no_grad():
+        model.generate(input_ids=ids[:, :512].repeat(4, 1), max_new_tokens=64, min_new_tokens=64, do_sample=True)
+    torch.cuda.synchronize()
+    figures["generated_tokens_per_second"] = round(8 * 64 / (time.perf_counter() - started))
+    with capsys.disabled():
+        print(json.dumps({"test": "qwen3vl-8b-shaped", **figures, **hardware(), **git_commit()}))
+    assert figures["peak_gigabytes"] < 80.0

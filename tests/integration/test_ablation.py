@@ -1,0 +1,58 @@
+"""Ablations of a micro planner, really trained and evaluated: two seeds, with and without what is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.episodes import sample, write_raw
+from tests.planners import micro_config, trajectories, write_base
+from tracer.ablation import METRICS, ablate, configuration, select
+from tracer.config import load
+from tracer.ingest import ingest
+from tracer.lineage import read
+
+NAMES = ("no-stage2", "horizon-1", "normalize-then-sum")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ablation")
+    write_raw(folder / "raw", sample())
+    base = write_base(folder / "base", trajectories(folder / "taught"), image=False, steps=36)
+    config = micro_config(base, image=False)
+    profile = {
+        "data": {"path": str(folder / "raw"), "pointer": ""},
+        "build": str(folder / "build"),
+        "planner": config.planner.model_dump(),
+        "stage1": config.stage1.model_dump(exclude={"lora"}),
+        "stage2": config.stage2.model_dump(exclude={"lora"}),
+        "evaluation": {"resamples": 50},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump({"profile": "micro", "profiles": {"micro": profile}}))
+    return folder
+
+
+def test_variants_are_trained_compared_and_found_again(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
+    plain = load("micro")
+    ingest(plain, plain.out("ingest"))
+    said: list[str] = []
+    told = ablate("micro", seeds=2, only=NAMES, say=said.append)
+    assert [each["name"] for each in told] == list(NAMES)
+    assert len(said) == 2 * (2 + 2)  # the baseline's two stages and two variants; no-stage2 is the baseline's own
+    for each in told:
+        assert set(each["metrics"]) == set(METRICS)
+        assert len(each["metrics"]["step"]["seeds"]) == 2
+        assert each["metrics"]["step"]["difference"]["n"] == 4  # two states in test, two in heldout
+    shorter = configuration("micro", select(["horizon-1"])[0], seed=1)
+    assert read(shorter.out("stage1"))["config"]["planner"]["horizon"] == 1
+    scored = read(shorter.out("evaluate-stage1"))["config"]
+    assert scored["planner"]["horizon"] == 1 and scored["reward"] == plain.reward.model_dump(mode="json")
+    aggregated = configuration("micro", select(["normalize-then-sum"])[0], seed=0)
+    assert read(aggregated.out("stage1"))["config"]["stage1"]["aggregation"] == "normalize_then_sum"
+    before = {path: path.stat().st_mtime_ns for path in workspace.rglob("lineage.json")}
+    assert ablate("micro", seeds=2, only=NAMES, say=said.append) == told
+    assert {path: path.stat().st_mtime_ns for path in workspace.rglob("lineage.json")} == before

@@ -1,0 +1,107 @@
+"""Two processes with accelerate (gloo, on the processor) train as one does with the same global batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.planners import trajectories, write_base
+from tracer.config import LaunchConfig
+from tracer.training import launch
+
+STEPS = 4
+TOLERANCE = 1e-3
+"""How far rewards, losses and weights may be apart: sums in another order, over all steps. One other sample of the 16
+a step would move the mean reward by more."""
+
+
+def train(base: Path, shards: Path, build: Path, options: LaunchConfig) -> Path:
+    """Stage 1 through the command line, in as many processes as ``options`` say; the output folder."""
+    ingested = build / "micro" / "seed0" / "ingest"
+    ingested.parent.mkdir(parents=True)
+    ingested.symlink_to(shards, target_is_directory=True)
+    settings = {
+        "build": build,
+        "planner.base": base,
+        "planner.image": "false",
+        "planner.horizon": 2,
+        "planner.max_new_tokens": 12,
+        "stage1.steps": STEPS,
+        "stage1.groups": 4,
+        "stage1.group_size": 4,
+        "stage1.learning_rate": 3e-3,
+        "stage1.checkpoint_every": STEPS,
+        "stage1.sampling": "step",
+    }
+    more = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        launch.command(options, "stage1", "micro", more=more),
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return build / "micro" / "seed0" / "stage1"
+
+
+def curve(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
+    shards = trajectories(tmp_path)
+    base = write_base(tmp_path / "base", shards, image=False, steps=36)
+    one = train(base, shards, tmp_path / "one", LaunchConfig())
+    two = train(base, shards, tmp_path / "two", LaunchConfig(strategy="cpu", gpus=2, main_port=free_port()))
+    first, second = curve(one), curve(two)
+    assert len(first) == len(second) == STEPS
+    for ours, theirs in zip(first, second, strict=True):
+        for name in ("reward", "frac_reward_zero_std", "unparsable", "loss"):
+            assert ours[name] == pytest.approx(theirs[name], abs=TOLERANCE), name
+    assert len({entry["reward"] for entry in first}) > 1
+    ours, theirs = (load_file(folder / "model" / "model.safetensors") for folder in (one, two))
+    start = load_file(base / "model" / "model.safetensors")
+    apart = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+    moved = max(float((ours[name] - start[name]).abs().max()) for name in ours)
+    assert apart < TOLERANCE < moved
+    # One writer: the lineage is whole, and both runs made the same step of the same inputs.
+    lines = [json.loads((folder / "lineage.json").read_text()) for folder in (one, two)]
+    for key in ("step", "config", "seed"):
+        assert lines[0][key] == lines[1][key]
+    assert lines[0]["inputs"]["base"]["digest"] == lines[1]["inputs"]["base"]["digest"]
+    assert lines[0]["metrics"]["probe"] == pytest.approx(lines[1]["metrics"]["probe"], abs=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_more_processes_than_groups_are_refused_by_all_of_them(tmp_path: Path) -> None:
+    shards = trajectories(tmp_path)
+    base = write_base(tmp_path / "base", shards, image=False, steps=0)
+    options = LaunchConfig(strategy="cpu", gpus=2, main_port=free_port())
+    command = launch.command(
+        options, "stage1", "micro", more=["--set", "stage1.groups=1", "--set", f"planner.base={base}"]
+    )
+    command += ["--set", "planner.image=false", "--set", f"build={tmp_path / 'build'}"]
+    (tmp_path / "build" / "micro" / "seed0").mkdir(parents=True)
+    (tmp_path / "build" / "micro" / "seed0" / "ingest").symlink_to(shards, target_is_directory=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=500, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode != 0
+    assert "cannot be dealt to 2 processes" in done.stderr
+    assert sys.executable in command

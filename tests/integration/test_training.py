@@ -1,0 +1,134 @@
+"""Both stages on micro planners: a Llama without pictures, and an adapter on the tiny vision-language model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.planners import micro_config, trajectories, write_base
+from tracer.config import Config, ConfigError
+from tracer.lineage import LineageError
+from tracer.planner.adapter import is_adapter
+from tracer.planner.transformers import TransformersPlanner
+from tracer.training import grpo, stage1, stage2
+from tracer.training.check import check_stage
+from tracer.training.trainer import trainer_class
+
+LORA = {"rank": 4, "alpha": 8}
+LEARN = {"learning_rate": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trajectories(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
+    # Taught too little to be right every time: groups have to disagree.
+    return write_base(tmp_path_factory.mktemp("llama") / "base", shards, image=False, steps=36)
+
+
+def both(config: Config, shards: Path) -> tuple[dict[str, object], dict[str, object]]:
+    first = stage1.train(config, shards, Path(config.planner.base), config.out("stage1"))
+    second = stage2.train(config, shards, config.out("stage1"), config.out("stage2"))
+    return first["metrics"], second["metrics"]
+
+
+def test_a_llama_goes_through_both_stages(llama: Path, shards: Path) -> None:
+    config = micro_config(llama, image=False, stage1=LEARN, stage2=LEARN)
+    first, second = both(config, shards)
+    assert 0 < first["reward_first"] < 2.0 and first["dead_groups"] < 1.0
+    for stage, start in (("stage1", llama), ("stage2", config.out("stage1"))):
+        found = check_stage(config, stage, config.out(stage), start, shards)
+        assert [item.name for item in found] == ["differs_from_base", "reproduces_score"]
+        assert all(item.passed for item in found), found
+    assert TransformersPlanner.load(config.out("stage2")).model.config.model_type == "llama"
+    assert set(second) == set(first)
+
+
+def test_a_planner_that_was_not_trained_or_is_another_is_found(llama: Path, shards: Path) -> None:
+    config = micro_config(llama, image=False, stage1=LEARN, stage2=LEARN)
+    out = config.out("stage1")
+    stage1.train(config, shards, llama, out)  # found finished
+    same = check_stage(config, "stage1", out, out, shards)
+    assert [item.name for item in same if not item.passed] == ["differs_from_base"]
+    weights = next((out / "model").glob("*.safetensors"))
+    kept = weights.read_bytes()
+    try:
+        weights.write_bytes((llama / "model" / weights.name).read_bytes())  # the base in the stage's place
+        failed = [item.name for item in check_stage(config, "stage1", out, llama, shards) if not item.passed]
+        assert "differs_from_base" in failed
+    finally:
+        weights.write_bytes(kept)
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Config:
+    base = write_base(tmp_path_factory.mktemp("llava") / "base", shards, image=True, steps=36)
+    stage = {"lora": LORA, **LEARN}
+    config = micro_config(base, image=True, stage1=stage, stage2=stage)
+    both(config, shards)
+    return config
+
+
+def test_an_adapter_is_saved_without_its_base_and_goes_through_both_stages(adapted: Config, shards: Path) -> None:
+    base = Path(adapted.planner.base)
+    for stage, start in (("stage1", base), ("stage2", adapted.out("stage1"))):
+        model = adapted.out(stage) / "model"
+        assert sorted(path.name for path in model.glob("*.safetensors")) == ["adapter_model.safetensors"]
+        assert json.loads((model / "base.json").read_text())["id"] == str(base / "model")
+        assert is_adapter(TransformersPlanner.load(model).model)
+        found = check_stage(adapted, stage, adapted.out(stage), start, shards)
+        assert all(item.passed for item in found), found
+    first, second = (TransformersPlanner.load(adapted.out(stage)).model.state_dict() for stage in ("stage1", "stage2"))
+    assert first.keys() == second.keys()  # one adapter, trained on; not one on top of another
+    assert any(not torch.equal(first[name], second[name]) for name in first if "lora_" in name)
+    assert all(torch.equal(first[name], second[name]) for name in first if "lora_" not in name)
+
+
+def test_an_adapter_is_not_loaded_onto_another_base(adapted: Config, shards: Path, tmp_path: Path) -> None:
+    weights = Path(adapted.planner.base) / "model" / "model.safetensors"
+    kept = weights.read_bytes()
+    try:
+        weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        with pytest.raises(LineageError, match="was trained on"):
+            TransformersPlanner.load(adapted.out("stage1"))
+        with pytest.raises(LineageError, match=r"set planner\.base"):
+            stage2.train(adapted, shards, adapted.out("stage1"), tmp_path / "stage2")
+    finally:
+        weights.write_bytes(kept)
+
+
+def test_reduced_precision_and_checkpointing_work_where_the_libraries_allow(llama: Path, shards: Path) -> None:
+    stage = {**LEARN, "bf16": True, "gradient_checkpointing": True}
+    config = micro_config(llama, image=False, stage1=stage).model_copy(update={"seed": 5})
+    metrics = stage1.train(config, shards, llama, config.out("stage1"))["metrics"]
+    assert metrics["dead_groups"] < 1.0
+    found = check_stage(config, "stage1", config.out("stage1"), llama, shards)
+    assert all(item.passed for item in found), found
+
+
+def test_the_trainer_that_serves_a_model(llama: Path) -> None:
+    model = TransformersPlanner.load(llama).model
+    stage = micro_config(llama, image=False).stage1
+    assert trainer_class(model, stage).__name__ == "SharedPromptTrainer"
+    assert trainer_class(model, stage.model_copy(update={"sampling": "step"})).by_step
+    assert trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server"})).__name__ == "ResumableTrainer"
+    with pytest.raises(ConfigError, match="set sampling to 'stream'"):
+        trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server", "sampling": "step"}))
+
+
+def test_vllm_is_told_where_it_is_and_what_not_to_sample(llama: Path) -> None:
+    stage = micro_config(llama, image=False).stage1
+    assert grpo.banned(stage, [7]) == {"suppress_tokens": [7]}
+    assert grpo.banned(stage.model_copy(update={"rollouts": "vllm_colocate"}), [7]) == {"logit_bias": {7: -100.0}}
+    assert grpo.banned(stage, []) is None
+    planner = TransformersPlanner.load(llama)
+    config = micro_config(llama, image=False, launch={"vllm_host": "10.0.0.2", "vllm_port": 9000, "vllm_memory": 0.4})
+    arguments = grpo.arguments(config, config.stage1, planner, llama)
+    assert (arguments.vllm_server_host, arguments.vllm_server_port) == ("10.0.0.2", 9000)
+    assert arguments.vllm_gpu_memory_utilization == 0.4

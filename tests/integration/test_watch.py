@@ -1,0 +1,75 @@
+"""Training that really cannot go on: a disk that is full, weights that are lost; and what is left of it."""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.planners import micro_config, trajectories, write_base
+from tracer.config import Config
+from tracer.lineage import finished
+from tracer.training import stage1
+from tracer.training.errors import DiskFull, NotANumber
+from tracer.training.resume import WRITING, last_checkpoint
+from tracer.training.watch import read_heartbeat
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trajectories(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
+    return write_base(tmp_path_factory.mktemp("llama") / "base", shards, image=False, steps=36)
+
+
+@contextmanager
+def no_file_over(size: int) -> Iterator[None]:
+    """Every write beyond so many bytes fails, as with a quota."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def config_of(base: Path, seed: int, **stage: object) -> Config:
+    return micro_config(base, image=False, stage1=stage).model_copy(update={"seed": seed})
+
+
+def test_a_full_disk_leaves_nothing_half_written_and_training_goes_on(base: Path, shards: Path) -> None:
+    full, free = (config_of(base, seed=1).model_copy(update={"build": str(base.parent / name)}) for name in ("a", "b"))
+    with no_file_over(1 << 16), pytest.raises(DiskFull, match=r"Free space there.*goes on from it"):
+        stage1.train(full, shards, base, full.out("stage1"))
+    out = full.out("stage1")
+    assert finished(out) is None
+    assert (out / "checkpoints" / WRITING).exists()  # what was begun has no checkpoint's name
+    assert last_checkpoint(out / "checkpoints") is None
+    ours = stage1.train(full, shards, base, out)
+    theirs = stage1.train(free, shards, base, free.out("stage1"))
+    assert ours["output"] == theirs["output"]
+
+
+def test_lost_weights_end_training(base: Path, shards: Path) -> None:
+    config = config_of(base, seed=2, learning_rate=1e35, warmup=0, steps=6)
+    with pytest.raises(NotANumber, match=r"Lower stage1\.learning_rate \(1e\+35\)"):
+        stage1.train(config, shards, base, config.out("stage1"))
+    beat = read_heartbeat(config.out("stage1"))
+    assert beat is not None and beat["step"] < 6
+
+
+def test_the_history_tells_what_is_watched(base: Path, shards: Path) -> None:
+    config = config_of(base, seed=3)
+    metrics = stage1.train(config, shards, base, config.out("stage1"))["metrics"]
+    out = config.out("stage1")
+    history = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert all({"unparsable", "repeated", "reward_length", "frac_reward_zero_std"} <= set(entry) for entry in history)
+    assert all(list(entry) == sorted(entry) for entry in history)  # as one that went through a checkpoint
+    assert metrics["warnings"] == len(json.loads((out / "warnings.json").read_text())) == 0

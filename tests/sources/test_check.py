@@ -1,0 +1,69 @@
+"""``tracer ingest --check`` and the JSON schema of the interchange format."""
+
+import json
+
+import pytest
+
+from tests.episodes import sample, write_raw
+from tests.sources.writers import agentnet
+from tracer.action import GRAMMAR
+from tracer.check import SCHEMA, check, episode_schema, schema_errors
+
+
+def test_the_schema_file_is_the_models():
+    assert json.loads(SCHEMA.read_text()) == episode_schema(), (
+        "the interchange format changed: write it anew with python -c "
+        "'import json; from tracer.check import *; SCHEMA.write_text(json.dumps(episode_schema(), indent=2) + chr(10))'"
+    )
+
+
+def test_good_recordings_have_no_problem(tmp_path):
+    write_raw(tmp_path, sample())
+    found = check("jsonl", tmp_path)
+    assert (found.trajectories, found.steps, found.rejected, found.problems) == (6, 12, 0, ())
+    assert not [error for path in tmp_path.rglob("*.jsonl") for error in schema_errors(path)]
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda episode: episode.pop("goal"), "goal"),
+        (lambda episode: episode.update(colour=1), "colour"),
+        (lambda episode: episode.update(split="trial"), "split"),
+        (lambda episode: episode.update(steps=[]), "steps"),
+        (lambda episode: episode["steps"][0].update(target=[0, 0, 2, 1]), "target"),
+        (lambda episode: episode["steps"][0].update(action={"type": "fly"}), "action"),
+        (lambda episode: episode["steps"][0].update(action={"type": "click", "x": 0.5}), "action"),
+        (lambda episode: episode["steps"][0].update(action={"type": "click", "x": 0.5, "y": 3}), "action"),
+        (lambda episode: episode["steps"][0].update(width="wide"), "width"),
+    ],
+)
+def test_schema_and_adapter_agree_on_what_is_wrong(tmp_path, change, where):
+    episodes = sample()[:1]
+    change(episodes[0])
+    (tmp_path / "train").mkdir()
+    path = tmp_path / "train/click-two.jsonl"
+    path.write_text(json.dumps(episodes[0]))
+    errors = list(schema_errors(path))
+    assert errors and any(where in error for error in errors)
+    found = check("jsonl", tmp_path)
+    assert (found.trajectories, found.rejected) == (0, 1)
+    assert "row 1" in found.problems[0]
+
+
+def test_every_action_type_is_in_the_schema():
+    kinds = [each["properties"]["type"]["const"] for each in episode_schema()["$defs"]["Action"]["oneOf"]]
+    assert kinds == list(GRAMMAR)
+
+
+def test_a_line_that_is_no_json(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n{\n")
+    assert [error.split(":")[0] for error in schema_errors(path)] == ["a.jsonl, row 2"]
+
+
+def test_any_source_can_be_checked(tmp_path):
+    agentnet.write(tmp_path, ubuntu=[agentnet.line("bad", ["x = 1"])])
+    found = check("agentnet", tmp_path, {"images": False})
+    assert (found.trajectories, dict(found.reasons)) == (3, {"code is no call": 1})
+    assert "agentnet_ubuntu_5k.jsonl, row 1" in found.problems[0]

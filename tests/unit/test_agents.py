@@ -1,0 +1,144 @@
+"""The strategies: when each asks for a forecast, how long a one, and what it executes."""
+
+import pytest
+
+from tests.forecasts import SCREEN, click, elements, state, typing
+from tracer.agents.anticipatory import Anticipatory
+from tracer.agents.base import act_all
+from tracer.agents.plan_once import PlanOnce
+from tracer.agents.react import React
+from tracer.planner.base import Plan
+from tracer.tools.elements import ElementLocator
+from tracer.tools.own import OwnCoordinates
+
+TOOLS = ElementLocator()
+
+
+def plan(*steps):
+    return Plan(text="answer", forecast=tuple(steps))
+
+
+UNPARSABLE = Plan(text="klick 4", forecast=None, error="unknown action")
+
+
+class Fixed:
+    """A planner with one answer; it remembers how many states it was asked about, and how far."""
+
+    name = "fixed"
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.asked = []
+
+    def forecast(self, states, horizon):
+        self.asked.append((len(states), horizon))
+        return [self.answer] * len(states)
+
+
+def test_the_reactive_agent_wants_one_step_every_time():
+    agent = React(TOOLS)
+    for _ in range(2):
+        assert agent.wants(state()) == 1
+        assert agent.act(state(), plan(click("One"))).step == click("One")
+
+
+def test_the_anticipatory_agent_forecasts_anew_and_executes_the_first_step():
+    agent = Anticipatory(TOOLS, 5)
+    for first in ("One", "Two"):
+        assert agent.wants(state()) == 5
+        decision = agent.act(state(), plan(click(first), click("Send")))
+        assert (decision.step, decision.text) == (click(first), "answer")
+
+
+def test_plan_once_forecasts_once_and_executes_everything():
+    agent = PlanOnce(TOOLS, 5)
+    assert agent.wants(state()) == 5
+    assert agent.act(state(), plan(click("One"), typing("a"))).step == click("One")
+    assert agent.wants(state()) == 0
+    assert agent.act(state(), None).step == typing("a")
+    assert agent.wants(state()) == 0
+    assert agent.act(state(), None).reason == "the forecast is used up"
+
+
+def test_plan_once_may_ask_again_when_its_forecast_is_used_up():
+    agent = PlanOnce(TOOLS, 2, again=True)
+    agent.act(state(), plan(click("One"), click("Two")))
+    assert agent.wants(state()) == 0
+    agent.act(state(), None)
+    assert agent.wants(state()) == 2
+    assert agent.act(state(), plan(click("Send"))).step == click("Send")
+
+
+@pytest.mark.parametrize("make", [lambda: React(TOOLS), lambda: Anticipatory(TOOLS, 3), lambda: PlanOnce(TOOLS, 3)])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(UNPARSABLE, "unparsable: unknown action"), (plan(), "unparsable: the forecast is empty"), (None, "no forecast")],
+)
+def test_without_a_step_every_agent_gives_up_and_says_why(make, answer, reason):
+    decision = make().act(state(), answer)
+    assert decision.action is None
+    assert reason in decision.reason
+
+
+def test_what_cannot_be_grounded_is_not_executed():
+    later = click("Send", shown=elements("One"))
+    decision = React(OwnCoordinates()).act(state(), plan(later))
+    assert decision.action is None
+    assert "'own' finds nothing" in decision.reason
+    assert decision.step == later
+
+
+def test_states_are_forecast_together_by_how_far_they_are_wanted():
+    planner = Fixed(plan(click("One"), click("Two")))
+    going_on = PlanOnce(TOOLS, 5)
+    going_on.act(state(), plan(click("One"), click("Send")))
+    agents = [React(TOOLS), Anticipatory(TOOLS, 5), React(TOOLS), going_on, PlanOnce(TOOLS, 5)]
+    decisions = act_all(agents, planner, [state()] * 5)
+    assert planner.asked == [(2, 1), (2, 5)]
+    assert [decision.step for decision in decisions] == [click("One")] * 3 + [click("Send"), click("One")]
+    assert [decision.text for decision in decisions] == ["answer"] * 3 + ["", "answer"]
+
+
+def test_the_check_is_off_by_default():
+    agent = Anticipatory(TOOLS, 2)
+    for _ in range(4):
+        assert agent.act(state(), plan(click("One"), click("Two"))).step == click("One")
+    assert agent.skipped == []
+
+
+def test_the_check_skips_a_step_that_just_changed_nothing():
+    agent = Anticipatory(TOOLS, 2, check=True)
+    assert agent.act(state(), plan(click("One"), click("Two"))).step == click("One")
+    assert agent.act(state(), plan(click("One"), click("Two"))).step == click("Two")
+    assert agent.skipped == ["it repeats the last step, which changed nothing"]
+
+
+def test_a_repeated_step_that_gets_somewhere_is_no_failure():
+    agent = Anticipatory(TOOLS, 2, check=True)
+    agent.act(state(shown=elements("One", "Two")), plan(click("One"), click("Two")))
+    assert agent.act(state(), plan(click("One"), click("Two"))).step == click("One")
+
+
+def test_the_check_skips_what_the_screen_does_not_show():
+    agent = Anticipatory(TOOLS, 2, check=True)
+    shown = elements("One", "Two")
+    assert agent.act(state(shown=shown), plan(click("Send", shown), click("Two"))).step == click("Two")
+    assert agent.skipped == ["the screen does not show its target"]
+
+
+def test_the_check_breaks_a_loop_of_two():
+    agent = Anticipatory(TOOLS, 3, check=True)
+    here, there = elements("One", "Two"), SCREEN
+    for _ in range(2):
+        agent.act(state(shown=here), plan(click("One")))
+        agent.act(state(shown=there), plan(click("Two")))
+    agent.act(state(shown=here), plan(click("One")))
+    assert agent.act(state(shown=there), plan(click("Two"), click("Send"))).step == click("Send")
+    assert agent.skipped == ["it closes a loop of 2 steps"]
+
+
+def test_where_every_step_is_refused_the_first_is_executed():
+    agent = Anticipatory(TOOLS, 1, check=True)
+    agent.act(state(), plan(click("One")))
+    assert agent.act(state(), plan(click("One"))).step == click("One")
+    assert agent.skipped == []

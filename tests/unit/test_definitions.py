@@ -1,0 +1,125 @@
+"""What Dagster is told: it loads, it is complete, and it stays apart from the library."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.jobs import FLOW_GROUPS
+
+ROOT = Path(__file__).parents[2]
+EXTERNAL = {"raw_episodes", "base_planner"}
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    from pipelines.definitions import defs
+
+    return defs
+
+
+def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    """The flow's assets."""
+    every = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    return {name: spec for name, spec in every.items() if spec.group_name in FLOW_GROUPS}
+
+
+def test_every_asset_says_whose_it_is_and_what(defs: dg.Definitions) -> None:
+    for name, spec in specs(defs).items():
+        assert spec.tags.get("domain"), name
+        if name not in EXTERNAL:
+            assert spec.kinds and spec.owners and spec.code_version, name
+            assert spec.description, name
+
+
+def test_the_gpu_is_asked_for_where_a_model_runs(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    for name, spec in specs(defs).items():
+        node = graph.get(spec.key)
+        expensive = name in ("stage1", "stage2") or name.startswith(("evaluate_", "online_"))
+        assert (node.pools == {"gpu"}) == expensive, name
+        if expensive:
+            op = node.assets_def.op
+            limits = json.loads(op.tags["dagster-k8s/config"])["container_config"]["resources"]["limits"]
+            assert limits == {"nvidia.com/gpu": "1"} and op.retry_policy is not None
+
+
+def test_only_cheap_assets_materialise_by_themselves(defs: dg.Definitions) -> None:
+    automatic = {name for name, spec in specs(defs).items() if spec.automation_condition is not None}
+    assert automatic == {"raw_episodes", "trajectories", "report"}
+
+
+def test_gates_block(defs: dg.Definitions) -> None:
+    from tracer.config import Config
+    from tracer.gates import CHECKS
+    from tracer.suite import expectations
+
+    graph = defs.resolve_asset_graph()
+    keys = {spec.key for spec in specs(defs).values()}
+    checks = [key for key in graph.asset_check_keys if key.asset_key in keys]
+    blocking = {key: graph.get_check_spec(key).blocking for key in checks}
+    found = {(key.asset_key.to_user_string(), key.name) for key, blocks in blocking.items() if blocks}
+    assert {name for asset, name in found if asset == "stage1"} == set(CHECKS)
+    assert {name for asset, name in found if asset == "stage2"} == set(CHECKS)
+    wanted = expectations(Config(profile="any"), prompts=True)
+    assert len([name for asset, name in found if asset == "trajectories"]) == sum(e.severity == "error" for e in wanted)
+    assert len(blocking) == len(wanted) + 2 * len(CHECKS)
+
+
+def test_an_asset_selection_can_be_parsed() -> None:
+    """Dagster's parser needs ANTLR 4.13, which DVC's usual dependencies keep at 4.9 (dagster#27487)."""
+    selection = dg.AssetSelection.from_string('key:"stage1"+ or group:"data"')
+    assert "stage1" in str(selection)
+
+
+def test_job_schedule_and_sensors(defs: dg.Definitions) -> None:
+    repository = defs.get_repository_def()
+    assert {"retrain", "pin_data"} <= {job.name for job in repository.get_all_jobs()}
+    assert [schedule.cron_schedule for schedule in repository.schedule_defs] == ["0 3 * * 1"]
+    assert {"data_pinned", "episodes_arrived"} <= {sensor.name for sensor in repository.sensor_defs}
+    nodes = set(defs.resolve_job_def("retrain").graph.node_dict)
+    assert nodes == set(specs(defs)) - EXTERNAL | {"validation", "gate_stage1", "gate_stage2"}
+
+
+def test_the_library_knows_nothing_of_dagster() -> None:
+    for path in sorted((ROOT / "tracer").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.partition(".")[0].startswith("dagster") for name in names), f"{path}: {names}"
+
+
+def test_definitions_load_without_torch() -> None:
+    """Whatever loads the definitions (the UI, the daemon, a sensor's tick) must not wait for torch."""
+    heavy = "{'torch', 'transformers', 'mlflow', 'trl'}"
+    code = f"import sys, pipelines.definitions; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_run_config_carries_every_override(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.demo import run_config
+    from pipelines.resources import Tracer
+    from tracer.config import load
+
+    monkeypatch.chdir(ROOT)
+    config = load(
+        "micro", ["seed=3", "stage1.steps=7", f"registry.tracking_uri=sqlite:///{tmp_path}/m.db", "data.limit=null"]
+    )
+    settings = run_config(config)["resources"]["tracer"]["config"]
+    assert Tracer(**settings).config() == config
+    assert "stage1.steps=7" in Tracer(**settings).arguments()
+
+
+def test_a_pod_asks_for_its_gpus_and_mounts_the_workspace() -> None:
+    from pipelines.resources import Trainer
+
+    container = Trainer(mode="kubernetes", gpus=4).pod_spec()["containers"][0]
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
+    assert container["volume_mounts"][0]["mount_path"] == container["working_dir"]

@@ -1,0 +1,188 @@
+"""Groups that share their prompt: the probabilities of plain separate sequences, and never a banned token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from tracer.planner.tiny import IMAGE, IMAGE_SIZE, PATCH, build_model, build_processor
+from tracer.training import groups
+
+PAD, EOS, VOCABULARY = 0, 1, 64
+SIZES = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
+
+
+def models() -> dict[str, Any]:
+    torch.manual_seed(0)
+    llava = build_model(build_processor(["click the button"], 300), hidden=32, layers=2)
+    return {
+        "llama": LlamaForCausalLM(LlamaConfig(**SIZES, **HEADS)).eval(),
+        "qwen3": Qwen3ForCausalLM(Qwen3Config(**SIZES, **HEADS, head_dim=8)).eval(),
+        "llava": llava.eval(),
+    }
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3", "llava"])
+def named(request: pytest.FixtureRequest) -> tuple[str, Any]:
+    return request.param, models()[request.param]
+
+
+def prompts(name: str, model: Any, lengths: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Random prompts of these lengths, padded on the left; with pictures for the model that sees."""
+    generator = torch.Generator().manual_seed(1)
+    pictured = name == "llava"
+    patches = (IMAGE_SIZE // PATCH) ** 2 if pictured else 0
+    width = patches + max(lengths)
+    ids, mask = torch.full((len(lengths), width), PAD), torch.zeros(len(lengths), width, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        words = torch.randint(4, VOCABULARY, (length,), generator=generator)
+        image = torch.full((patches,), model.config.image_token_id if pictured else 0)
+        ids[row, width - patches - length :] = torch.cat([image, words])
+        mask[row, width - patches - length :] = 1
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if pictured:
+        inputs["pixel_values"] = torch.randn(len(lengths), 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+    return inputs
+
+
+def apart(
+    model: Any, prompt: torch.Tensor, completion: torch.Tensor, pixels: torch.Tensor | None, temperature: float
+) -> Any:
+    """Log-probabilities and entropies of one completion after one prompt, without any padding, mask or packing."""
+    extra = {} if pixels is None else {"pixel_values": pixels[None]}
+    with torch.no_grad():
+        logits = model(input_ids=torch.cat([prompt, completion])[None], **extra).logits[0].float()
+    logprobs = (logits[len(prompt) - 1 : -1] / temperature).log_softmax(-1)
+    chosen = logprobs.gather(-1, completion[:, None]).squeeze(-1)
+    return chosen, -(logprobs.exp() * logprobs).sum(-1)
+
+
+def test_scores_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
+    name, model = named
+    inputs = prompts(name, model, (5, 9, 3))
+    # Unequal groups (3, 1 and 2 completions), in a mixed order, of unequal lengths padded on the right.
+    group = torch.tensor([1, 0, 1, 2, 0, 1])[:6]
+    lengths = (4, 7, 1, 6, 7, 2)
+    completions = torch.full((6, 7), PAD)
+    completion_mask = torch.zeros(6, 7, dtype=torch.long)
+    generator = torch.Generator().manual_seed(2)
+    for row, length in enumerate(lengths):
+        completions[row, :length] = torch.randint(4, VOCABULARY, (length,), generator=generator)
+        completion_mask[row, :length] = 1
+    extra = {key: value for key, value in inputs.items() if key == "pixel_values"}
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    with torch.no_grad():
+        found, entropy = groups.score(model, ids, mask, completions, completion_mask, group, 0.7, extra)
+    for row, length in enumerate(lengths):
+        of = int(group[row])
+        pixels = extra["pixel_values"][of] if extra else None
+        expected, spread = apart(model, ids[of][mask[of].bool()], completions[row, :length], pixels, 0.7)
+        torch.testing.assert_close(found[row, :length], expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(entropy[row, :length], spread, atol=1e-5, rtol=0)
+
+
+def test_gradients_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
+    name, model = named
+    inputs = prompts(name, model, (5, 3))
+    extra = {key: value for key, value in inputs.items() if key == "pixel_values"}
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    completions = torch.randint(4, VOCABULARY, (4, 3), generator=torch.Generator().manual_seed(3))
+    weight = model.get_input_embeddings().weight
+    packed, _ = groups.score(
+        model, ids, mask, completions, torch.ones(4, 3, dtype=torch.long), torch.tensor([0, 0, 1, 1]), 1.0, extra
+    )
+    (ours,) = torch.autograd.grad(packed.sum(), weight)
+    total = torch.zeros(())
+    for row, of in enumerate((0, 0, 1, 1)):
+        prompt = ids[of][mask[of].bool()]
+        more = {"pixel_values": extra["pixel_values"][of : of + 1]} if extra else {}
+        logits = model(input_ids=torch.cat([prompt, completions[row]])[None], **more).logits[0].float()
+        total = total + logits[len(prompt) - 1 : -1].log_softmax(-1).gather(-1, completions[row][:, None]).sum()
+    (theirs,) = torch.autograd.grad(total, weight)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_sampled_tokens_have_the_distribution_of_separate_sequences(named: tuple[str, Any]) -> None:
+    # At a tiny temperature sampling is greedy, and every completion of a group the same as greedy decoding alone.
+    name, model = named
+    inputs = prompts(name, model, (6, 2))
+    tokens = sample(model, inputs, size=3, steps=5, temperature=1e-6)
+    for row in range(2):
+        prompt = inputs["input_ids"][row][inputs["attention_mask"][row].bool()]
+        extra = {"pixel_values": inputs["pixel_values"][row : row + 1]} if name == "llava" else {}
+        expected: list[int] = []
+        while len(expected) < 5 and EOS not in expected:
+            with torch.no_grad():
+                logits = model(
+                    input_ids=torch.cat([prompt, torch.tensor(expected, dtype=torch.long)])[None], **extra
+                ).logits
+            expected.append(int(logits[0, -1].argmax()))
+        for place in range(3):
+            assert tokens[3 * row + place].tolist()[: len(expected)] == expected
+
+
+def sample(
+    model: Any, inputs: dict[str, torch.Tensor], *, size: int, steps: int, temperature: float, **options: Any
+) -> torch.Tensor:
+    options = {"eos": [EOS], "pad": PAD, "banned": [], **options}
+    return groups.sample(model, dict(inputs), size=size, max_new_tokens=steps, temperature=temperature, **options)
+
+
+def test_a_banned_token_is_never_sampled(named: tuple[str, Any]) -> None:
+    name, model = named
+    inputs = prompts(name, model, (4, 7))
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    allowed = {EOS, 5, 6}
+    banned = [token for token in range(vocabulary) if token not in allowed]
+    torch.manual_seed(0)
+    tokens = sample(model, inputs, size=4, steps=12, temperature=5.0, banned=banned)
+    assert set(tokens.unique().tolist()) <= allowed | {PAD}
+    assert tokens.shape[0] == 8
+
+
+def test_nothing_follows_an_end(named: tuple[str, Any]) -> None:
+    name, model = named
+    torch.manual_seed(0)
+    ends = list(range(4, 40))  # ends are frequent
+    tokens = sample(model, prompts(name, model, (4, 7)), size=4, steps=8, temperature=5.0, eos=ends)
+    assert tokens.shape[1] <= 8
+    for row in tokens.tolist():
+        first = next((index for index, token in enumerate(row) if token in ends), len(row))
+        assert set(row[first + 1 :]) <= {PAD}
+
+
+def test_padding_changes_nothing(named: tuple[str, Any]) -> None:
+    name, model = named
+    short, long = prompts(name, model, (4,)), prompts(name, model, (4, 30))
+    completion, mask = torch.tensor([[7, 8, 9]]), torch.ones(1, 3, dtype=torch.long)
+    scores = []
+    for inputs in (short, long):
+        extra = {key: value[:1] for key, value in inputs.items() if key == "pixel_values"}
+        if extra:
+            extra["pixel_values"] = short["pixel_values"]
+        ids, seen = inputs["input_ids"][:1], inputs["attention_mask"][:1]
+        with torch.no_grad():
+            scores.append(groups.score(model, ids, seen, completion, mask, torch.tensor([0]), 1.0, extra)[0])
+    torch.testing.assert_close(scores[0], scores[1], atol=1e-5, rtol=0)
+
+
+def test_slots_count_within_each_group() -> None:
+    assert groups.slots(torch.tensor([2, 0, 2, 1, 2, 0]), 3).tolist() == [0, 0, 1, 0, 2, 1]
+
+
+def test_prompts_are_the_same_only_with_the_same_picture_and_mask() -> None:
+    ids = torch.tensor([[1, 2], [1, 2], [1, 2], [0, 2]])
+    mask = torch.tensor([[1, 1], [1, 1], [1, 1], [0, 1]])
+    pixels = torch.tensor([[0.5], [0.5], [0.6], [0.5]])
+    rows, group = groups.unique_prompts(ids, mask, {"pixel_values": pixels})
+    assert rows == [0, 2, 3]
+    assert group.tolist() == [0, 0, 1, 2]
+
+
+def test_the_image_token_is_one_the_tiny_processor_knows() -> None:
+    processor = build_processor(["click the button"], 300)
+    assert build_model(processor, 32, 1).config.image_token_id == processor.tokenizer.convert_tokens_to_ids(IMAGE)

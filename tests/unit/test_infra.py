@@ -1,0 +1,290 @@
+"""infra/: every file is read by the program it is for, and none holds a secret."""
+
+import ast
+import configparser
+import importlib.util
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+YAMLS = sorted(INFRA.rglob("*.yaml"))
+COMPOSE = sorted(INFRA.glob("compose*.yaml"))
+ACCELERATE = sorted((INFRA / "accelerate").glob("*.yaml"))
+SECRET = re.compile(r"password|secret|token|credential|private_?key|api_?key", re.IGNORECASE)
+# ${NAME} in all of compose's forms: the name, then what stands behind it (":?message", ":-default", ...).
+VARIABLE = re.compile(r"\$\{(\w+)([^}]*)\}")
+
+
+def documents(path: Path) -> list[Any]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def leaves(node: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    if isinstance(node, dict):
+        return [leaf for key, value in node.items() for leaf in leaves(value, (*path, str(key)))]
+    if isinstance(node, list):
+        return [leaf for value in node for leaf in leaves(value, path)]
+    return [(path, node)]
+
+
+def names(path: Path) -> str:
+    return path.relative_to(INFRA).as_posix()
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=names)
+def test_every_file_is_yaml_and_says_what_it_is_for(path: Path) -> None:
+    assert all(document for document in documents(path))
+    assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=names)
+def test_no_file_holds_a_secret(path: Path) -> None:
+    for document in documents(path):
+        for keys, value in leaves(document):
+            if not isinstance(value, str):
+                continue
+            assert not re.search(r"://[^/\s:@]+:[^$@\s]+@", value), f"{path}: a password in the address at {keys}"
+            if not SECRET.search(keys[-1]) or re.search(r"secretname$", keys[-1], re.IGNORECASE):
+                continue
+            # What names a secret: an interpolated variable, or the variable that Dagster reads.
+            assert value.startswith("${"), f"{path}: {'.'.join(keys)} is a literal"
+
+
+def test_a_secret_would_be_found(tmp_path: Path) -> None:
+    for text in ("a: {POSTGRES_PASSWORD: hunter2}", "url: postgresql://mlflow:hunter2@postgres/mlflow"):
+        path = tmp_path / "bad.yaml"
+        path.write_text(text)
+        with pytest.raises(AssertionError, match=r"bad\.yaml"):
+            test_no_file_holds_a_secret(path)
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=names)
+def test_compose_stops_without_a_variable_that_matters(path: Path) -> None:
+    found = VARIABLE.findall(path.read_text())
+    for name, rest in found:
+        if name.endswith("_PORT"):
+            assert rest.startswith(":-")
+        else:
+            assert rest.startswith(":?"), f"{path}: ${{{name}}} has to be required: ${{{name}:?...}}"
+    listed = dict(line.split("=", 1) for line in (INFRA / "env.example").read_text().splitlines() if "=" in line)
+    required = {name for name, rest in found if rest.startswith(":?")}
+    assert required <= set(listed)
+    assert not any(listed[name] for name in required), "env.example must give no values"
+
+
+def test_compose_services_use_files_that_exist() -> None:
+    compose = documents(INFRA / "compose.yaml")[0]
+    services = compose["services"]
+    assert set(services) == {"postgres", "mlflow", "code", "webserver", "daemon"}
+    for overlay in COMPOSE:
+        for name, service in documents(overlay)[0]["services"].items():
+            assert name in services, f"{overlay}: no service {name} in compose.yaml"
+            for volume in service.get("volumes", []):
+                source = volume.split(":")[0]
+                assert not source.startswith(".") or (INFRA / source).exists(), f"{overlay}: {source} does not exist"
+            if "build" in service:
+                build = service["build"]
+                assert (INFRA / build["context"] / build["dockerfile"]).is_file()
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(published) == 2
+    assert all(port.startswith("127.0.0.1:") for port in published), "Dagster has no login: the loopback interface only"
+
+
+@pytest.mark.parametrize("name", ["docker/Dockerfile", "docker/Dockerfile.gpu"])
+def test_images_copy_what_the_ignore_file_lets_through_and_run_without_root(name: str) -> None:
+    lines = (INFRA / name).read_text().splitlines()
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1] if word != "."]
+    assert "constraints.txt" in copied
+    for path in copied:
+        assert (ROOT / path).exists(), path
+        assert any(path == entry or path.startswith(f"{entry}/") for entry in allowed), f".dockerignore hides {path}"
+    assert [line for line in lines if line.startswith("USER ")] == ["USER tracer"]
+    assert not any(SECRET.search(line) for line in lines if line.startswith(("ARG ", "ENV ")))
+
+
+def test_the_logins_of_mlflow_have_no_default_password() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(INFRA / "docker" / "mlflow-auth.ini")
+    assert "admin_password" not in settings["mlflow"]
+
+
+@pytest.mark.parametrize("path", ACCELERATE, ids=names)
+def test_accelerate_reads_its_configurations(path: Path) -> None:
+    from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+
+    config = load_config_from_file(str(path))
+    assert isinstance(config, ClusterConfig)
+    assert config.num_processes % config.num_machines == 0
+
+
+def test_accelerate_configurations_are_what_their_names_say() -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    read = {path.stem: load_config_from_file(str(path)) for path in ACCELERATE}
+    assert set(read) == {"single", "cpu-2", "fsdp2-one-node", "fsdp2-many-nodes", "zero3-one-node"}
+    assert (read["single"].distributed_type.value, read["single"].num_processes) == ("NO", 1)
+    assert read["cpu-2"].num_processes == 2
+    for name, machines in (("fsdp2-one-node", 1), ("fsdp2-many-nodes", 4)):
+        assert read[name].fsdp_config["fsdp_version"] == 2
+        assert read[name].num_machines == machines
+    assert read["zero3-one-node"].deepspeed_config["zero_stage"] == 3
+
+
+def test_two_processes_on_the_processor_talk_to_each_other(tmp_path: Path) -> None:
+    # As the stages do it: the training arguments choose the processor. MULTI_CPU in the file would start one process.
+    script = tmp_path / "gather.py"
+    script.write_text(
+        "import torch\n"
+        "from accelerate import Accelerator\n"
+        "from transformers import TrainingArguments\n"
+        f"arguments = TrainingArguments({str(tmp_path / 'out')!r}, use_cpu=True, report_to=[])\n"
+        "accelerator = Accelerator()\n"
+        "ranks = accelerator.gather(torch.tensor([accelerator.process_index])).tolist()\n"
+        "if accelerator.is_main_process:\n"
+        "    print('gathered', accelerator.state.backend, ranks, arguments.world_size)\n"
+    )
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(INFRA / "accelerate" / "cpu-2.yaml"),
+    ]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [*launch, "--main_process_port", port, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "gathered gloo [0, 1] 2" in done.stdout
+
+
+def test_the_layers_that_fsdp_wraps_exist() -> None:
+    # Read as text: without torchvision the module of Qwen3-VL cannot be imported everywhere.
+    folder = Path(importlib.util.find_spec("transformers").origin).parent / "models" / "qwen3_vl"
+    tree = ast.parse((folder / "modeling_qwen3_vl.py").read_text())
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    for path in ACCELERATE:
+        wrapped = (documents(path)[0].get("fsdp_config") or {}).get("fsdp_transformer_layer_cls_to_wrap", "")
+        assert set(filter(None, wrapped.split(","))) <= classes, path
+        assert bool(wrapped) == path.stem.startswith("fsdp2")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "dagster.yaml").write_text((INFRA / "dagster.yaml").read_text())
+    return tmp_path
+
+
+def test_dagster_starts_with_the_settings_of_one_machine(home: Path) -> None:
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        limits = instance.get_concurrency_config()
+        assert limits.pool_config.default_pool_limit == 1
+        assert limits.run_queue_config.max_concurrent_runs == 2
+        assert instance.run_monitoring_enabled
+        assert not instance.telemetry_enabled
+        instance.event_log_storage.get_asset_records()
+    assert list(home.rglob("*.db"))
+
+
+def test_dagster_reads_the_settings_of_many_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+    from dagster_postgres import DagsterPostgresStorage
+
+    settings = yaml.safe_load((INFRA / "dagster-postgres.yaml").read_text())
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    # Reading the settings needs no database; one unknown key in them is an error.
+    reference = InstanceRef.from_dir(str(tmp_path))
+    storage = reference.custom_instance_class_data or reference.storage_data
+    assert storage.class_name == DagsterPostgresStorage.__name__
+    variables = {
+        value["env"] for value in settings["storage"]["postgres"]["postgres_db"].values() if isinstance(value, dict)
+    }
+    given = documents(INFRA / "compose.yaml")[0]["x-dagster-environment"]
+    assert variables <= set(given)
+    settings["concurency"] = {}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        InstanceRef.from_dir(str(tmp_path))
+
+
+def test_the_same_code_is_served_everywhere() -> None:
+    compose = documents(INFRA / "compose.yaml")[0]["services"]["code"]["command"]
+    deployment = documents(INFRA / "k8s" / "values.yaml")[0]["dagster-user-deployments"]["deployments"][0]
+    workspace = documents(INFRA / "workspace.yaml")[0]["load_from"][0]["grpc_server"]
+    for arguments in (compose, deployment["dagsterApiGrpcArgs"]):
+        module = arguments[arguments.index("--module-name") + 1]
+        assert importlib.util.find_spec(module) is not None
+    assert str(workspace["port"]) == compose[compose.index("--port") + 1]
+    assert workspace["host"] in documents(INFRA / "compose.yaml")[0]["services"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*INFRA.rglob("*.sh"), *INFRA.rglob("*.sbatch"), ROOT / ".ci" / "run"]), ids=lambda p: p.name
+)
+def test_scripts_parse_and_stop_at_the_first_error(path: Path) -> None:
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    assert os.access(path, os.X_OK) or path.suffix == ".sbatch"
+    assert "set -euo pipefail" in path.read_text()
+
+
+def test_the_search_for_a_python_refuses_an_old_one(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = subprocess.run([INFRA / "python.sh"], env={**os.environ, "PYTHON": str(old)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "3.11 or 3.12" in done.stderr
+    done = subprocess.run(
+        [INFRA / "python.sh"], env={**os.environ, "PYTHON": ""}, capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()).exists()
+
+
+def test_the_lock_pins_every_package_once() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pins = [re.fullmatch(r"([\w.-]+)==([\w.!]+)", line) for line in lines]
+    assert all(pins), "only plain pins: no paths, no editable lines, no local suffix of a build"
+    plain = [re.sub(r"[-_.]+", "-", pin[1]).lower() for pin in pins if pin]
+    assert len(plain) == len(set(plain))
+    assert {"torch", "transformers", "trl", "dvc", "dagster", "mlflow", "antlr4-python3-runtime", "numpy"} <= set(plain)
+    gpu = (INFRA / "constraints-gpu.txt").read_text().splitlines()
+    extra = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in gpu if "==" in line}
+    assert {"vllm", "torchvision", "deepspeed"} <= extra
+    assert not extra & set(plain), "one pin a package, in one of the two files"
+
+
+def test_the_lock_satisfies_the_project() -> None:
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned: dict[str, str] = {}
+    for path in (ROOT / "constraints.txt", INFRA / "constraints-gpu.txt"):
+        found = (
+            line.split("==") for line in path.read_text().splitlines() if "==" in line and not line.startswith("#")
+        )
+        pinned |= {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+    wanted = [
+        *project["dependencies"],
+        *(line for lines in project["optional-dependencies"].values() for line in lines),
+    ]
+    for requirement in map(Requirement, wanted):
+        version = pinned[re.sub(r"[-_.]+", "-", requirement.name).lower()]
+        assert requirement.specifier.contains(version, prereleases=True), f"{requirement} but {version} is pinned"

@@ -1,0 +1,63 @@
+"""Launching on several processes: the command, and files that accelerate itself reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tracer.config import ConfigError, LaunchConfig, load
+from tracer.training import launch
+
+STRATEGIES = [
+    LaunchConfig(strategy="single"),
+    LaunchConfig(strategy="cpu", gpus=2),
+    LaunchConfig(strategy="fsdp2", gpus=8),
+    LaunchConfig(strategy="fsdp2", nodes=4, gpus=8),
+    LaunchConfig(strategy="zero3", gpus=8),
+]
+
+
+@pytest.mark.parametrize("options", STRATEGIES)
+def test_every_strategy_has_a_file_that_accelerate_reads(options: LaunchConfig) -> None:
+    from accelerate.commands.config.config_args import ClusterConfig
+
+    path = launch.config_file(options)
+    read = ClusterConfig.from_yaml_file(yaml_file=str(path))  # refuses unknown keys
+    expected = {"single": "NO", "cpu": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED"}
+    assert str(read.distributed_type).removeprefix("DistributedType.") == expected[options.strategy]
+    if options.strategy == "fsdp2":
+        assert yaml.safe_load(path.read_text())["fsdp_config"]["fsdp_version"] == 2
+
+
+def test_the_command_is_one_that_accelerate_parses() -> None:
+    from accelerate.commands.launch import launch_command_parser
+
+    options = LaunchConfig(strategy="fsdp2", nodes=4, gpus=8, main_address="10.0.0.1", main_port=1234)
+    command = launch.command(options, "stage1", "qwen3vl-32b", rank=3, more=["--seed", "1"])
+    after = command.index("accelerate.commands.launch") + 1
+    parsed = launch_command_parser().parse_args(command[after:])
+    assert (parsed.num_machines, parsed.num_processes, parsed.machine_rank) == (4, 32, 3)
+    assert (parsed.main_process_ip, parsed.main_process_port) == ("10.0.0.1", 1234)
+    assert parsed.module and parsed.training_script == "tracer"
+    assert parsed.training_script_args == ["train", "stage1", "--profile", "qwen3vl-32b", "--seed", "1"]
+    assert Path(parsed.config_file) == Path("infra/accelerate/fsdp2-many-nodes.yaml")
+
+
+def test_one_process_needs_no_launcher() -> None:
+    assert (
+        launch.shown(launch.command(LaunchConfig(), "stage2", "tiny")) == "python -m tracer train stage2 --profile tiny"
+    )
+
+
+def test_a_rank_beyond_the_nodes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="count from 0"):
+        launch.command(LaunchConfig(), "stage1", "tiny", rank=1)
+
+
+def test_the_vllm_server_reads_whole_prompts() -> None:
+    config = load("qwen3vl-32b")
+    command = launch.vllm_server(config.launch, Path("base/model"), 10240)
+    assert command[:2] == ["trl", "vllm-serve"]
+    assert command[command.index("--max_model_len") + 1] == "10240"

@@ -1,0 +1,200 @@
+"""The gate to champion, its record and the way back, against a real MLflow on SQLite."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.folders import STATES, Chain
+from tracer import policy, promotion, registry, tracking
+from tracer.config import Config, RegistryConfig
+from tracer.lineage import LineageError
+
+POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
+WEAK = [1.0 if index % 5 == 0 else 0.0 for index in range(STATES)]  # 20 % right
+STRONG = [0.0 if index % 5 == 0 else 1.0 for index in range(STATES)]  # 80 %
+STRONGER = [1.0] * STATES
+ONLINE = [1.0, 0.0] * 12
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables take seconds to make, so they are made once and copied."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    tracking.connect(RegistryConfig(tracking_uri=f"sqlite:///{path}")).search_experiments()
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return Config.model_validate(
+        {
+            "profile": "test",
+            "data": {"pointer": ""},
+            "registry": {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db", "policy": str(POLICY)},
+        }
+    )
+
+
+def register(
+    config: Config, chain: Chain, number: int, right: list[float], online: list[float] = ONLINE
+) -> registry.Version:
+    return registry.register(config, config.out("stage2"), chain.stage2(number, right, online))
+
+
+def test_first_champion_has_to_beat_the_base(config: Config) -> None:
+    chain = Chain(config)
+    register(config, chain, 1, WEAK)
+    refused = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+    assert (refused.outcome, refused.champion, refused.incumbent) == ("refused", None, "base")
+    primary = next(check for check in refused.checks if check.name == "grounded step success")
+    assert not primary.passed and primary.numbers["difference"] == 0
+    assert registry.aliased(config.registry, "champion") is None
+
+    register(config, chain, 2, STRONG)
+    promoted = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+    assert promoted.promoted and promoted.champion == 2, promoted.reason
+    primary = next(check for check in promoted.checks if check.name == "grounded step success")
+    assert primary.numbers["items"] == STATES and primary.numbers["clusters"] == STATES / 3
+    assert primary.numbers["difference"] == pytest.approx(0.6)
+    assert primary.numbers["only_challenger"] == STATES * 0.8 and primary.numbers["only_incumbent"] == STATES * 0.2
+    assert registry.version_of("tracer-planner@champion", config.registry).version == 2
+    assert json.loads((config.folder / promotion.DECISION).read_text())["champion"] == 2
+
+
+def test_same_question_same_answer(config: Config) -> None:
+    chain = Chain(config)
+    first = register(config, chain, 1, STRONG)
+    assert register(config, chain, 1, STRONG) == first
+    base = chain.base(WEAK, ONLINE)
+    decision = promotion.promote(config, base, chain.ingest)
+    assert promotion.promote(config, base, chain.ingest) == decision
+    assert len(promotion.history(config.registry)) == 1
+    assert len(tracking.connect(config.registry).search_model_versions("name = 'tracer-planner'")) == 1
+
+
+def test_a_champion_that_is_not_worse_stays(config: Config) -> None:
+    chain = Chain(config)
+    register(config, chain, 1, STRONG)
+    base = chain.base(WEAK, ONLINE)
+    promotion.promote(config, base, chain.ingest)
+    register(config, chain, 2, [*STRONG[:-1], 1.0])
+    refused = promotion.promote(config, base, chain.ingest)
+    assert refused.outcome == "refused" and refused.incumbent == "1" and refused.champion == 1
+    assert promotion.promote(config, base, chain.ingest) == refused
+
+
+def test_significantly_worse_online_closes_the_gate(config: Config) -> None:
+    chain = Chain(config)
+    register(config, chain, 1, STRONG, online=[0.0] * 24)
+    refused = promotion.promote(config, chain.base(WEAK, [1.0] * 24), chain.ingest)
+    failed = [check.name for check in refused.checks if not check.passed]
+    assert failed == ["online task success"]
+
+
+def test_without_a_browser_the_online_guard_is_skipped_and_says_so(config: Config) -> None:
+    chain = Chain(config)
+    register(config, chain, 1, STRONG, online=[])
+    decision = promotion.promote(config, chain.base(WEAK, []), chain.ingest)
+    assert decision.promoted
+    assert "skipped" in next(check for check in decision.checks if check.name == "online task success").description
+
+
+def test_required_checks(config: Config) -> None:
+    chain = Chain(config)
+    evaluations = chain.stage2(1, STRONG, ONLINE, open=False)
+    version = registry.register(config, config.out("stage2"), evaluations)
+    stored = next(registry.download(version.uri, config.registry).rglob("*.safetensors"))
+    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
+    decision = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+    assert [check.name for check in decision.checks if not check.passed] == ["gate", "files"]
+
+
+def test_rollback_history_and_no_return_of_what_was_rolled_back(config: Config) -> None:
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    register(config, chain, 1, STRONG)
+    promotion.promote(config, base, chain.ingest)
+    with pytest.raises(registry.RegistryError, match="first champion"):
+        promotion.rollback(config.registry)
+    register(config, chain, 2, STRONGER)
+    second = promotion.promote(config, base, chain.ingest)
+    assert second.promoted and second.incumbent == "1"
+    back = promotion.rollback(config.registry, "it clicked where it should not")
+    assert (back.outcome, back.version, back.champion, back.incumbent) == ("rolled back", 1, 1, "2")
+    assert registry.version_of("tracer-planner@champion", config.registry).version == 1
+    # The nightly retraining makes the same challenger again: it must not undo what a person decided.
+    register(config, chain, 2, STRONGER)
+    assert promotion.promote(config, base, chain.ingest) == second
+    assert registry.version_of("tracer-planner@champion", config.registry).version == 1
+    assert promotion.promote(config, base, chain.ingest, again=True).promoted
+    assert registry.version_of("tracer-planner@champion", config.registry).version == 2
+    outcomes = [(entry.outcome, entry.version) for entry in promotion.history(config.registry)]
+    assert outcomes == [("promoted", 1), ("promoted", 2), ("rolled back", 1), ("promoted", 2)]
+
+
+def test_a_decision_killed_before_it_took_effect_takes_effect(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain(config)
+    register(config, chain, 1, STRONG)
+    base = chain.base(WEAK, ONLINE)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "_move", killed)
+        with pytest.raises(KeyboardInterrupt):
+            promotion.promote(config, base, chain.ingest)
+    assert registry.aliased(config.registry, "champion") is None
+    assert promotion.promote(config, base, chain.ingest).promoted
+    assert registry.version_of("tracer-planner@champion", config.registry).version == 1
+    assert len(promotion.history(config.registry)) == 1
+
+
+def test_a_deleted_entry_is_noticed(config: Config) -> None:
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    for number, right in ((1, STRONG), (2, STRONGER)):
+        register(config, chain, number, right)
+        promotion.promote(config, base, chain.ingest)
+    client = tracking.connect(config.registry)
+    experiment = client.get_experiment_by_name("tracer-promotions")
+    oldest = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])[0]
+    client.delete_run(oldest.info.run_id)
+    with pytest.raises(registry.RegistryError, match="deleted or changed"):
+        promotion.history(config.registry)
+
+
+def test_other_items_are_refused(config: Config) -> None:
+    chain = Chain(config)
+    register(config, chain, 1, STRONG)
+    base = chain.base(WEAK[:-3], ONLINE)
+    with pytest.raises(LineageError, match="same held-out items"):
+        promotion.promote(config, base, chain.ingest)
+
+
+def test_policy_is_refused_with_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "promotion.yaml"
+    path.write_text(POLICY.read_text().replace("confidence: 0.95", "confidence: 2"))
+    with pytest.raises(policy.ConfigError, match="confidence"):
+        policy.load(path)
+
+
+def test_shares_agree_with_a_computation_by_hand(tmp_path: Path) -> None:
+    """Two trajectories of one step each: the bootstrap over them can draw only means 0, 1/2 and 1."""
+    rule = policy.Comparison(name="x", evaluation="e", item=("trajectory",), cluster="trajectory", metric="step")
+    sides = {}
+    for name, values in (("ours", (1, 1)), ("theirs", (0, 1))):
+        rows = [{"trajectory": number, "step": value} for number, value in enumerate(values)]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        sides[name] = {"e": tmp_path / name}
+    rules = policy.Policy(confidence=0.95, resamples=4000, primary=rule)
+    found = policy.paired(rules, rule, sides["ours"], sides["theirs"], seed=0)
+    assert (found["difference"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
+    assert found["mcnemar_p"] == 1.0 and found["only_challenger"] == 1

@@ -1,0 +1,205 @@
+"""What a registered version carries: it is loaded, asked and rebuilt here; and a killed registration leaves no half."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.folders import Chain, step, weights
+from tracer import registry, tracking
+from tracer.config import Config
+from tracer.lineage import LineageError, read
+from tracer.trajectory import Element, State
+
+RIGHT = [1.0, 0.0] * 6
+
+
+def picture() -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (160, 210), "white").save(out, "PNG")
+    return out.getvalue()
+
+
+STATE = State(
+    goal='Click on the "Ok" button.',
+    image=picture(),
+    width=160,
+    height=210,
+    elements=(Element(role="button", text="Ok", box=(0.1, 0.1, 0.3, 0.2)),),
+    history=('click the tab "One"',),
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
+    root = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        yield Config.model_validate(
+            {"profile": "test", "data": {"pointer": ""}, "registry": {"tracking_uri": f"sqlite:///{root}/mlflow.db"}}
+        )
+
+
+@pytest.fixture(scope="module")
+def planner() -> Any:
+    """A real planner of the tiny classes, untrained."""
+    import torch
+
+    from tracer.planner.base import PlannerSettings
+    from tracer.planner.prompt import prompt
+    from tracer.planner.tiny import build_model, build_processor
+    from tracer.planner.transformers import TransformersPlanner
+
+    settings = PlannerSettings(grammar="pointing", horizon=5, history=4, image=True, max_new_tokens=8)
+    processor = build_processor([prompt(STATE, settings), "click 0", 'type "x"'], 400)
+    torch.manual_seed(0)
+    return TransformersPlanner(build_model(processor, 64, 1), processor, settings, name="tiny")
+
+
+@pytest.fixture(scope="module")
+def version(config: Config, planner: Any) -> registry.Version:
+    chain = Chain(config)
+    evaluations = chain.stage2(1, RIGHT, RIGHT)
+    folder = Path("planner")
+    planner.save(folder)
+    files = {f"model/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+    sample = {"step": 1, "trajectory": "t/0", "picture": "t-0.png", "answer": "click 0", "reward": 1.0}
+    files |= {
+        "metrics.jsonl": [{"reward": 0.1, "unparsable": 0.5}, {"reward": 0.4, "unparsable": 0.2}],
+        "samples/step-00001.jsonl": [sample, sample],
+        "samples/t-0.png": picture(),
+    }
+    inputs = {"trajectories": chain.ingest, "stage1": config.out("stage1")}
+    stage2 = step("stage2", config, config.out("stage2"), inputs, files)
+    gate = step(
+        "gate-stage2", config, config.out("gate-stage2"),
+        {"stage": stage2, "parent": config.out("stage1"), "trajectories": chain.ingest}, {"gate.json": {"open": True}},
+    )  # fmt: skip
+    evaluations = {**evaluations, **chain.evaluations("stage2", stage2, RIGHT, RIGHT), "gate": gate}
+    return registry.register(config, stage2, evaluations)
+
+
+def test_a_loaded_version_forecasts_as_the_planner_that_was_registered(
+    config: Config, planner: Any, version: registry.Version
+) -> None:
+    loaded = registry.load("tracer-planner@challenger", config.registry)
+    assert loaded.name == "tracer-planner@challenger"
+    assert loaded.forecast([STATE], 5) == planner.forecast([STATE], 5)
+    assert registry.load(f"models:/tracer-planner/{version.version}", config.registry).forecast([STATE], 5)
+
+
+def test_pyfunc_forecasts_too_and_nothing_is_pickled(config: Config, planner: Any, version: registry.Version) -> None:
+    import mlflow
+    import pandas as pd
+
+    tracking.connect(config.registry)
+    served = mlflow.pyfunc.load_model("models:/tracer-planner@challenger")
+    elements = json.dumps([element.to_dict() for element in STATE.elements or ()])
+    row = {"goal": STATE.goal, "image": STATE.image, "width": 160, "height": 210, "elements": elements,
+           "history": json.dumps(STATE.history), "observation": ""}  # fmt: skip
+    answer = served.predict(pd.DataFrame([row]), params={"horizon": 3})
+    expected = planner.forecast([STATE], 3)[0]
+    assert answer["text"][0] == expected.text and answer["error"][0] == expected.error
+    files = [path.name for path in registry.download(version.uri, config.registry).rglob("*") if path.is_file()]
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".bin"))]
+    for needed in (
+        "model.safetensors",
+        "planner.json",
+        "tokenizer.json",
+        "lineage.json",
+        "requirements.txt",
+        "lineage.py",
+    ):
+        assert needed in files, needed
+
+
+def test_each_step_is_a_run_with_its_history_dataset_and_samples(config: Config, version: registry.Version) -> None:
+    client = tracking.connect(config.registry)
+    experiment = client.get_experiment_by_name("tracer")
+    runs = {run.data.tags["tracer.step"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"stage1", "stage2", "evaluate", "online", "validate", "gate-stage2"}
+    run = runs["stage2"]
+    assert run.info.run_id == version.run_id and run.data.params["stage2.group_size"] == "8"
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "reward")] == [0.1, 0.4]
+    dataset = run.inputs.dataset_inputs[0].dataset
+    assert (
+        dataset.name == "data/raw"
+        and dataset.digest == read(config.out("stage2"))["inputs"]["trajectories"]["digest"][:36]
+    )
+    files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+    assert {"lineage.json", "metrics.jsonl", "samples.json"} <= files
+    logged = client.get_logged_model(
+        client.get_model_version("tracer-planner", version.version).source.rpartition("/")[2]
+    )
+    assert {"splits.test.metrics.step.mean"} <= {metric.key for metric in logged.metrics}
+
+
+def test_lineage_of_a_version_rebuilds_it(config: Config, version: registry.Version) -> None:
+    found = registry.lineage_of(version.uri, config.registry)
+    assert list(found.steps) == ["ingest", "stage1", "stage2"]
+    assert found.config == config and found.steps["stage2"]["output"] == version.output
+    commands = "\n".join(found.commands)
+    assert "tracer train stage2 --profile test --seed 0" in commands and """--set 'data.pointer=""'""" in commands
+    assert commands.index("tracer ingest") < commands.index("train stage1") < commands.index("train stage2")
+
+
+def test_registering_again_finds_the_version(config: Config, version: registry.Version) -> None:
+    evaluations = {step: config.out(folder) for step, folder in
+                   (("evaluate", "evaluate-stage2"), ("validate", "validate"), ("gate", "gate-stage2"))}  # fmt: skip
+    assert registry.register(config, config.out("stage2"), evaluations) == version
+
+
+def test_a_killed_registration_leaves_no_half_version(
+    config: Config, version: registry.Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = tracking.connect(config.registry)
+    folder = step(
+        "stage2", config, Path("other"), {"trajectories": config.out("ingest"), "stage1": config.out("stage1")},
+        {"model/model.safetensors": weights(7), "model/config.json": {}, "metrics.jsonl": [{"reward": 1.0}]},
+    )  # fmt: skip
+    logged = tracking.log_samples
+
+    def killed(*arguments: Any) -> None:
+        logged(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking, "log_samples", killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.register(config, folder, {})
+    with monkeypatch.context() as patch:  # killed again, with the model logged and no version yet
+        patch.setattr(registry, "content_digest", killed)
+        with pytest.raises((KeyboardInterrupt, TypeError)):
+            registry.register(config, folder, {})
+    assert len(client.search_model_versions("name = 'tracer-planner'")) == 1
+    made = registry.register(config, folder, {})
+    assert made.version == version.version + 1 and made.aliases == ("challenger",)
+    experiment = client.get_experiment_by_name("tracer").experiment_id
+    assert not client.search_runs([experiment], filter_string="attributes.status != 'FINISHED'")
+    models = client.search_logged_models(experiment_ids=[experiment], filter_string=f"source_run_id = '{made.run_id}'")
+    assert len(models) == 1
+
+
+def test_a_chain_that_does_not_hold_together_is_refused(config: Config, version: registry.Version) -> None:
+    other = step("stage1", config, Path("elsewhere"), {}, {"model/model.safetensors": weights(9)})
+    foreign = step("evaluate", config, Path("foreign"), {"model": other}, {"results.jsonl": []})
+    with pytest.raises(LineageError, match="was made with another model"):
+        registry.register(config, config.out("stage2"), {"evaluate": foreign})
+    weight = config.out("stage2") / "model" / "planner.json"
+    before = weight.read_text()
+    weight.write_text(before + " ")
+    with pytest.raises(LineageError, match="has changed since"):
+        registry.register(config, config.out("stage2"), {})
+    weight.write_text(before)
+
+
+def test_what_is_not_there_is_named_with_the_mend(config: Config, version: registry.Version) -> None:
+    with pytest.raises(registry.RegistryError, match="tracer promote"):
+        registry.load("tracer-planner@champion", config.registry)

@@ -1,0 +1,104 @@
+"""What a resumed run has to take up: the order of the prompts, whole checkpoints, the choice of the prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from trl.trainer.utils import RepeatSampler
+
+from tracer.training import resumable
+from tracer.training.resumable import ResumableTrainer, StepSampler, publish
+from tracer.training.resume import STATE, WRITING, last_checkpoint, load_choice, save_choice
+
+STATES, GROUPS, SIZE, STEPS = 7, 2, 3, 8  # three steps an epoch; one state a epoch is left over
+A_STEP = GROUPS * SIZE
+
+
+def plain() -> RepeatSampler:
+    return RepeatSampler(range(STATES), mini_repeat_count=SIZE, batch_size=GROUPS, shuffle=True, seed=5)
+
+
+def epochs(sampler: object, count: int) -> list[int]:
+    return [index for _ in range(count) for index in sampler]  # type: ignore[attr-defined]
+
+
+def test_the_order_is_trls_in_every_epoch() -> None:
+    step, order = 0, []
+    sampler = StepSampler(plain(), lambda: step, steps=100)
+    for _ in range(3):
+        order += list(sampler)
+        step += len(sampler) // A_STEP
+    assert order == epochs(plain(), 3)
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_new_process_takes_up_the_order_of_its_epoch(step: int) -> None:
+    per_epoch = len(plain()) // A_STEP
+    epoch, within = divmod(step, per_epoch)
+    resumed = list(StepSampler(plain(), lambda: step, steps=STEPS))[within * A_STEP :]
+    uninterrupted = epochs(plain(), epoch + 1)[step * A_STEP :]
+    assert resumed == uninterrupted
+
+
+def test_trls_own_sampler_begins_again_with_the_first_epoch() -> None:
+    """Why StepSampler exists; if this fails, TRL has mended it."""
+    first, second = list(plain()), epochs(plain(), 2)[len(plain()) :]
+    assert first != second
+    assert list(plain()) == first  # what a resumed run would train its second epoch on
+
+
+def test_nothing_is_left_after_the_last_step() -> None:
+    assert list(StepSampler(plain(), lambda: STEPS, steps=STEPS)) == []
+
+
+def test_a_checkpoint_within_a_generation_batch_is_refused() -> None:
+    halfway = SimpleNamespace(
+        _step=3, args=SimpleNamespace(steps_per_generation=2), num_iterations=1, state=SimpleNamespace(global_step=1)
+    )
+    with pytest.raises(RuntimeError, match="would lose the rest"):
+        ResumableTrainer._save_checkpoint(halfway, None, None)  # type: ignore[arg-type]
+
+
+def checkpoint(folder: Path, name: str, whole: bool = True) -> Path:
+    path = folder / name
+    (path / "inner").mkdir(parents=True)
+    (path / "inner" / "weights").write_text("weights")
+    if whole:
+        (path / STATE).write_text("{}")
+    return path
+
+
+def test_only_whole_checkpoints_are_taken_up(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    checkpoint(tmp_path, "checkpoint-4")
+    whole = checkpoint(tmp_path, "checkpoint-10")
+    broken = checkpoint(tmp_path, "checkpoint-12", whole=False)
+    writing = checkpoint(tmp_path / WRITING, "checkpoint-14")
+    assert last_checkpoint(tmp_path) == str(whole)
+    assert not broken.exists() and not writing.exists()
+
+
+def test_a_checkpoint_gets_its_name_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, final = checkpoint(tmp_path / WRITING, "checkpoint-2"), tmp_path / "checkpoint-2"
+    synced: list[tuple[str, bool]] = []
+    real = resumable._sync
+    monkeypatch.setattr(resumable, "_sync", lambda path: (synced.append((path.name, final.exists())), real(path)))
+    publish(written, final)
+    assert (final / "inner" / "weights").read_text() == "weights" and not written.exists()
+    before = {name for name, named in synced if not named}
+    assert before == {"checkpoint-2", "inner", "weights", STATE}  # all on the disk before it can be found
+    assert synced[-1] == (tmp_path.name, True)
+
+
+def test_the_choice_brings_its_random_state_back(tmp_path: Path) -> None:
+    assert load_choice(tmp_path / "checkpoints") is None
+    torch.manual_seed(3)
+    torch.rand(5)  # what choosing consumed
+    save_choice(tmp_path / "checkpoints", [4, 1])
+    after = torch.rand(3)
+    torch.manual_seed(99)
+    assert load_choice(tmp_path / "checkpoints") == [4, 1]
+    assert torch.equal(torch.rand(3), after)

@@ -1,0 +1,292 @@
+"""The ablations: what happens to the planner when one thing of the method is changed.
+
+A variant is a handful of configuration overrides. It is trained by the same step functions as everything else, into
+``<build>/ablations/<profile>/<variant>/seed<seed>``, so a finished one is found and a killed one goes on. All planners
+forecast the same held-out states, and are scored by the profile's own reward, whatever they were trained with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracer.config import Config, ConfigError, load
+from tracer.evaluation.results import read_rows
+from tracer.lineage import LineageError, git_commit, hardware, read, write_json
+from tracer.statistics import Interval, mean_interval, paired_difference
+
+BASELINE = "paper"
+HORIZONS = (1, 2, 3, 5, 8, 10, 15)
+METRICS = ("step", "prefix", "similarity", "repetition", "excess", "parsed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One changed thing: ``overrides`` of the profile, and what the paper says of it."""
+
+    name: str
+    title: str
+    overrides: tuple[str, ...]
+    stage: str = "stage1"
+    """The stage whose planner is evaluated. Stage 1 alone where it answers the question."""
+    against: str = "stage1"
+    """The stage of the baseline that it is compared with."""
+    metric: str = "step"
+    claim: str
+    """What is expected, in words; ``sign`` is the same as the sign of variant less baseline (0: no claim)."""
+    sign: int
+    ours: bool = False
+    """Not from the paper, but a question of our own."""
+
+
+def _horizon(steps: int) -> Variant:
+    if steps in (5, 8, 10):
+        claim, sign = "the paper: works best at 5 to 10", 0
+    else:
+        claim, sign = f"the paper: {'shorter' if steps < 5 else 'longer'} forecasts than 5 to 10 steps do worse", -1
+    return Variant(
+        name=f"horizon-{steps}",
+        title=f"T = {steps}",
+        overrides=(f"planner.horizon={steps}",),
+        claim=claim,
+        sign=sign,
+    )
+
+
+VARIANTS: tuple[Variant, ...] = (
+    Variant(
+        name="no-stage2",
+        title="no stage 2",
+        overrides=(),
+        against="stage2",
+        claim="the paper: about 6 points lost (57.2 for 64.8 on AndroidWorld)",
+        sign=-1,
+    ),
+    *(_horizon(steps) for steps in HORIZONS),
+    Variant(
+        name="no-repetition-penalty",
+        title="no repetition penalty",
+        overrides=("reward.repetition=0",),
+        metric="repetition",
+        claim="the paper: without the penalty the planner loops (more repetition)",
+        sign=1,
+    ),
+    Variant(
+        name="no-discount",
+        title="no discount",
+        overrides=("reward.gamma=1",),
+        claim="the paper: without the discount it chases far, uncertain steps (a worse first step)",
+        sign=-1,
+    ),
+    Variant(
+        name="penalty-consecutive",
+        title="penalty: consecutive",
+        overrides=("reward.penalty=consecutive",),
+        claim="none published: the article's penalty against the paper's",
+        sign=0,
+        ours=True,
+    ),
+    Variant(
+        name="penalty-excess",
+        title="penalty: excess",
+        overrides=("reward.penalty=excess",),
+        claim="none published: our penalty against the paper's",
+        sign=0,
+        ours=True,
+    ),
+    Variant(
+        name="normalize-then-sum",
+        title="normalise, then sum",
+        overrides=("stage1.aggregation=normalize_then_sum",),
+        claim="none published: reward parts normalised apart against their plain sum",
+        sign=0,
+        ours=True,
+    ),
+)
+# The baseline is the paper's method as the profile has it; its penalty, cumulative, is the third of the penalties.
+REFERENCE = Variant(name=BASELINE, title="the paper's method", overrides=(), claim="the baseline", sign=0)
+
+
+def select(names: Sequence[str]) -> list[Variant]:
+    """The variants of these names (all for none); raises ``ConfigError`` for an unknown one."""
+    known = {variant.name: variant for variant in VARIANTS}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"no ablation is called {name!r}; there are: {', '.join(known)}")
+    return [known[name] for name in names] or list(VARIANTS)
+
+
+def configuration(profile: str | None, variant: Variant, seed: int, overrides: Sequence[str] = ()) -> Config:
+    """The profile with a variant's overrides, in a build folder of its own. A horizon over 10 is forced: it is asked.
+
+    ``overrides`` are for all variants, and come before the variant's own.
+    """
+    plain = load(profile, overrides)
+    build = f"{plain.build}/ablations/{plain.profile}/{variant.name}"
+    changed = [*overrides, *variant.overrides, f"seed={seed}", f"build={build}"]
+    config = load(profile, changed, force=True)
+    if config.planner.horizon > plain.planner.horizon:  # as much room for each step of a longer forecast
+        tokens = math.ceil(plain.planner.max_new_tokens * config.planner.horizon / plain.planner.horizon)
+        config = load(profile, [*changed, f"planner.max_new_tokens={tokens}"], force=True)
+    return config
+
+
+Say = Callable[[str], None]
+
+
+def ablate(
+    profile: str | None,
+    *,
+    seeds: int = 3,
+    only: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    say: Say = print,
+) -> list[dict[str, Any]]:
+    """Train and evaluate the chosen variants and their baseline for every seed; the comparisons.
+
+    Needs the profile's trajectories and base. Raises ``LineageError``, ``ConfigError``.
+    """
+    plain = load(profile, overrides)
+    chosen = select(only)
+    stages = {"stage1"} | {variant.against for variant in chosen}
+    runs: dict[tuple[str, str, int], Path] = {}
+    for seed in range(seeds):
+        config = configuration(profile, REFERENCE, seed, overrides)
+        for stage in sorted(stages):
+            say(f"{BASELINE}, seed {seed}: {stage}")
+            runs[BASELINE, stage, seed] = train_and_evaluate(config, plain, stage)
+        for variant in chosen:
+            varied = configuration(profile, variant, seed, overrides)
+            if varied.model_copy(update={"build": config.build}) == config:  # no stage 2; T as the profile has it
+                runs[variant.name, variant.stage, seed] = runs[BASELINE, variant.stage, seed]
+                continue
+            say(f"{variant.name}, seed {seed}: {variant.stage}")
+            runs[variant.name, variant.stage, seed] = train_and_evaluate(varied, plain, variant.stage)
+    return [compare(variant, runs, seeds, plain.evaluation.resamples) for variant in chosen]
+
+
+def train_and_evaluate(config: Config, plain: Config, stage: str) -> Path:
+    """Train a stage, and the one before it, with a variant's configuration; the folder of its evaluation."""
+    from tracer.evaluation import offline
+    from tracer.planner import hub
+    from tracer.training import stage1, stage2
+
+    trajectories = plain.out("ingest")
+    read(trajectories)
+    trained = config.out("stage1")
+    stage1.train(config, trajectories, hub.folder(plain), trained)
+    if stage == "stage2":
+        stage2.train(config, trajectories, trained, config.out("stage2"))
+        trained = config.out("stage2")
+    out = config.out(f"evaluate-{stage}")
+    # One draw of states and one reward for all: what differs between two evaluations is the planner.
+    alike = config.model_copy(update={"reward": plain.reward, "seed": 0})
+    offline.evaluate(alike, trajectories, trained, out)
+    return out
+
+
+def compare(variant: Variant, runs: Mapping[tuple[str, str, int], Path], seeds: int, resamples: int) -> dict[str, Any]:
+    """A variant against its baseline: every metric's mean and difference over all states and seeds, and the verdict."""
+    ours = [read_rows(runs[variant.name, variant.stage, seed]) for seed in range(seeds)]
+    theirs = [read_rows(runs[BASELINE, variant.against, seed]) for seed in range(seeds)]
+    metrics = {metric: difference(ours, theirs, metric, resamples) for metric in METRICS}
+    return {
+        "name": variant.name,
+        "title": variant.title,
+        "claim": variant.claim,
+        "sign": variant.sign,
+        "ours": variant.ours,
+        "metric": variant.metric,
+        "against": f"{BASELINE}, {variant.against}",
+        "overrides": list(variant.overrides),
+        "metrics": metrics,
+        "verdict": verdict(variant.sign, metrics[variant.metric]),
+        "outputs": {
+            side: [read(runs[name, stage, seed])["output"] for seed in range(seeds)]
+            for side, name, stage in (("variant", variant.name, variant.stage), ("baseline", BASELINE, variant.against))
+        },
+    }
+
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def difference(ours: Sequence[Rows], theirs: Sequence[Rows], metric: str, resamples: int) -> dict[str, Any]:
+    """Means of both sides and of their paired difference, and each seed's own difference.
+
+    A state's values are first averaged over the seeds, then trajectories are resampled: so the interval is about other
+    states of this kind for these seeds. What other seeds would do, the seeds' own differences tell.
+    """
+    pairs = [_paired(mine, others, metric) for mine, others in zip(ours, theirs, strict=True)]
+    # A state counts where every seed of both sides can be scored on it: the same states stand behind every number.
+    states = sorted(set.intersection(*(set(pair) for pair in pairs)))
+    if not states:
+        return {"variant": None, "baseline": None, "difference": None, "seeds": []}
+
+    def averaged(side: int) -> list[float]:
+        return [sum(pair[state][side] for pair in pairs) / len(pairs) for state in states]
+
+    clusters = [state[0] for state in states]
+    each = [sum(pair[state][0] - pair[state][1] for state in states) / len(states) for pair in pairs]
+
+    def told(interval: Interval) -> dict[str, Any]:
+        return interval.to_dict()
+
+    return {
+        "variant": told(mean_interval(averaged(0), clusters, resamples=resamples)),
+        "baseline": told(mean_interval(averaged(1), clusters, resamples=resamples)),
+        "difference": told(paired_difference(averaged(0), averaged(1), clusters, resamples=resamples)),
+        "seeds": [round(value, 6) for value in each],
+    }
+
+
+def _paired(ours: Rows, theirs: Rows, metric: str) -> dict[tuple[str, int], tuple[float, float]]:
+    mine, others = ({(row["trajectory"], row["step_index"]): row for row in rows} for rows in (ours, theirs))
+    if mine.keys() != others.keys():
+        raise LineageError("two planners of the ablation were not evaluated on the same states; evaluate them again")
+    return {
+        state: (float(row[metric]), float(others[state][metric]))
+        for state, row in mine.items()
+        if row[metric] is not None and others[state][metric] is not None
+    }
+
+
+def verdict(sign: int, told: Mapping[str, Any]) -> str:
+    """Whether a claim came out: ``yes`` and ``opposite`` need an interval off zero and all seeds on one side."""
+    if told["difference"] is None:
+        return "not scorable"
+    low, high = told["difference"]["low"], told["difference"]["high"]
+    seeds = told["seeds"]
+    clear = 1 if low > 0 and min(seeds) > 0 else -1 if high < 0 and max(seeds) < 0 else 0
+    if not sign:
+        return {1: "more", -1: "less", 0: "no clear difference"}[clear]
+    return "not clear" if not clear else "yes" if clear == sign else "opposite"
+
+
+def record(
+    comparisons: Sequence[Mapping[str, Any]], profile: str | None, seeds: int, overrides: Sequence[str], folder: Path
+) -> Path:
+    """Write the comparisons of a profile as JSON, beside those of other variants that are there; the file.
+
+    Raises ``LineageError`` where what is there is of another number of seeds or other settings.
+    """
+    plain = load(profile, overrides)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{plain.profile}.json"
+    head: dict[str, Any] = {"profile": plain.profile, "seeds": seeds, "overrides": list(overrides)}
+    found = json.loads(path.read_text()) if path.is_file() else {**head, "variants": []}
+    if {name: found[name] for name in head} != head:
+        raise LineageError(
+            f"{path} is of {found['seeds']} seeds with {found['overrides']}, not {seeds} with {list(overrides)}; "
+            f"move it away, or ask for the same"
+        )
+    stamp = {"git": git_commit(), "hardware": hardware()}
+    kept = {told["name"]: told for told in found["variants"]}
+    kept |= {told["name"]: {**told, **stamp} for told in comparisons}
+    order = [variant.name for variant in VARIANTS]
+    write_json(path, {**head, "variants": [kept[name] for name in order if name in kept]})
+    return path

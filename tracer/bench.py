@@ -1,0 +1,202 @@
+"""How fast stage 1 trains, beside a bare TRL script of the same model, states and settings.
+
+Each side is a process of its own, and only one of them works at any moment: they take their steps in turns, so that
+whatever else the machine does falls on both alike. tracer/training/lap.py is what each of them runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tracer.config import Config
+from tracer.lineage import LineageError, git_commit, hardware, versions, write_json
+from tracer.statistics import mean_interval, paired_difference
+
+SIDES = ("ours", "trl")
+PHASES = ("generate", "score", "update", "sync")
+MAX_REWARD_SHARE = 0.01
+"""The share of a step that the reward may cost."""
+WARM_UP = 2
+"""Steps of each side that are not counted: the first ones plan kernels and grow memory."""
+
+
+class Side:
+    """The process of one side."""
+
+    def __init__(self, side: str, config: Config, start: Path, trajectories: Path, out: Path, steps: int):
+        self.name = side
+        self.log = out / f"{side}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tracer.training.lap"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        job = {"side": side, "config": config.model_dump(mode="json"), "steps": steps}
+        places = {"start": start, "trajectories": trajectories, "out": out / side}
+        self._say(json.dumps({**job, **{name: str(path.resolve()) for name, path in places.items()}}))
+
+    def lap(self) -> dict[str, Any]:
+        """Take one step; what it took. Raises ``LineageError`` where the process died."""
+        self._say("step")
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise self._died()
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.terminate()
+        self.process.wait()
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self._died() from None
+
+    def _died(self) -> LineageError:
+        last = self.log.read_text().strip().splitlines()[-1:]
+        return LineageError(f"the side {self.name!r} of the benchmark died: {''.join(last)}; {self.log} tells more")
+
+
+def bench(
+    config: Config, start: Path, trajectories: Path, work: Path, *, steps: int = 20, seeds: int = 1
+) -> dict[str, Any]:
+    """Train both sides in turns, ``steps`` steps for each seed; the results. Raises ``LineageError``.
+
+    ``work`` keeps the sides' logs.
+    """
+    for path in (start, trajectories):
+        if not path.exists():
+            raise LineageError(f"{path} does not exist; run `tracer ingest --profile {config.profile}`, and `dvc pull`")
+    work.mkdir(parents=True, exist_ok=True)
+    runs = [turns(config.model_copy(update={"seed": seed}), start, trajectories, work, steps) for seed in range(seeds)]
+    return {
+        "profile": config.profile,
+        "git": git_commit(),
+        "hardware": hardware_of(),
+        "versions": versions(),
+        "settings": {name: getattr(config, name).model_dump(mode="json") for name in ("planner", "reward", "stage1")},
+        "steps": steps,
+        "seeds": seeds,
+        **summary(runs),
+    }
+
+
+def turns(config: Config, start: Path, trajectories: Path, work: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
+    """The laps of both sides for one seed, the warm-up left out; the last lap was profiled, and is not a timing."""
+    total = steps + WARM_UP
+    sides = [Side(name, config, start, trajectories, work, total) for name in SIDES]
+    laps: dict[str, list[dict[str, Any]]] = {name: [] for name in SIDES}
+    try:
+        for step in range(total + 1):
+            for side in sides if step % 2 else reversed(sides):
+                laps[side.name].append(side.lap())
+    finally:
+        for side in sides:
+            side.close()
+    return {name: found[WARM_UP:] for name, found in laps.items()}
+
+
+def summary(runs: Sequence[Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
+    """Medians of each side, the speed-up with its interval over the turns, and how the rewards compare."""
+    timed = {side: [lap for run in runs for lap in run[side][:-1]] for side in SIDES}
+    sides = {side: _side(timed[side], runs[0][side][-1]) for side in SIDES}
+    ratios = [
+        math.log(theirs["seconds"]["step"] / ours["seconds"]["step"])
+        for ours, theirs in zip(timed["ours"], timed["trl"], strict=True)
+    ]
+    ratio = mean_interval(ratios)
+    means = {side: [statistics.fmean(lap["reward"] for lap in run[side]) for run in runs] for side in SIDES}
+    return {
+        "sides": sides,
+        "speedup": {name: round(math.exp(value), 4) for name, value in
+                    (("mean", ratio.mean), ("low", ratio.low), ("high", ratio.high)) if value is not None},
+        "reward_share": round(sum(lap["seconds"]["score"] for lap in timed["ours"])
+                              / sum(lap["seconds"]["step"] for lap in timed["ours"]), 6),
+        "rewards": {
+            "curves": {side: [[round(lap["reward"], 6) for lap in run[side]] for run in runs] for side in SIDES},
+            "difference": paired_difference(means["ours"], means["trl"]).to_dict() if len(runs) > 1 else None,
+            "spread": round(statistics.stdev(means["trl"]), 6) if len(runs) > 1 else None,
+        },
+        "load": [round(load, 2) for load in os.getloadavg()],
+    }  # fmt: skip
+
+
+def _side(laps: Sequence[Mapping[str, Any]], profiled: Mapping[str, Any]) -> dict[str, Any]:
+    seconds = {phase: statistics.median(lap["seconds"][phase] for lap in laps) for phase in ("step", *PHASES)}
+    tokens = {kind: statistics.fmean(lap["tokens"][kind] for lap in laps) for kind in ("prompt", "completion")}
+    everything = sum(sum(lap["tokens"].values()) for lap in laps)
+    return {
+        "seconds": {name: round(value, 5) for name, value in seconds.items()},
+        "tokens": {name: round(value, 1) for name, value in tokens.items()},
+        "tokens_per_second": round(everything / sum(lap["seconds"]["step"] for lap in laps), 1),
+        "peak_bytes": max(lap["peak_bytes"] for lap in laps),
+        "operators": profiled["operators"],
+    }
+
+
+def hardware_of() -> dict[str, Any]:
+    import torch  # the parent has to see what the sides see
+
+    return {**hardware(), "threads": torch.get_num_threads()}
+
+
+def file_of(result: Mapping[str, Any], folder: Path) -> Path:
+    """Where a result is recorded: one file a profile and kind of machine."""
+    return folder / f"{result['profile']}-{'gpu' if result['hardware']['gpus'] else 'cpu'}.json"
+
+
+def record(result: Mapping[str, Any], folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = file_of(result, folder)
+    write_json(path, result)
+    return path
+
+
+def regressions(result: Mapping[str, Any], recorded: Mapping[str, Any] | None, tolerance: float = 0.25) -> list[str]:
+    """What has become worse than recorded by more than ``tolerance``, and a reward that costs too much.
+
+    The speed-up is compared on any machine; seconds and memory only on the one that was recorded on.
+    """
+    found = []
+    if result["reward_share"] > MAX_REWARD_SHARE:
+        found.append(f"the reward takes {result['reward_share']:.2%} of a step, more than {MAX_REWARD_SHARE:.0%}")
+    if recorded is None:
+        return found
+    if recorded["settings"] != result["settings"]:
+        return [*found, "the recorded result is of other settings; record a new one (tracer bench without --check)"]
+    now, then = result["speedup"]["mean"], recorded["speedup"]["mean"]
+    if now < then * (1 - tolerance):
+        found.append(f"{now:.2f} times as fast as TRL, recorded were {then:.2f}")
+    if recorded["hardware"] == result["hardware"]:
+        ours, before = result["sides"]["ours"], recorded["sides"]["ours"]
+        for name, value, old in (
+            ("seconds a step", ours["seconds"]["step"], before["seconds"]["step"]),
+            ("bytes at the peak", ours["peak_bytes"], before["peak_bytes"]),
+        ):
+            if value > old * (1 + tolerance):
+                found.append(f"{value:.4g} {name}, recorded were {old:.4g}")
+    return found
+
+
+def check(result: Mapping[str, Any], folder: Path, tolerance: float = 0.25) -> list[str]:
+    """``regressions`` against what is recorded in a folder."""
+    path = file_of(result, folder)
+    return regressions(result, json.loads(path.read_text()) if path.is_file() else None, tolerance)

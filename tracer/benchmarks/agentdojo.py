@@ -1,0 +1,118 @@
+"""AgentDojo: 97 user tasks in four simulated workplaces, judged by each task's own utility checker.
+
+Needs the package ``agentdojo`` (extra ``bench``). A prediction is the calls an agent made and what it finally said;
+the calls are replayed in a fresh environment, which is then compared with the one before. No injections: utility only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tracer.benchmarks.base import BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.benchmarks.protocol import BenchmarkProtocol
+
+PACKAGE = "agentdojo"
+MOST_CALLS = 200
+
+
+class Item(Row):
+    """One user task. ``id`` is ``<suite>/<task>``."""
+
+    suite: Literal["workspace", "travel", "banking", "slack"]
+    task: str
+    goal: str
+
+
+class Call(Part):
+    function: str
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class Run(Part):
+    """What an agent did: its calls in order, and its final words."""
+
+    calls: list[Call] = Field(default_factory=list)
+    answer: str = ""
+
+
+class Prediction(PredictionRow):
+    native: Run | None = None
+
+
+class Scorer:
+    """Outcomes of user tasks."""
+
+    item_model: ClassVar[type[Row]] = Item
+    prediction_model: ClassVar[type[PredictionRow]] = Prediction
+
+    def __init__(self, protocol: BenchmarkProtocol) -> None:
+        if protocol.match.get("rule") != "utility":
+            raise BenchmarkError(f"{protocol.id}: AgentDojo has one rule, utility")
+        self.version: str = protocol.match["suites"]
+
+    @cached_property
+    def _suites(self) -> dict[str, Any]:
+        return suites(self.version)
+
+    def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
+        """The outcome of one task. Raises ``Unparsable``."""
+        useful = False
+        if prediction is not None:
+            if prediction.native is None:
+                raise Unparsable("native is needed: the calls and the answer")
+            if len(prediction.native.calls) > MOST_CALLS:
+                raise Unparsable(f"{len(prediction.native.calls)} calls; at most {MOST_CALLS} are replayed")
+            suite = self._suites[item.suite]
+            if item.task not in suite.user_tasks:
+                raise BenchmarkError(f"agentdojo {self.version} has no {item.id}; leave --items out to take its own")
+            useful = utility(suite, suite.user_tasks[item.task], prediction.native)
+        return Outcome(
+            parts={"utility": (useful, 1)}, cluster=item.id, stratum=item.suite, groups=(f"suite={item.suite}",)
+        )
+
+
+def utility(suite: Any, task: Any, run: Run) -> bool:
+    """Replay the calls, and ask the task's checker about what changed and what was said."""
+    runtime_module = importlib.import_module("agentdojo.functions_runtime")
+    environment = task.init_environment(suite.load_and_inject_default_environment({}))
+    before = environment.model_copy(deep=True)
+    runtime = runtime_module.FunctionsRuntime(suite.tools)
+    trace = []
+    for call in run.calls:
+        # A failing call returns its error to the agent and changes nothing, upstream as here.
+        runtime.run_function(environment, call.function, call.args)
+        trace.append(runtime_module.FunctionCall(function=call.function, args=call.args))
+    by_trace = task.utility_from_traces(run.answer, before, environment, trace)
+    return bool(by_trace if by_trace is not None else task.utility(run.answer, before, environment))
+
+
+def suites(version: str) -> dict[str, Any]:
+    """The task suites of a benchmark version; raises ``BenchmarkError`` without the package."""
+    if importlib.util.find_spec(PACKAGE) is None:
+        raise BenchmarkError("AgentDojo needs the package agentdojo; install the extra `bench` (docs/benchmarks.md)")
+    found: dict[str, Any] = importlib.import_module("agentdojo.task_suite.load_suites").get_suites(version)
+    if not found:
+        raise BenchmarkError(f"agentdojo has no suites of version {version!r}")
+    return found
+
+
+def own_items(protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
+    """The user tasks of the protocol's version."""
+    for name, suite in suites(protocol.match["suites"]).items():
+        for key, task in suite.user_tasks.items():
+            yield {"id": f"{name}/{key}", "suite": name, "task": key, "goal": task.PROMPT}
+
+
+def gold_predictions(version: str) -> Iterator[dict[str, Any]]:
+    """Every task's own solution as a prediction: what its checker should pass."""
+    for name, suite in suites(version).items():
+        for key, task in suite.user_tasks.items():
+            environment = task.init_environment(suite.load_and_inject_default_environment({}))
+            calls = [{"function": call.function, "args": dict(call.args)} for call in task.ground_truth(environment)]
+            yield {"id": f"{name}/{key}", "native": {"calls": calls, "answer": task.GROUND_TRUTH_OUTPUT}}

@@ -1,0 +1,202 @@
+"""From outcomes to figures: what each metric of a protocol comes to, over everything and by group.
+
+Outcomes arrive one at a time and only sums are kept, a pair of numbers a cluster and metric, so that memory grows with
+episodes and not with predictions. A metric is a function of how often each cluster counts; once each is the figure
+itself, and drawn with replacement it is a bootstrap resample.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+
+from tracer.benchmarks.base import Outcome
+from tracer.benchmarks.protocol import BenchmarkProtocol, Metric
+from tracer.statistics import BLOCK, LEVEL
+
+EPSILON = 1e-5  # GTA's own guard in its F1 of tool selection
+
+
+@dataclass
+class Tally:
+    """The running sums of one score."""
+
+    protocol: BenchmarkProtocol
+    items: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    clusters: dict[str, int] = field(default_factory=dict)
+    strata: dict[str, int] = field(default_factory=dict)
+    _sums: dict[str, list[list[float]]] = field(default_factory=dict)
+    _items: list[int] = field(default_factory=list)
+    _sizes: list[int | None] = field(default_factory=list)
+    _stratum: list[int] = field(default_factory=list)
+    _groups: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one outcome."""
+        self.items += 1
+        if outcome.reason:
+            self.reasons[outcome.reason] += 1
+        index = self._cluster(outcome)
+        self._items[index] += 1
+        for name, (numerator, denominator) in outcome.parts.items():
+            rows = self._sums.setdefault(name, [])
+            while len(rows) <= index:
+                rows.append([0.0, 0.0])
+            rows[index][0] += numerator
+            rows[index][1] += denominator
+            for group in outcome.groups:
+                sums = self._groups.setdefault(group, {}).setdefault(name, [0.0, 0.0])
+                sums[0] += numerator
+                sums[1] += denominator
+
+    def _cluster(self, outcome: Outcome) -> int:
+        key = f"{outcome.stratum}\0{outcome.cluster}"
+        index = self.clusters.setdefault(key, len(self.clusters))
+        if index == len(self._items):
+            self._items.append(0)
+            self._sizes.append(outcome.size)
+            self._stratum.append(self.strata.setdefault(outcome.stratum, len(self.strata)))
+        return index
+
+    def figures(self) -> dict[str, Figure]:
+        """Every metric of the protocol."""
+        return {name: Figure(self, name, metric) for name, metric in self.protocol.metrics.items()}
+
+    def groups(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """Pooled figures by group: group -> metric -> value, numerator, denominator."""
+        return {
+            group: {name: _pooled(sums) for name, sums in sorted(metrics.items())}
+            for group, metrics in sorted(self._groups.items())
+        }
+
+
+def _pooled(sums: list[float]) -> dict[str, float | None]:
+    return {"value": sums[0] / sums[1] if sums[1] else None, "numerator": sums[0], "denominator": sums[1]}
+
+
+class Figure:
+    """One metric over the clusters of a tally."""
+
+    def __init__(self, tally: Tally, name: str, metric: Metric) -> None:
+        self.name, self.metric = name, metric
+        self._stratum = numpy.asarray(tally._stratum, dtype=int)
+        self._strata = len(tally.strata)
+        self.clusters = len(tally.clusters)
+        sources = [metric.precision, metric.recall] if metric.kind == "f1" else [metric.of or name]
+        self._sums = [self._array(tally, source) for source in sources]
+        sizes = [size if size is not None else items for size, items in zip(tally._sizes, tally._items, strict=True)]
+        self._sizes = numpy.asarray(sizes, dtype=float)
+        self._complete = self._sizes == numpy.asarray(tally._items, dtype=float)
+
+    def _array(self, tally: Tally, name: str) -> Any:
+        rows = list(tally._sums.get(name, []))
+        rows += [[0.0, 0.0]] * (self.clusters - len(rows))
+        return numpy.asarray(rows, dtype=float).reshape(self.clusters, 2)
+
+    @property
+    def numerator(self) -> float:
+        return float(self._sums[0][:, 0].sum())
+
+    @property
+    def denominator(self) -> float:
+        return float(self._sums[0][:, 1].sum())
+
+    @property
+    def dropped(self) -> int:
+        """Clusters an episode metric leaves out because items of theirs are not among the items scored."""
+        return int((~self._complete).sum()) if self.metric.kind in ("episodes", "strata_episodes") else 0
+
+    def value(self, weights: Any = None) -> float | None:
+        """The figure where cluster c counts ``weights[c]`` times; None where nothing is in its denominator."""
+        weights = numpy.ones(self.clusters) if weights is None else numpy.asarray(weights, dtype=float)
+        kind = self.metric.kind
+        if kind == "f1":
+            return self._f1(weights)
+        if kind in ("strata", "strata_episodes"):
+            found = []
+            for stratum in range(self._strata):
+                inside = weights * (self._stratum == stratum)
+                found.append(self._episodes(inside) if kind == "strata_episodes" else self._ratio(inside))
+            known = [value for value in found if value is not None]
+            return sum(known) / len(known) if known else None
+        if kind == "episodes":
+            return self._episodes(weights)
+        return self._macro(weights) if kind == "macro" else self._ratio(weights)
+
+    def _ratio(self, weights: Any, source: int = 0) -> float | None:
+        numerator, denominator = weights @ self._sums[source]
+        return float(numerator / denominator) if denominator else None
+
+    def _macro(self, weights: Any) -> float | None:
+        numerator, denominator = self._sums[0][:, 0], self._sums[0][:, 1]
+        if self.metric.padded:
+            denominator = numpy.maximum(denominator, self._sizes)
+        counted = weights * (denominator > 0)
+        total = counted.sum()
+        shares = numpy.divide(numerator, denominator, out=numpy.zeros(self.clusters), where=denominator > 0)
+        return float((counted * shares).sum() / total) if total else None
+
+    def _episodes(self, weights: Any) -> float | None:
+        counted = weights * self._complete
+        total = counted.sum()
+        right = self._sums[0][:, 0] >= self._sums[0][:, 1]
+        return float((counted * right).sum() / total) if total else None
+
+    def _f1(self, weights: Any) -> float | None:
+        hits, predicted = weights @ self._sums[0]
+        _, reference = weights @ self._sums[1]
+        if not reference:
+            return None
+        precision, recall = hits / (predicted + EPSILON), hits / reference
+        return float(2 * precision * recall / (precision + recall + EPSILON))
+
+
+def as_dict(figure: Figure, interval: tuple[float, float] | None) -> Mapping[str, Any]:
+    """The figure as it is stored."""
+    stored: dict[str, Any] = {
+        "value": figure.value(),
+        "kind": figure.metric.kind,
+        "of": figure.metric.of or figure.name,
+        "numerator": figure.numerator,
+        "denominator": figure.denominator,
+        "interval": list(interval) if interval else None,
+    }
+    if figure.dropped:
+        stored["dropped_episodes"] = figure.dropped
+    return stored
+
+
+def intervals(
+    figures: Mapping[str, Figure], *, resamples: int = 2000, seed: int = 0, level: float = LEVEL
+) -> dict[str, tuple[float, float] | None]:
+    """Percentile bootstrap intervals over clusters, all metrics on the same resamples.
+
+    The draws are those of ``tracer.statistics.mean_interval``, so a metric that is a plain mean gets its interval; the
+    others (means of means, episode rates, an F1) are recomputed on each resample. None: undefined in some resample.
+    """
+    size = max((figure.clusters for figure in figures.values()), default=0)
+    if not size:
+        return dict.fromkeys(figures)
+    rng = numpy.random.default_rng(seed)
+    block = max(1, BLOCK // size)
+    values: dict[str, list[float | None]] = {name: [] for name in figures}
+    for start in range(0, resamples, block):
+        for drawn in rng.integers(0, size, (min(block, resamples - start), size)):
+            weights = numpy.bincount(drawn, minlength=size).astype(float)
+            for name, figure in figures.items():
+                values[name].append(figure.value(weights))
+    tail = 100 * (1 - level) / 2
+    found: dict[str, tuple[float, float] | None] = {}
+    for name, drawn_values in values.items():
+        known = [value for value in drawn_values if value is not None]
+        if len(known) < resamples:
+            found[name] = None
+        else:
+            low, high = numpy.percentile(known, [tail, 100 - tail])
+            found[name] = (float(low), float(high))
+    return found

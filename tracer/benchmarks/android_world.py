@@ -1,0 +1,111 @@
+"""AndroidWorld: 116 task templates on an emulator, scored from the folder its own runner writes.
+
+An episode's reward counts only if the agent said it was done. A crashed episode is NaN there and leaves the mean; here
+it scores 0 and is listed, and so does one that never ran. The rate is the mean over templates of their mean.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tracer.benchmarks import inert_pickle
+from tracer.benchmarks.base import BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.benchmarks.protocol import BenchmarkProtocol
+
+SUFFIX = ".pkl.gz"
+
+
+class Item(Row):
+    """One instance of a template. ``id`` is ``<template>_<instance>``."""
+
+    template: str
+    instance: int = Field(ge=0)
+    difficulty: Literal["easy", "medium", "hard"]
+
+
+class Episode(Part):
+    """How an episode ended."""
+
+    score: float = Field(ge=0, le=1)
+    """What the task's own checker gave."""
+    done: bool
+    """Whether the agent said it was done; if not, the score is 0."""
+    steps: int | None = Field(default=None, ge=0)
+
+
+class Prediction(PredictionRow):
+    native: Episode | None = None
+
+
+class Scorer:
+    """Outcomes of AndroidWorld episodes."""
+
+    item_model: ClassVar[type[Row]] = Item
+    prediction_model: ClassVar[type[PredictionRow]] = Prediction
+
+    def __init__(self, protocol: BenchmarkProtocol) -> None:
+        if protocol.match != {"rule": "checker"}:
+            raise BenchmarkError(f"{protocol.id}: AndroidWorld has one rule, checker")
+
+    def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
+        """The outcome of one episode. Raises ``Unparsable``."""
+        score = 0.0
+        if prediction is not None:
+            if prediction.native is None:
+                raise Unparsable("native is needed: the episode's score and whether the agent was done")
+            score = prediction.native.score if prediction.native.done else 0.0
+        return Outcome(parts={"success": (score, 1)}, cluster=item.template, groups=(f"difficulty={item.difficulty}",))
+
+
+def own_items(protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
+    """The 116 templates of the family ``android_world``, one instance each (run.py's default)."""
+    text = (resources.files("tracer.benchmarks") / "items" / "android_world.jsonl").read_text()
+    return (json.loads(line) for line in text.splitlines())
+
+
+def results(folder: Path, protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
+    """The predictions of a checkpoint folder: ``<template>_<instance>.pkl.gz``, read without unpickling.
+
+    Raises ``BenchmarkError`` for a folder without checkpoints; a file that cannot be read is a crashed episode.
+    """
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    if not paths:
+        raise BenchmarkError(f"{folder} holds no *{SUFFIX}; name the checkpoint folder that run.py wrote")
+    for path in paths:
+        yield from _episodes(path)
+
+
+def _episodes(path: Path) -> Iterator[dict[str, Any]]:
+    key = path.name.removesuffix(SUFFIX)
+    try:
+        with gzip.open(path, "rb") as file:
+            episodes = inert_pickle.load(file)  # type: ignore[arg-type]
+    except (OSError, EOFError, inert_pickle.InertPickleError) as error:
+        yield {"id": key, "error": f"{path.name}: {error}"}
+        return
+    good = [episode for episode in episodes if isinstance(episode, Mapping)] if isinstance(episodes, list) else []
+    if len(good) != 1:
+        yield {"id": key, "error": f"{path.name}: {len(good)} episodes where one is expected"}
+        return
+    yield {"id": key, **_ending(good[0])}
+
+
+def _ending(episode: Mapping[str, Any]) -> dict[str, Any]:
+    score, raised = episode.get("is_successful"), episode.get("exception_info")
+    if raised is not None:
+        return {"error": str(raised)[-400:]}
+    if isinstance(score, bool) or not isinstance(score, int | float) or math.isnan(score):
+        score = float(score) if isinstance(score, bool) else None
+    if score is None:
+        return {"error": f"is_successful is {episode.get('is_successful')!r:.80}, not a number"}
+    length = episode.get("episode_length")
+    # The runner has set the score of an episode that was not done to 0 already.
+    return {"native": {"score": float(score), "done": True, "steps": length if isinstance(length, int) else None}}

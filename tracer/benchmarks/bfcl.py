@@ -1,0 +1,157 @@
+"""BFCL v4 multi-turn: 800 tasks over eight stateful APIs, judged by the package's own checker.
+
+The package ``bfcl-eval`` brings tasks, APIs, gold trajectories and checker. Its pins fit no environment of ours, so
+``make bench`` lays its files, without what it depends on, into ``build/bench``. The checker runs a prediction's calls
+as Python text, so each is read with ``ast`` first: a call that is not one plain function with literal arguments is
+replaced by one that fails, as an ill-formed call does there.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tracer.benchmarks.base import BenchmarkError, Outcome, PredictionRow, Row, Unparsable
+from tracer.benchmarks.protocol import BenchmarkProtocol
+
+PACKAGE = "bfcl_eval"
+FOLDER = Path("build/bench")
+CATEGORIES = ("base", "miss_param", "miss_func", "long_context")
+REFUSED = "refused_call()"
+LARGEST = {"power": 10_000, "logarithm": 10_000, "square_root": 10**9}
+"""Numbers beyond which these functions would compute for ever."""
+LONGEST_CALL = 20_000
+_runs = itertools.count()
+
+
+class Item(Row):
+    """One task; questions and gold are the package's."""
+
+    category: Literal["base", "miss_param", "miss_func", "long_context"]
+    turns: int = Field(gt=0)
+
+
+class Prediction(PredictionRow):
+    """``native``: for each turn, for each of its steps, the calls as texts: ``cd(folder='document')``."""
+
+    native: list[list[list[str]]] | None = None
+
+
+class Scorer:
+    """Outcomes of multi-turn tasks."""
+
+    item_model: ClassVar[type[Row]] = Item
+    prediction_model: ClassVar[type[PredictionRow]] = Prediction
+
+    def __init__(self, protocol: BenchmarkProtocol) -> None:
+        if protocol.match != {"rule": "multi_turn_checker"}:
+            raise BenchmarkError(f"{protocol.id}: BFCL multi-turn has one rule, multi_turn_checker")
+
+    @cached_property
+    def _tasks(self) -> dict[str, tuple[dict[str, Any], list[list[str]]]]:
+        return {task["id"]: (task, gold) for task, gold in tasks()}
+
+    def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
+        """The outcome of one task. Raises ``Unparsable`` and, for a task the package lacks, ``BenchmarkError``."""
+        valid = False
+        if prediction is not None:
+            if prediction.native is None:
+                raise Unparsable("native is needed: the calls by turn and step")
+            if item.id not in self._tasks:
+                raise BenchmarkError(f"{PACKAGE} has no task {item.id!r}; leave --items out to take its own")
+            valid = check(*self._tasks[item.id], prediction.native)
+        return Outcome(
+            parts={"accuracy": (valid, 1)},
+            cluster=item.id,
+            stratum=item.category,
+            groups=(f"category={item.category}",),
+        )
+
+
+def check(task: dict[str, Any], gold: list[list[str]], calls: list[list[list[str]]]) -> bool:
+    """Whether the package's checker passes the calls of every turn."""
+    if len(calls) != len(gold):
+        return False  # upstream: the model was stopped before the last turn
+    checker = importlib.import_module(f"{PACKAGE}.eval_checker.multi_turn_eval.multi_turn_checker")
+    # Empty steps are no response, as in the package's own decoding.
+    decoded = [[[safe(call) for call in step] for step in turn if step] for turn in calls]
+    # The package keeps every API object in its module, by this name: a name of its own keeps runs apart.
+    name = f"tracer{next(_runs)}"
+    try:
+        verdict = checker.multi_turn_checker(decoded, gold, task, task["id"].rsplit("_", 1)[0], name)
+    finally:
+        _forget(name)
+    return bool(verdict["valid"])
+
+
+def _forget(name: str) -> None:
+    kept = vars(importlib.import_module(f"{PACKAGE}.eval_checker.multi_turn_eval.multi_turn_utils"))
+    for key in [key for key in kept if key.startswith(f"{name}_")]:
+        del kept[key]
+
+
+def safe(text: str) -> str:
+    """The call itself if it is one function of literals, else one that fails."""
+    if len(text) > LONGEST_CALL:
+        return REFUSED
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id.startswith("_"):
+            return REFUSED
+        if any(isinstance(argument, ast.Starred) for argument in node.args):
+            return REFUSED
+        if any(keyword.arg is None for keyword in node.keywords):
+            return REFUSED
+        values = [ast.literal_eval(value) for value in (*node.args, *(keyword.value for keyword in node.keywords))]
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return REFUSED
+    limit = LARGEST.get(node.func.id)
+    if limit is not None and any(not isinstance(v, int | float) or abs(v) > limit for v in values):
+        return REFUSED
+    return text.strip()
+
+
+def find() -> None:
+    """Make the package importable, from the environment or from ``build/bench``; raises ``BenchmarkError``."""
+    if importlib.util.find_spec(PACKAGE) is None and (FOLDER / PACKAGE).is_dir():
+        sys.path.append(str(FOLDER.resolve()))
+        importlib.invalidate_caches()
+    if importlib.util.find_spec(PACKAGE) is None:
+        raise BenchmarkError("BFCL needs the package bfcl-eval, which `make bench` lays into build/bench")
+
+
+def tasks() -> Iterator[tuple[dict[str, Any], list[list[str]]]]:
+    """Every task and its gold trajectory; raises ``BenchmarkError`` without the package."""
+    find()
+    data = resources.files(PACKAGE) / "data"
+    for category in CATEGORIES:
+        file = f"BFCL_v4_multi_turn_{category}.json"
+        questions = (data / file).read_text(encoding="utf-8").splitlines()
+        answers = (data / "possible_answer" / file).read_text(encoding="utf-8").splitlines()
+        gold = {row["id"]: row["ground_truth"] for row in map(json.loads, answers)}
+        for task in map(json.loads, questions):
+            yield task, gold[task["id"]]
+
+
+def own_items(protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
+    """The package's 800 tasks."""
+    for task, gold in tasks():
+        category = task["id"].removeprefix("multi_turn_").rsplit("_", 1)[0]
+        yield {"id": task["id"], "category": category, "turns": len(gold)}
+
+
+def gold_predictions() -> Iterator[dict[str, Any]]:
+    """The gold trajectories as predictions: what the checker has to pass."""
+    for task, gold in tasks():
+        yield {"id": task["id"], "native": [[turn] if turn else [] for turn in gold]}

@@ -1,0 +1,94 @@
+"""Two models on the same items under the same protocol: what the promotion gate asks.
+
+Scores of different protocol digests, item sets or item orders are refused: they are different measurements.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tracer.benchmarks.base import BenchmarkError
+from tracer.benchmarks.score import RESULTS, SUMMARY
+from tracer.statistics import mcnemar, paired_difference
+
+
+def compare(
+    ours: Path, theirs: Path, metric: str | None = None, *, resamples: int = 2000, seed: int = 0
+) -> dict[str, Any]:
+    """The paired difference of a metric between two score folders; the protocol's primary metric by default.
+
+    ``difference`` is the mean of ours minus theirs over items, with a bootstrap interval over clusters; ``mcnemar``
+    the exact test where every item is right or wrong. Raises ``BenchmarkError`` where the two are not comparable.
+    """
+    summaries = [read_summary(folder) for folder in (ours, theirs)]
+    refuse_different(summaries[0], summaries[1], ours, theirs)
+    rules = summaries[0]
+    name = metric or rules["primary"]
+    part = rules["figures"].get(name, {}).get("of") or name
+    left, right, clusters = _pairs(ours, theirs, part)
+    difference = paired_difference(left, right, clusters, resamples=resamples, seed=seed)
+    binary = all(value in (0.0, 1.0) for value in (*left, *right))
+    return {
+        "benchmark": rules["benchmark"],
+        "protocol": rules["protocol"],
+        "protocol_digest": rules["protocol_digest"],
+        "metric": name,
+        "ours": summaries[0]["figures"].get(name, {}).get("value"),
+        "theirs": summaries[1]["figures"].get(name, {}).get("value"),
+        "items": len(left),
+        "difference": difference.to_dict(),
+        "mcnemar": asdict(mcnemar([v == 1 for v in left], [v == 1 for v in right])) if binary else None,
+    }
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a finished score; raises ``BenchmarkError``."""
+    path = folder / SUMMARY
+    if not path.is_file():
+        raise BenchmarkError(f"{folder} holds no {SUMMARY}: it is no finished score; run `tracer score` into it")
+    summary: dict[str, Any] = json.loads(path.read_text())
+    return summary
+
+
+def refuse_different(left: dict[str, Any], right: dict[str, Any], ours: Path, theirs: Path) -> None:
+    """Raise ``BenchmarkError`` unless both were scored by one protocol digest on one item set."""
+    if left["protocol_digest"] != right["protocol_digest"]:
+        raise BenchmarkError(
+            f"{ours} was scored by {left['protocol']} ({left['protocol_digest'][:12]}), "
+            f"{theirs} by {right['protocol']} ({right['protocol_digest'][:12]}): "
+            f"different protocols are never compared; score both by one"
+        )
+    if left["items"]["digest"] != right["items"]["digest"]:
+        raise BenchmarkError(f"{ours} and {theirs} were scored on different items; score both on one items.jsonl")
+
+
+def _pairs(ours: Path, theirs: Path, part: str) -> tuple[list[float], list[float], list[str]]:
+    left: list[float] = []
+    right: list[float] = []
+    clusters: list[str] = []
+    for number, (a, b) in enumerate(zip(_rows(ours), _rows(theirs), strict=True), start=1):
+        if a["id"] != b["id"]:
+            raise BenchmarkError(f"row {number} is {a['id']!r} in {ours} and {b['id']!r} in {theirs}: different items")
+        if part not in a["parts"] or part not in b["parts"]:
+            raise BenchmarkError(f"items of {ours} have no {part!r}; they have {', '.join(a['parts'])}")
+        (first, of_first), (second, of_second) = a["parts"][part], b["parts"][part]
+        if of_first != of_second:
+            raise BenchmarkError(
+                f"{part!r} is conditional: whether an item counts depends on its prediction (row {number})"
+            )
+        if of_first:
+            left.append(first / of_first)
+            right.append(second / of_second)
+            clusters.append(f"{a.get('stratum', '')}/{a['cluster']}")
+    return left, right, clusters
+
+
+def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+    with open(folder / RESULTS, "rb") as file:
+        yield from map(orjson.loads, file)

@@ -1,0 +1,166 @@
+"""``tracer evaluate``: a planner answers a benchmark's items, then they are scored as anybody's predictions are.
+
+One file a finished item lies under ``checkpoints/items``; after a kill the run goes on with what is left. MiniWoB++ is
+played in Chromium by the loop of tracer/evaluation; its model may also be ``demonstrators``, the scripts that recorded
+the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tracer import lineage
+from tracer.benchmarks import miniwob
+from tracer.benchmarks import protocol as protocols
+from tracer.benchmarks.base import BenchmarkError, scorer_class
+from tracer.benchmarks.files import items as read_items
+from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.benchmarks.run import Limits, Row, run
+from tracer.benchmarks.score import own_items, score_into, write_rows
+from tracer.config import Config
+
+DEMONSTRATORS = "demonstrators"
+
+
+def evaluate(
+    config: Config,
+    benchmark: str,
+    protocol: str,
+    model: str,
+    out: Path,
+    *,
+    items: Path | None = None,
+    images: Path | None = None,
+    strict: bool = True,
+    limits: Limits | None = None,
+    resamples: int = 2000,
+) -> dict[str, Any]:
+    """Answer and score a benchmark's items with a planner; return the step's lineage.
+
+    ``model`` is whatever ``tracer.planner.load`` takes. ``images`` is the folder that the items' images are relative
+    to, by default that of ``items``. Raises ``BenchmarkError``, ``ProtocolError``.
+    """
+    rules = protocols.load(benchmark, protocol, None if strict else False)
+    inputs: dict[str, Path] = {} if items is None else {"items": items}
+    if Path(model).exists():
+        inputs["model"] = Path(model)
+
+    def body(folder: Path) -> Mapping[str, Any]:
+        return evaluate_into(folder, config, rules, model, items, images, limits or Limits(), resamples)
+
+    return lineage.run_step(
+        f"benchmark-{benchmark}",
+        config={
+            "protocol": rules.model_dump(mode="json"),
+            "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
+            "grounding": config.grounding.model_dump(),
+            "model": "" if "model" in inputs else model,
+            "resamples": resamples,
+            "code": lineage.code_digest(f"tracer.benchmarks.{benchmark}"),
+        },
+        inputs=inputs,
+        out=out,
+        module=__name__,
+        body=body,
+        seed=config.seed,
+    )
+
+
+def evaluate_into(
+    folder: Path,
+    config: Config,
+    rules: BenchmarkProtocol,
+    model: str,
+    items: Path | None,
+    images: Path | None,
+    limits: Limits,
+    resamples: int,
+) -> dict[str, Any]:
+    """The body of the step; returns the headline metrics."""
+    scorer = scorer_class(rules.benchmark)(rules)
+    path = items if items is not None else own_items(rules, folder / "items.jsonl")
+    rows = [item.model_dump(mode="json") for item in read_items(path, scorer.item_model)]
+    predictions = folder / "predictions.jsonl"
+    if rules.benchmark == "miniwob":
+        write_rows(predictions, _episodes(folder, config, rules, model, rows))
+    else:
+        from tracer import planner as planners
+        from tracer.benchmarks.drivers import worker
+
+        shown = images or (path.parent if items else None)
+        answer = worker(rules, planners.load(model), config.planner.horizon, config.grounding, shown)
+        run(rows, answer, folder / "checkpoints" / "items", predictions, limits)
+    return score_into(folder, rules, scorer, path, predictions, resamples, config.seed)
+
+
+def _episodes(
+    folder: Path, config: Config, rules: BenchmarkProtocol, model: str, rows: list[Row]
+) -> Iterator[dict[str, Any]]:
+    """MiniWoB++ episodes, those that a killed run finished first; raises ``BenchmarkError`` without a browser."""
+    from tracer.evaluation.online import chromium
+
+    _, missing = chromium()
+    if missing:
+        raise BenchmarkError(f"MiniWoB++ is played in Chromium: {missing}")
+    match = miniwob.Match.model_validate(rules.match)
+    if (match.strategy == "demonstrator") != (model == DEMONSTRATORS):
+        raise BenchmarkError(f"{rules.id} is for {match.strategy!r}, which {model!r} is not; choose another protocol")
+    progress = folder / "checkpoints" / "episodes.jsonl"
+    progress.parent.mkdir(parents=True, exist_ok=True)
+    lines = progress.read_bytes().splitlines(keepends=True) if progress.is_file() else []
+    done = {row["id"]: row for row in map(orjson.loads, (line for line in lines if line.endswith(b"\n")))}
+    progress.write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in done.values()))
+    left = [row for row in rows if row["id"] not in done]
+    with open(progress, "ab") as file:
+        for played in _demonstrate(left) if model == DEMONSTRATORS else _play(config, rules, match, model, left):
+            done[played["id"]] = played
+            file.write(orjson.dumps(played, option=orjson.OPT_APPEND_NEWLINE))
+            file.flush()
+    yield from (done[row["id"]] for row in rows)
+
+
+def _play(
+    config: Config, rules: BenchmarkProtocol, match: miniwob.Match, model: str, left: list[Row]
+) -> Iterator[dict[str, Any]]:
+    if not left:
+        return
+    from tracer import planner as planners
+    from tracer.evaluation.episodes import Episode
+    from tracer.evaluation.online import play_pages
+
+    steps = rules.decoding.max_steps or config.evaluation.max_steps
+    settings = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"max_steps": steps})})
+    wanted = [Episode(strategy=match.strategy, task=row["page"], split="test", seed=row["seed"]) for row in left]
+    for row, _ in play_pages(settings, wanted, planners.load(model)):
+        key = f"{row['task']}/{row['seed']}"
+        if row["reason"].startswith("crashed"):
+            yield {"id": key, "error": row["reason"]}
+        else:
+            yield {"id": key, "native": {"success": row["success"] == 1, "steps": row["steps"]}}
+
+
+def _demonstrate(left: list[Row]) -> Iterator[dict[str, Any]]:
+    if not left:
+        return
+    from playwright.sync_api import Error
+
+    from tracer.environments.demonstrators import demonstrate
+    from tracer.environments.miniwob import Browser, MiniWob
+    from tracer.environments.performance import DemonstrationFailed, Performance
+
+    with Browser() as browser:
+        for row in left:
+            try:
+                with MiniWob(browser, row["page"]) as page:
+                    performance = Performance(page, row["seed"])
+                    demonstrate(performance)
+            except DemonstrationFailed:
+                yield {"id": row["id"], "native": {"success": False, "steps": 0}}
+            except Error as error:
+                yield {"id": row["id"], "error": f"{type(error).__name__}: {str(error)[:200]}"}
+            else:
+                yield {"id": row["id"], "native": {"success": performance.success, "steps": len(performance.steps)}}

@@ -1,0 +1,160 @@
+"""Long runs: one file a finished item, resumed after a kill, so many at a time and no more, each with a time-out.
+
+A worker that raises or takes too long leaves a prediction with an ``error``: a counted, listed failure. A thread cannot
+be killed in Python, so one that is late is left behind, its result ignored and its place taken by a fresh one; too many
+of those end the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import orjson
+
+from tracer.benchmarks.base import BenchmarkError
+from tracer.lineage import write_json
+
+Row = dict[str, Any]
+Worker = Callable[[Sequence[Row]], Sequence[Row]]
+"""Items -> their predictions, in order, without ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    batch: int = 1
+    """Items given to a worker at once."""
+    concurrency: int = 1
+    """Batches worked on at the same time."""
+    seconds: float = 600.0
+    """Time-out of a batch."""
+    abandoned: int = 8
+    """Late workers after which the run ends."""
+
+
+@dataclass(slots=True)
+class _Job:
+    items: Sequence[Row]
+    deadline: float = float("inf")
+    thread: threading.Thread | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """A bar on a terminal, a line now and then elsewhere."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    shown: float = field(default_factory=time.monotonic)
+
+    def count(self, rows: Sequence[Row]) -> None:
+        self.done += len(rows)
+        self.failed += sum("error" in row for row in rows)
+        terminal, now = sys.stderr.isatty(), time.monotonic()
+        if now - self.shown > (0.2 if terminal else 30) or self.done == self.total:
+            self.shown = now
+            filled = 30 * self.done // max(1, self.total)
+            bar = f"[{'#' * filled}{'.' * (30 - filled)}] {self.done}/{self.total}, {self.failed} crashed"
+            end = "" if terminal and self.done < self.total else "\n"
+            print(f"\r{bar}" if terminal else bar, end=end, file=sys.stderr)
+
+
+def run(items: Iterable[Row], worker: Worker, folder: Path, predictions: Path, limits: Limits) -> dict[str, int]:
+    """Work through the items into ``folder``, then write ``predictions`` in the items' order; return counts.
+
+    An item whose file exists is not worked on again, whatever its outcome: delete the file to try it once more. Raises
+    ``BenchmarkError`` when too many workers hang.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    every = list(items)
+    left = [item for item in every if not path_of(folder, item["id"]).is_file()]
+    progress = _Progress(total=len(every), done=len(every) - len(left))
+    if left:
+        _work(left, worker, folder, limits, progress)
+    with open(predictions, "wb") as file:
+        for item in every:
+            row = json.loads(path_of(folder, item["id"]).read_text())
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    return {"items": len(every), "resumed": len(every) - len(left), "crashed": progress.failed}
+
+
+def path_of(folder: Path, key: str) -> Path:
+    """The file of an item: ids hold slashes and worse, so it is named by their hash."""
+    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+
+
+def _work(left: list[Row], worker: Worker, folder: Path, limits: Limits, progress: _Progress) -> None:
+    finished: SimpleQueue[tuple[int, list[Row]]] = SimpleQueue()
+    waiting = [left[start : start + limits.batch] for start in range(0, len(left), limits.batch)][::-1]
+    running: dict[int, _Job] = {}
+    number, abandoned = 0, 0
+    while waiting or running:
+        while waiting and len(running) < limits.concurrency:
+            number += 1
+            running[number] = _start(number, waiting.pop(), worker, finished, limits.seconds)
+        for key, rows in _ended(finished, running):
+            del running[key]
+            _save(folder, rows, progress)
+        for key in [key for key, job in running.items() if time.monotonic() > job.deadline]:
+            job = running.pop(key)
+            abandoned += 1
+            rows = [{"id": item["id"], "error": f"no answer within {limits.seconds:g} seconds"} for item in job.items]
+            _save(folder, rows, progress)
+            if abandoned > limits.abandoned:
+                raise BenchmarkError(
+                    f"{abandoned} workers hang: the model or the environment is down. Everything finished is kept in "
+                    f"{folder}; mend it and run again to resume"
+                )
+
+
+def _start(
+    number: int, items: Sequence[Row], worker: Worker, finished: SimpleQueue[tuple[int, list[Row]]], seconds: float
+) -> _Job:
+    def body() -> None:
+        finished.put((number, _answers(items, worker)))
+
+    job = _Job(items, time.monotonic() + seconds, threading.Thread(target=body, daemon=True))
+    assert job.thread is not None
+    job.thread.start()
+    return job
+
+
+def _ended(finished: SimpleQueue[tuple[int, list[Row]]], running: dict[int, _Job]) -> Iterator[tuple[int, list[Row]]]:
+    """The batches that ended in the last moment; a late one that was given up already is ignored."""
+    try:
+        found = [finished.get(timeout=0.05)]
+    except Empty:
+        return
+    while not finished.empty():
+        found.append(finished.get())
+    yield from ((key, rows) for key, rows in found if key in running)
+
+
+def _answers(items: Sequence[Row], worker: Worker) -> list[Row]:
+    """The predictions of a batch; where the batch raises, its items are tried one by one to find the culprit."""
+    started = time.monotonic()
+    try:
+        rows = list(worker(items))
+        if len(rows) != len(items):
+            raise BenchmarkError(f"{len(rows)} predictions for {len(items)} items")
+    except Exception as error:  # whatever a model or an environment raises fails its items, not the run
+        if len(items) > 1:
+            return [row for item in items for row in _answers([item], worker)]
+        rows = [{"error": f"{type(error).__name__}: {error}"[:400]}]
+    seconds = round((time.monotonic() - started) / len(items), 3)
+    return [{"id": item["id"], **row, "seconds": seconds} for item, row in zip(items, rows, strict=True)]
+
+
+def _save(folder: Path, rows: Sequence[Row], progress: _Progress) -> None:
+    for row in rows:
+        write_json(path_of(folder, row["id"]), row)
+    progress.count(rows)

@@ -1,0 +1,195 @@
+"""``tracer score``: predictions of any model against a benchmark's items, by a named protocol, without a model.
+
+Streams: items are read once, each prediction when its item comes. Writes
+
+- ``results.jsonl``: every item's outcome, in the items' order;
+- ``failures.jsonl``: the items that failed before their answer was judged, and why;
+- ``scores.json``: figures with 95 % intervals, breakdowns, counts, the protocol and its digest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tracer import lineage
+from tracer.benchmarks import protocol as protocols
+from tracer.benchmarks.aggregate import Tally, as_dict, intervals
+from tracer.benchmarks.base import BenchmarkError, Outcome, Row, Scorer, Unparsable, scorer_class
+from tracer.benchmarks.files import Malformed, Predictions
+from tracer.benchmarks.files import items as read_items
+from tracer.benchmarks.protocol import BenchmarkProtocol
+
+RESULTS, FAILURES, SUMMARY = "results.jsonl", "failures.jsonl", "scores.json"
+DETAIL = 500  # characters of a reason that are kept
+
+
+def score(
+    benchmark: str,
+    protocol: str,
+    items: Path | None,
+    predictions: Path,
+    out: Path,
+    strict: bool = True,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score a file of predictions, or a runner's folder of results, and return the step's lineage.
+
+    ``items`` may be None for a benchmark whose item list comes with the project or its package. ``strict=False`` passes
+    empty predictions where the original does; it is another protocol digest. Raises ``BenchmarkError``,
+    ``ProtocolError``.
+    """
+    rules = protocols.load(benchmark, protocol, None if strict else False)
+    scorer = scorer_class(benchmark)(rules)
+    inputs = {"predictions": predictions} | ({"items": items} if items is not None else {})
+
+    def body(folder: Path) -> Mapping[str, Any]:
+        return score_into(folder, rules, scorer, items, predictions, resamples, seed)
+
+    return lineage.run_step(
+        f"score-{benchmark}",
+        config={
+            "protocol": rules.model_dump(mode="json"),
+            "resamples": resamples,
+            "code": lineage.code_digest(__name__),
+        },
+        inputs=inputs,
+        out=out,
+        module=f"tracer.benchmarks.{benchmark}",
+        body=body,
+        seed=seed,
+    )
+
+
+def score_into(
+    folder: Path,
+    rules: BenchmarkProtocol,
+    scorer: Scorer,
+    items: Path | None,
+    predictions: Path,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The body of the step; returns the headline metrics."""
+    if predictions.is_dir():
+        predictions = _from_folder(rules, predictions, folder / "predictions.jsonl")
+    if items is None:
+        items = own_items(rules, folder / "items.jsonl")
+    tally = Tally(rules)
+    given = Predictions(predictions, scorer.prediction_model)
+    try:
+        with open(folder / RESULTS, "wb") as results, open(folder / FAILURES, "wb") as failures:
+            for item in read_items(items, scorer.item_model):
+                outcome = judge(scorer, item, given)
+                tally.add(outcome)
+                line = orjson.dumps(_line(item, outcome), option=orjson.OPT_APPEND_NEWLINE)
+                results.write(line)
+                if outcome.reason:
+                    failures.write(line)
+        given.refuse_rest()
+    finally:
+        given.close()
+    if not tally.items:
+        raise BenchmarkError(f"{items} holds no items")
+    summary = summarise(tally, lineage.file_digest(items), resamples, seed)
+    lineage.write_json(folder / SUMMARY, summary)
+    figure = summary["figures"][rules.primary]["value"]
+    return {rules.primary: figure, "items": tally.items, "failed": sum(tally.reasons.values())}
+
+
+def judge(scorer: Scorer, item: Row, given: Predictions) -> Outcome:
+    """The outcome of one item; what cannot be judged fails, with its reason."""
+    try:
+        prediction = given.take(item.id)
+        if prediction is None:
+            return _failed(scorer, item, "missing", "no prediction")
+        if prediction.error is not None:
+            return _failed(scorer, item, "crashed", prediction.error)
+        return scorer.outcome(item, prediction)
+    except Malformed as error:
+        return _failed(scorer, item, "malformed", str(error))
+    except Unparsable as error:
+        return _failed(scorer, item, "unparsable", str(error))
+
+
+def _failed(scorer: Scorer, item: Row, reason: str, detail: str) -> Outcome:
+    failed = scorer.outcome(item, None)
+    return Outcome(
+        parts=failed.parts,
+        cluster=failed.cluster,
+        size=failed.size,
+        stratum=failed.stratum,
+        groups=failed.groups,
+        reason=reason,
+        detail=detail[:DETAIL],
+    )
+
+
+def _line(item: Row, outcome: Outcome) -> dict[str, Any]:
+    # A hit may be a bool; what is stored is a number.
+    parts = {name: (numerator + 0, denominator + 0) for name, (numerator, denominator) in outcome.parts.items()}
+    line: dict[str, Any] = {"id": item.id, "cluster": outcome.cluster, "parts": parts}
+    if outcome.stratum:
+        line["stratum"] = outcome.stratum
+    if outcome.reason:
+        line |= {"reason": outcome.reason, "detail": outcome.detail}
+    return line
+
+
+def summarise(tally: Tally, items_digest: str, resamples: int, seed: int) -> dict[str, Any]:
+    """What ``scores.json`` holds."""
+    rules, figures = tally.protocol, tally.figures()
+    bounds = intervals(figures, resamples=resamples, seed=seed)
+    expected = rules.items.count
+    return {
+        "benchmark": rules.benchmark,
+        "protocol": rules.id,
+        "protocol_digest": rules.digest,
+        "protocol_version": rules.version,
+        "strict": rules.strict,
+        "primary": rules.primary,
+        "items": {
+            "set": rules.items.set,
+            "digest": items_digest,
+            "scored": tally.items,
+            "expected": expected,
+            "complete": expected is None or tally.items == expected,
+        },
+        "clusters": len(tally.clusters),
+        "failed": dict(sorted(tally.reasons.items())),
+        "unparsable_share": (tally.reasons["unparsable"] + tally.reasons["malformed"]) / tally.items,
+        "figures": {name: as_dict(figure, bounds[name]) for name, figure in figures.items()},
+        "groups": tally.groups(),
+    }
+
+
+def _from_folder(rules: BenchmarkProtocol, folder: Path, path: Path) -> Path:
+    """The predictions file of the result folder that the benchmark's own runner writes."""
+    module = importlib.import_module(f"tracer.benchmarks.{rules.benchmark}")
+    if not hasattr(module, "results"):
+        raise BenchmarkError(f"{folder} is a folder; {rules.benchmark} is scored from a predictions.jsonl")
+    return write_rows(path, module.results(folder, rules))
+
+
+def own_items(rules: BenchmarkProtocol, path: Path) -> Path:
+    """The benchmark's own item list, written out as ``items.jsonl``; raises ``BenchmarkError`` if it has none."""
+    module = importlib.import_module(f"tracer.benchmarks.{rules.benchmark}")
+    if not hasattr(module, "own_items"):
+        raise BenchmarkError(
+            f"{rules.benchmark} has no item list of its own; pass --items (docs/benchmarks.md says how they are made)"
+        )
+    return write_rows(path, module.own_items(rules))
+
+
+def write_rows(path: Path, rows: Iterator[Mapping[str, Any]]) -> Path:
+    """Write JSON lines."""
+    with open(path, "wb") as file:
+        for row in rows:
+            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    return path

@@ -1,0 +1,23 @@
+"""Scores in MLflow: a run a score, its figures logged against the model that earned them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracer.config import Config
+
+
+def log_score(config: Config, folder: Path, model: str | None = None) -> str:
+    """Log a finished score's folder as a run, once; return the run's id.
+
+    ``model`` is a registered model (``tracer-planner@challenger``): the metrics then carry its ``model_id`` and stand
+    on its page. Raises what ``tracer.registry`` raises where there is no such model.
+    """
+    from tracer import registry, tracking
+
+    client = tracking.connect(config.registry)
+    model_id = None
+    if model is not None:
+        version = registry.version_of(model, config.registry)
+        model_id = client.get_model_version(version.name, str(version.version)).model_id
+    return tracking.log_step(client, config, folder, model_id)

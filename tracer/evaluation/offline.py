@@ -1,0 +1,185 @@
+"""The step ``evaluate``: forecasts on held-out states, held against what was really done.
+
+``results.jsonl`` has a row a state, ``scores.json`` the means with 95 % intervals (bootstrap over trajectories) a
+split and a task. ``tracer/evaluation/scoring.py`` defines every number.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracer import planner as planners
+from tracer import tools
+from tracer.config import Config
+from tracer.dataset import read
+from tracer.evaluation.results import RESULTS, SCORES, Row, summary, write_rows
+from tracer.evaluation.scoring import METRICS, score
+from tracer.forecast import Forecast, reference
+from tracer.lineage import digest_of, run_step, write_json
+from tracer.planner.base import Plan, Planner
+from tracer.tools.base import ToolAgent
+from tracer.trajectory import State, state_at
+
+SPLITS = ("test", "heldout")
+CHUNK = 256
+"""States that are forecast, and kept after a kill, together."""
+PROTOCOL = {"name": "tracer-offline", "version": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A state to be forecast, and the reference to hold the forecast to."""
+
+    trajectory: str
+    step: int
+    task: str
+    split: str
+    state: State
+    reference: Forecast
+
+
+def evaluate(
+    config: Config, trajectories: Path, model: Path, out: Path, *, splits: Sequence[str] = SPLITS
+) -> dict[str, Any]:
+    """Score the planner in ``model`` on the splits' states into ``out``; return the lineage."""
+    return run_step(
+        "evaluate",
+        config={
+            "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
+            "reward": config.reward.model_dump(),
+            "grounding": config.grounding.model_dump(),
+            "evaluation": config.evaluation.model_dump(include={"max_states", "resamples"}),
+            "splits": list(splits),
+        },
+        inputs={"trajectories": trajectories, "model": model},
+        out=out,
+        module=__name__,
+        body=lambda folder: run(config, trajectories, planners.load(model), folder, splits),
+        seed=config.seed,
+    )
+
+
+def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits: Sequence[str]) -> dict[str, Any]:
+    """Forecast and score every case, resuming where a kill left off; the headline metrics."""
+    agent = tools.load(config.grounding)
+    drawn = {split: draw(trajectories, split, config.evaluation.max_states, config.seed) for split in splits}
+    progress = out / "checkpoints" / RESULTS
+    progress.parent.mkdir(exist_ok=True)
+    rows = _finished_chunks(progress)
+    for chunk in _chunks(trajectories, drawn, config.planner.horizon, skip=len(rows)):
+        plans = planner.forecast([case.state for case in chunk], config.planner.horizon)
+        scored = [_row(config, case, plan, agent) for case, plan in zip(chunk, plans, strict=True)]
+        with open(progress, "a") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in scored)
+        rows += scored
+    write_rows(out / RESULTS, rows)
+    scores = {
+        "protocol": {
+            **PROTOCOL,
+            "grounding": config.grounding.model_dump(),
+            "horizon": config.planner.horizon,
+            "cases": digest_of([[row["trajectory"], row["step_index"]] for row in rows]),
+        },
+        "splits": summary(rows, tuple(METRICS), config.evaluation.resamples, counts),
+    }
+    write_json(out / SCORES, scores)
+    return headline(scores["splits"])
+
+
+def headline(splits: dict[str, Any]) -> dict[str, Any]:
+    """The means, flat: ``{"test_step": 0.61, ...}``, and the number of states."""
+    flat: dict[str, Any] = {}
+    for split, block in splits.items():
+        flat[f"{split}_states"] = block["counts"]["states"]
+        flat |= {f"{split}_{name}": value["mean"] for name, value in block["metrics"].items()}
+    return flat
+
+
+def counts(rows: Sequence[Row]) -> dict[str, int]:
+    return {
+        "states": len(rows),
+        "trajectories": len({row["trajectory"] for row in rows}),
+        "unparsable": sum(not row["parsed"] for row in rows),
+        "with_place": sum(row["grounding"] is not None for row in rows),
+        "not_grounded": sum(row["parsed"] == 1 and row["executed"] is None for row in rows),
+    }
+
+
+def draw(trajectories: Path, split: str, most: int | None, seed: int) -> list[tuple[str, int]]:
+    """The states of a split in the order of its shards: all, or ``most`` drawn with the seed without replacement."""
+    every = [
+        (trajectory.id, step)
+        for trajectory in read(trajectories, split=split, columns=())
+        for step in range(len(trajectory.steps))
+    ]
+    if most is None or most >= len(every):
+        return every
+    chosen = sorted(random.Random(f"{seed}/{split}").sample(range(len(every)), most))
+    return [every[index] for index in chosen]
+
+
+def cases(trajectories: Path, split: str, drawn: Sequence[tuple[str, int]], horizon: int) -> Iterator[Case]:
+    """The drawn states with their screens, streamed from the shards."""
+    wanted = set(drawn)
+    for trajectory in read(trajectories, split=split):
+        for step in range(len(trajectory.steps)):
+            if (trajectory.id, step) in wanted:
+                yield Case(
+                    trajectory=trajectory.id,
+                    step=step,
+                    task=trajectory.task,
+                    split=split,
+                    state=state_at(trajectory, step),
+                    reference=reference(trajectory, step, horizon),
+                )
+
+
+def _chunks(
+    trajectories: Path, drawn: dict[str, list[tuple[str, int]]], horizon: int, skip: int
+) -> Iterator[list[Case]]:
+    chunk: list[Case] = []
+    position = 0
+    for split, chosen in drawn.items():
+        for case in cases(trajectories, split, chosen, horizon):
+            position += 1
+            if position > skip:
+                chunk.append(case)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
+
+
+def _finished_chunks(progress: Path) -> list[dict[str, Any]]:
+    """The rows of whole chunks: a planner's rounding may depend on what else is in a batch, so batches stay as they
+    were."""
+    lines = progress.read_text().splitlines(keepends=True) if progress.is_file() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    kept = whole[: len(whole) // CHUNK * CHUNK]
+    if lines:
+        progress.write_text("".join(kept))
+    return [json.loads(line) for line in kept]
+
+
+def _row(config: Config, case: Case, plan: Plan, agent: ToolAgent) -> dict[str, Any]:
+    scored = score(plan, case.state, case.reference, agent, config.reward, config.grounding.radius)
+    first = plan.forecast[0] if plan.forecast else None
+    executed = agent.ground(case.state, first) if first else None
+    return {
+        "trajectory": case.trajectory,
+        "step_index": case.step,
+        "task": case.task,
+        "split": case.split,
+        "text": plan.text,
+        "error": plan.error,
+        "forecast": [step.instruction for step in plan.forecast or ()],
+        "reference": [step.instruction for step in case.reference],
+        "executed": executed.to_dict() if executed else None,
+        **scored.to_dict(),
+    }

@@ -1,0 +1,144 @@
+"""Why a forecast earns what it earns: the stage-1 reward term by term, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracer.config import Config
+from tracer.dataset import read
+from tracer.forecast import Forecast, ForecastError, ForecastStep, grammar, reference
+from tracer.lineage import LineageError
+from tracer.reward import (
+    RewardConfig,
+    StepReward,
+    argument_similarity,
+    repetition,
+    sameness,
+    trajectory_reward,
+)
+from tracer.trajectory import State
+
+WIDEST = 34  # the characters of an action that a column shows
+PENALTIES = {
+    "cumulative": "per step, against all earlier ones, discounted (the paper's)",
+    "consecutive": "the mean over neighbours, not discounted (the article's)",
+    "excess": "as cumulative, beyond what the reference itself repeats (ours)",
+}
+
+
+def explain(predicted: Forecast | None, reference: Forecast, config: RewardConfig) -> str:
+    """The table of R = sum_t gamma^(t-1) (lambda_align sim_t - lambda_rep rep_t), one line a step, and its sums.
+
+    None or an empty forecast is explained as what earns nothing.
+    """
+    reward = trajectory_reward(predicted, reference, config)
+    head = (
+        f"R = sum of gamma^(t-1) * (lambda_align * sim - lambda_rep * rep), gamma {config.gamma:g}, "
+        f"lambda_align {config.align:g}, lambda_rep {config.repetition:g}\n"
+        f"rep: {config.penalty}, {PENALTIES[config.penalty]}\n"
+    )
+    if not predicted:
+        return head + "no forecast: it is empty or does not parse, and earns exactly nothing\nreward 0.0000\n"
+    rows = [("t", "forecast", "really done", "gamma^(t-1)", "sim", "rep", "align", "penalty", "why")]
+    for index, (step, terms) in enumerate(zip(predicted, reward.steps, strict=True)):
+        theirs = reference[index] if index < len(reference) else None
+        penalty = config.repetition * terms.repetition
+        rows.append(
+            (
+                str(index + 1),
+                _shown(step),
+                _shown(theirs),
+                f"{terms.discount:.4f}",
+                f"{terms.similarity:.4f}",
+                f"{terms.repetition:.4f}",
+                f"{config.align * terms.discount * terms.similarity:+.4f}",
+                "(mean)" if config.penalty == "consecutive" else f"{-terms.discount * penalty:+.4f}",
+                "; ".join(_why(predicted, index, theirs, terms, config)),
+            )
+        )
+    sums = (
+        f"align   {reward.align:+.4f}\n"
+        f"penalty {-reward.repetition:+.4f}{_mean(reward.steps, config)}\n"
+        f"reward  {reward.total:.4f}\n"
+    )
+    return head + _table(rows) + sums
+
+
+def explain_files(predicted: Path, really: Path, config: Config, trajectory: str | None = None, step: int = 0) -> str:
+    """``explain`` for a file of JSON lines (the literal grammar) against another, or against a trajectory of a folder.
+
+    Raises ``LineageError`` for a reference that cannot be read; a prediction that cannot be is explained.
+    """
+    horizon, state = config.planner.horizon, State(goal="")
+    done = _reference(really, horizon, trajectory, step)
+    try:
+        forecast = grammar("literal").parse(_text(predicted), state, horizon)
+    except ForecastError as error:
+        return f"{predicted} does not parse: {error}\n" + explain(None, done, config.reward)
+    return explain(forecast, done, config.reward)
+
+
+def _reference(path: Path, horizon: int, trajectory: str | None, step: int) -> Forecast:
+    if path.is_dir():
+        if trajectory is None:
+            raise LineageError(f"{path} is a folder of trajectories; name one with --trajectory")
+        found = next((item for item in read(path) if item.id == trajectory), None)
+        if found is None:
+            raise LineageError(f"{path} has no trajectory {trajectory!r}")
+        if not 0 <= step < len(found.steps):
+            raise LineageError(f"{trajectory} has {len(found.steps)} steps; --step counts from 0")
+        return reference(found, step, horizon)
+    try:
+        return grammar("literal").parse(_text(path), State(goal=""), horizon)
+    except ForecastError as error:
+        raise LineageError(f"{path} holds no reference, which is one JSON object a line: {error}") from error
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise LineageError(f"{path} is no file; give one JSON object a line, as the literal grammar writes them")
+    return path.read_text()
+
+
+def _why(
+    forecast: Forecast, index: int, theirs: ForecastStep | None, terms: StepReward, config: RewardConfig
+) -> list[str]:
+    step, said = forecast[index], []
+    if theirs is None:
+        said.append("past the reference's end")
+    elif step.action.type != theirs.action.type:
+        said.append("another type")
+    else:
+        arguments = argument_similarity(step, theirs, config)
+        said.append(f"{config.type_credit:g} + {1 - config.type_credit:g} * {arguments:.4f} for the arguments")
+    if terms.repetition > 0 or (config.penalty == "excess" and repetition(forecast, index) > 0):
+        same = [sameness(step, earlier) for earlier in forecast[:index]]
+        # The neighbours are all that the consecutive form looks at.
+        said.append(f"repeats step {index if config.penalty == 'consecutive' else same.index(max(same)) + 1}")
+        if config.penalty == "excess" and repetition(forecast, index) > terms.repetition:
+            said.append("the reference repeats here too")
+    return said
+
+
+def _mean(steps: Sequence[StepReward], config: RewardConfig) -> str:
+    if config.penalty != "consecutive":
+        return ""
+    return (
+        f" = {config.repetition:g} * {sum(step.repetition for step in steps):.4f} / {max(1, len(steps) - 1)} neighbours"
+    )
+
+
+def _shown(step: ForecastStep | None) -> str:
+    if step is None:
+        return "-"
+    arguments = [f"{value:g}" if isinstance(value, float) else str(value) for _, value in step.action.arguments]
+    text = " ".join([step.action.type, *arguments]) if arguments else step.instruction or step.action.type
+    text = text.replace("\n", " ")
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) + "\n"

@@ -1,0 +1,223 @@
+"""The promotion policy, and the statistics of the gate: who is better on the very same items, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from tracer.config import ConfigError, Section
+from tracer.gates import GATE
+from tracer.lineage import LineageError, read
+from tracer.statistics import mcnemar, paired_difference
+
+RESULTS = "results.jsonl"
+
+
+class Comparison(Section):
+    """One metric of one evaluation, paired by item."""
+
+    name: str
+    evaluation: str
+    item: tuple[str, ...] = Field(min_length=1)
+    """The fields of a row that make it one case."""
+    cluster: str
+    """The field whose rows hang together."""
+    metric: str
+    where: dict[str, Any] = Field(default={})
+    margin: float = 0.0
+    """What the mean has to gain (primary), or may lose (guard, as a positive number)."""
+    optional: bool = False
+
+
+class Limit(Section):
+    """Bounds of one of the challenger's means."""
+
+    name: str
+    evaluation: str
+    metric: str
+    where: dict[str, Any] = Field(default={})
+    min: float | None = None
+    max: float | None = None
+
+
+class Policy(Section):
+    """mlflow/promotion.yaml."""
+
+    confidence: float = Field(gt=0.5, lt=1)
+    resamples: int = Field(ge=100)
+    primary: Comparison
+    guards: tuple[Comparison, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    required: tuple[Literal["validation", "gate", "files"], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check of a decision and its numbers."""
+
+    name: str
+    passed: bool
+    description: str
+    numbers: Mapping[str, float]
+
+
+def load(path: Path) -> Policy:
+    """The policy of a file; raises ``ConfigError``."""
+    try:
+        return Policy.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; registry.policy names the promotion policy") from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def compare(policy: Policy, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int = 0) -> list[Check]:
+    """The primary comparison, the guards and the limits, each as a check."""
+    return [
+        better(policy, policy.primary, ours, theirs, seed),
+        *(not_worse(policy, guard, ours, theirs, seed) for guard in policy.guards),
+        *(within(limit, ours) for limit in policy.limits),
+    ]
+
+
+def better(policy: Policy, rule: Comparison, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int) -> Check:
+    """Whether the mean gains at least the margin, and the one-sided interval of the gain lies above zero."""
+    numbers = paired(policy, rule, ours, theirs, seed)
+    passed = numbers["difference"] >= rule.margin and numbers["low"] > 0
+    return Check(
+        name=rule.name, passed=passed, description=_described(rule, numbers, policy.confidence), numbers=numbers
+    )
+
+
+def not_worse(
+    policy: Policy, rule: Comparison, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int
+) -> Check:
+    """Whether it is not significantly worse, by more than the margin."""
+    if rule.optional and not (rows(rule, ours) and rows(rule, theirs)):
+        return Check(name=rule.name, passed=True, description=f"{rule.name} was not evaluated: skipped", numbers={})
+    numbers = paired(policy, rule, ours, theirs, seed)
+    passed = numbers["high"] >= -rule.margin
+    return Check(
+        name=rule.name, passed=passed, description=_described(rule, numbers, policy.confidence), numbers=numbers
+    )
+
+
+def within(limit: Limit, ours: Mapping[str, Path]) -> Check:
+    values = [_value(row, limit.metric) for row in rows(limit, ours)]
+    if not values:
+        raise LineageError(
+            f"the limit {limit.name!r} has no row of {limit.evaluation!r} to look at; evaluate the challenger"
+        )
+    mean = sum(values) / len(values)
+    bounds = {"min": limit.min, "max": limit.max}
+    numbers = {"mean": mean} | {key: bound for key, bound in bounds.items() if bound is not None}
+    passed = numbers.get("min", mean) <= mean <= numbers.get("max", mean)
+    allowed = ", ".join(f"{key} {bound}" for key, bound in numbers.items() if key != "mean")
+    return Check(name=limit.name, passed=passed, description=f"{limit.name}: {mean:.4f} ({allowed})", numbers=numbers)
+
+
+def paired(
+    policy: Policy, rule: Comparison, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int
+) -> dict[str, float]:
+    """The difference of the means over the same items, its one-sided bounds, and McNemar's test where it applies.
+
+    Raises ``LineageError`` where the two sides do not have the same items.
+    """
+    left, right = items(rule, ours), items(rule, theirs)
+    if not left or left.keys() != right.keys():
+        raise LineageError(
+            f"{rule.name}: the challenger has {len(left)} items and the incumbent {len(right)}, of which "
+            f"{len(left.keys() & right.keys())} are the same; evaluate both on the same held-out items"
+        )
+    keys = sorted(left, key=str)
+    a, b = [left[key][0] for key in keys], [right[key][0] for key in keys]
+    gain = paired_difference(
+        a, b, [left[key][1] for key in keys], resamples=policy.resamples, seed=seed, level=2 * policy.confidence - 1
+    )
+    assert gain.mean is not None and gain.low is not None and gain.high is not None
+    numbers = {
+        "challenger": sum(a) / len(a),
+        "incumbent": sum(b) / len(b),
+        "difference": gain.mean,
+        "low": gain.low,
+        "high": gain.high,
+        "items": len(keys),
+        "clusters": gain.clusters,
+    }
+    if all(value in (0.0, 1.0) for value in a + b):
+        test = mcnemar([value == 1 for value in a], [value == 1 for value in b])
+        numbers |= {"only_challenger": test.only_ours, "only_incumbent": test.only_theirs, "mcnemar_p": test.p}
+    return numbers
+
+
+def items(rule: Comparison, evaluations: Mapping[str, Path]) -> dict[tuple[Any, ...], tuple[float, Any]]:
+    """Item -> (value, cluster). A row whose metric is null is not scorable and is left out, on both sides alike."""
+    found = {}
+    for row in rows(rule, evaluations):
+        if row[rule.metric] is None:
+            continue
+        key = tuple(row[field] for field in rule.item)
+        if key in found:
+            raise LineageError(
+                f"{rule.name}: two rows of {rule.evaluation!r} are the item {key}; name more fields in 'item'"
+            )
+        found[key] = (_value(row, rule.metric), row[rule.cluster])
+    return found
+
+
+def rows(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The rows of the evaluation that count; none where there is no such evaluation."""
+    path = evaluations.get(rule.evaluation)
+    if path is None or not (path / RESULTS).is_file():
+        return []
+    with open(path / RESULTS) as lines:
+        found = [json.loads(line) for line in lines]
+    return [row for row in found if all(row.get(name) == value for name, value in rule.where.items())]
+
+
+def _value(row: Mapping[str, Any], metric: str) -> float:
+    return float(row[metric])
+
+
+def _described(rule: Comparison, numbers: Mapping[str, float], confidence: float) -> str:
+    return (
+        f"{rule.name}: {numbers['challenger']:.4f} against {numbers['incumbent']:.4f} on {numbers['items']:.0f} items, "
+        f"difference {numbers['difference']:+.4f}, one-sided {confidence:.0%} bounds "
+        f"[{numbers['low']:+.4f}, {numbers['high']:+.4f}], margin {rule.margin}"
+    )
+
+
+def comparable(ours: Path, theirs: Path) -> bool:
+    """Whether two evaluations are of the same items, by the same code, under the same settings."""
+    a, b = read(ours), read(theirs)
+    return all(a[key] == b[key] for key in ("config", "code", "seed")) and _data(a) == _data(b)
+
+
+def _data(lineage: Mapping[str, Any]) -> dict[str, str]:
+    return {name: source["digest"] for name, source in lineage["inputs"].items() if name != "model"}
+
+
+def require_comparable(ours: Path, theirs: Path) -> None:
+    if not comparable(ours, theirs):
+        raise LineageError(
+            f"{theirs} was evaluated on other items, settings or code than the challenger; evaluate it again"
+        )
+
+
+def requirement(name: str, ours: Mapping[str, Path]) -> tuple[bool, str]:
+    """Whether a required evaluation is there and passed, and what that means."""
+    path, text = {
+        "validation": ("validate", "the data passed every expectation"),
+        "gate": ("gate", "the gate behind the last stage is open"),
+    }[name]
+    folder = ours.get(path)
+    document = None if folder is None else folder / ("validation.json" if name == "validation" else GATE)
+    if document is None or not document.is_file():
+        return False, f"{text} (it was registered without that step)"
+    return bool(json.loads(document.read_text())["open" if name == "gate" else "success"]), text

@@ -1,0 +1,65 @@
+"""The registered model as MLflow loads it: this file itself travels with the version, and nothing is pickled.
+
+    mlflow.pyfunc.load_model("models:/tracer-planner@champion").predict(frame, params={"horizon": 5})
+
+One row is one state; ``tracer.registry.FIELDS`` names its columns. ``mlflow.models.set_model`` has to run on import:
+MLflow executes the file to find the model in it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import mlflow
+from mlflow.pyfunc import PythonModel
+
+
+class RegisteredPlanner(PythonModel):  # type: ignore[misc]
+    """The planner of the artifact ``planner``."""
+
+    def load_context(self, context: Any) -> None:
+        from tracer.planner.transformers import TransformersPlanner
+
+        self.planner = TransformersPlanner.load(context.artifacts["planner"])
+
+    # Without type hints: MLflow would take them for the signature, which is given explicitly.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        import pandas as pd
+
+        states = [state(row) for row in model_input.to_dict("records")]
+        plans = self.planner.forecast(states, int((params or {})["horizon"]))
+        return pd.DataFrame(
+            {
+                "text": [plan.text for plan in plans],
+                "forecast": [None if plan.forecast is None else forecast_json(plan.forecast) for plan in plans],
+                "error": [plan.error for plan in plans],
+            }
+        )
+
+
+def state(row: dict[str, Any]) -> Any:
+    """The state of one row; absent and empty optional columns are taken as not there."""
+    from tracer.trajectory import Element, State
+
+    present = {name: value for name, value in row.items() if isinstance(value, str | bytes) or value == value}
+    elements = present.get("elements")
+    return State(
+        goal=present["goal"],
+        image=present.get("image"),
+        width=int(present.get("width") or 0),
+        height=int(present.get("height") or 0),
+        elements=tuple(Element(**{**item, "box": tuple(item["box"])}) for item in json.loads(elements))
+        if elements
+        else None,
+        history=tuple(json.loads(present.get("history") or "[]")),
+        observation=present.get("observation") or "",
+    )
+
+
+def forecast_json(forecast: Any) -> str:
+    steps = [{"action": step.action.to_dict(), "instruction": step.instruction} for step in forecast]
+    return json.dumps(steps, ensure_ascii=False)
+
+
+mlflow.models.set_model(RegisteredPlanner())

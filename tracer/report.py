@@ -1,0 +1,303 @@
+"""The step ``report``: one HTML page that holds everything, pictures included, and asks the network for nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tracer.charts import Dots, Series, dot_chart, line_chart
+from tracer.config import Config
+from tracer.evaluation.results import read_scores
+from tracer.gallery import gallery, tally
+from tracer.lineage import digest_of, finished, run_step
+from tracer.statistics import Interval
+from tracer.tables import (
+    PLANNERS,
+    SPLITS,
+    STRATEGIES,
+    Line,
+    Table,
+    number,
+    offline_tables,
+    online_tables,
+    signed,
+    skipped,
+    strategy_differences,
+)
+
+PAGE = "report.html"
+EXHIBITS = 9
+CHARTED = ("step", "similarity", "grounding", "type")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one split says about a claim."""
+
+    split: str
+    before: str
+    after: str
+    change: str
+    low_high: str
+    verdict: str
+    """``shown``, ``not shown`` (see ``Difference.better``) or ``reversed``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the method promises, and whether these results show it."""
+
+    text: str
+    findings: tuple[Finding, ...]
+
+
+def report(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Write ``report.html`` from the folders of finished steps; return the lineage.
+
+    ``folders`` maps steps to their folders: ``trajectories`` and at least one ``evaluate-<planner>``; the others
+    (``online-<planner>``, ``stage1``, ``stage2``, ``validate``, ``base``) are shown where they are given.
+    Raises ``LineageError`` for an unfinished one, and ``ValueError`` for evaluations of different states.
+    """
+    if "trajectories" not in folders or not any(name.startswith("evaluate-") for name in folders):
+        raise ValueError(f"a report needs 'trajectories' and an 'evaluate-<planner>' folder, not {sorted(folders)}")
+    return run_step(
+        "report",
+        config={
+            "profile": config.profile,
+            "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
+            "reward": config.reward.model_dump(),
+            "grounding": config.grounding.model_dump(),
+            "evaluation": config.evaluation.model_dump(),
+            "template": digest_of(template()),  # no Python, so the code's digest does not cover it
+        },
+        inputs=folders,
+        out=out,
+        module=__name__,
+        body=lambda folder: write(config, folders, folder),
+        seed=config.seed,
+    )
+
+
+def write(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Render the page into the folder; how many exhibits and bytes it has, and which claims it shows."""
+    resamples = config.evaluation.resamples
+    offline, online = offline_tables(folders, resamples), online_tables(folders, resamples)
+    exhibits = gallery(config, folders["trajectories"], folders, EXHIBITS)
+    claimed = claims(offline, online)
+    page = render(
+        config=config,
+        offline=offline,
+        online=online,
+        strategies=STRATEGIES,
+        strategy_rows=strategy_rows(folders, resamples),
+        skipped=skipped(folders),
+        claims=claimed,
+        dots=dots(offline),
+        curves=curves(folders),
+        exhibits=exhibits,
+        tally=tally(exhibits),
+        tasks=tasks(folders),
+        lineage=lineage_rows(folders),
+        data=data_rows(folders),
+        limits=limits(config, folders, online),
+        planners=PLANNERS,
+    )
+    (out / PAGE).write_text(page, encoding="utf-8")
+    verdicts = [finding.verdict for claim in claimed for finding in claim.findings]
+    return {
+        "exhibits": len(exhibits),
+        "bytes": len(page.encode()),
+        **{verdict.replace(" ", "_"): verdicts.count(verdict) for verdict in ("shown", "not shown", "reversed")},
+    }
+
+
+def render(**context: Any) -> str:
+    """The page; every text is escaped but the charts, which are made here."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {
+        "svg": Markup,
+        "number": number,
+        "signed": signed,
+        "p_value": p_value,
+        "range": interval_text,
+        "heat": heat,
+    }
+    return environment.from_string(template()).render(context)
+
+
+def template() -> str:
+    return (files("tracer") / "templates" / "report.html.j2").read_text(encoding="utf-8")
+
+
+def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[Claim]:
+    """The paper's order of the stages, held against these results split by split."""
+    wanted = (
+        (offline, "similarity", "base", "stage1", "Stage 1 forecasts more like the demonstrations than the base"),
+        (offline, "step", "stage1", "stage2", "Stage 2 takes more right steps than stage 1"),
+        (online, "anticipatory", "stage1", "stage2", "Stage 2 solves more tasks in the browser than stage 1"),
+    )
+    found = []
+    for tables, key, before, after, text in wanted:
+        lines = [(table.split, line) for table in tables for line in table.lines if line.key == key]
+        findings = tuple(_finding(split, line, before, after) for split, line in lines if after in line.differences)
+        if findings:
+            found.append(Claim(text=text, findings=findings))
+    return found
+
+
+def _finding(split: str, line: Line, before: str, after: str) -> Finding:
+    apart = line.differences[after]
+    return Finding(
+        split=SPLITS[split],
+        before=number(line.scores[before].mean, "share"),
+        after=number(line.scores[after].mean, "share"),
+        change=signed(apart.interval.mean, "share"),
+        low_high=interval_text(apart.interval, "share", sign=True),
+        verdict={True: "shown", False: "reversed", None: "not shown"}[apart.better],
+    )
+
+
+def dots(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """One dot-and-whisker chart a split."""
+    charts = []
+    for table in tables:
+        rows = [
+            Dots(name=line.name, intervals=tuple(line.scores[name] for name in table.planners))
+            for line in table.lines
+            if line.key in CHARTED
+        ]
+        svg = dot_chart(rows, f"scores on {table.title}, with 95 % intervals")
+        charts.append({"title": table.title, "names": [PLANNERS[name] for name in table.planners], "svg": svg})
+    return charts
+
+
+def curves(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Per training stage: the reward and its parts, and the shares of dead groups and unparsable forecasts."""
+    found = []
+    for stage in ("stage1", "stage2"):
+        path = folders[stage] / "metrics.jsonl" if stage in folders else None
+        if path is None or not path.is_file():
+            continue
+        history = [json.loads(line) for line in path.read_text().splitlines()]
+        parts = sorted({key for row in history for key in row if key.startswith("rewards/") and key.endswith("/mean")})
+        rewards = {"reward": "reward"} | {key: key.split("/")[1] for key in parts if len(parts) > 1}
+        shares = {"frac_reward_zero_std": "dead groups", "unparsable": "unparsable"}
+        charts = []
+        for names, share, label in ((rewards, False, "reward"), (shares, True, "dead groups and unparsable forecasts")):
+            series = [_series(history, key, name) for key, name in names.items()]
+            series = [each for each in series if each.points]
+            svg = line_chart(series, f"{PLANNERS[stage]}: {label} by training step", share=share)
+            if svg:
+                charts.append({"label": label, "names": [each.name for each in series], "svg": svg})
+        found.append({"stage": PLANNERS[stage], "steps": len(history), "charts": charts})
+    return found
+
+
+def _series(history: Sequence[Mapping[str, Any]], key: str, name: str) -> Series:
+    points = tuple((float(row.get("step", i)), float(row[key])) for i, row in enumerate(history, start=1) if key in row)
+    return Series(name=name, points=points)
+
+
+def strategy_rows(folders: Mapping[str, Path], resamples: int) -> list[dict[str, Any]]:
+    """What anticipation is worth, planner by planner."""
+    rows = []
+    for planner, title in PLANNERS.items():
+        folder = folders.get(f"online-{planner}")
+        for split, differences in (strategy_differences(folder, resamples) if folder else {}).items():
+            rows.append({"planner": title, "split": SPLITS[split], "differences": differences})
+    return rows
+
+
+def tasks(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Per split and page: each planner's step success, forecast similarity, and online success."""
+    offline = {n: read_scores(folders[f"evaluate-{n}"]) for n in PLANNERS if f"evaluate-{n}" in folders}
+    online = {n: read_scores(folders[f"online-{n}"]) for n in PLANNERS if f"online-{n}" in folders}
+    online = {name: scores for name, scores in online.items() if "skipped" not in scores}
+    found = []
+    for split, block in next(iter(offline.values()))["splits"].items():
+        lines = []
+        for task in block["tasks"]:
+            cells = [
+                _task_cell(scores["splits"], split, task, metric)
+                for metric in ("step", "similarity")
+                for scores in offline.values()
+            ]
+            cells += [
+                _task_cell(scores["strategies"]["anticipatory"], split, task, "success") for scores in online.values()
+            ]
+            lines.append({"task": task, "states": block["tasks"][task]["counts"]["states"], "cells": cells})
+        groups = [("step success", list(offline)), ("forecast similarity", list(offline))]
+        groups += [("online success", list(online))] if online else []
+        found.append({"title": SPLITS[split], "groups": groups, "lines": lines})
+    return found
+
+
+def _task_cell(splits: Mapping[str, Any], split: str, task: str, metric: str) -> float | None:
+    block = splits.get(split, {}).get("tasks", {}).get(task)
+    return None if block is None else block["metrics"][metric]["mean"]
+
+
+LINEAGE_KEYS = (
+    "step", "digest", "output", "inputs", "git", "lock", "seed", "hardware", "versions", "metrics", "config",
+)  # fmt: skip
+
+
+def lineage_rows(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What made each folder. Times and durations stay in ``lineage.json``: the page is the same whenever it is made."""
+    rows = []
+    for name, folder in folders.items():
+        lineage = finished(folder)
+        if lineage is not None:
+            rows.append({"name": name, **{key: lineage.get(key) for key in LINEAGE_KEYS}})
+    return rows
+
+
+def data_rows(folders: Mapping[str, Path]) -> dict[str, Any]:
+    """The headline metrics of the ingestion and the validation."""
+    names = {"trajectories": "ingest", "validate": "validate", "validation": "validate"}
+    found = {title: finished(folders[name]) for name, title in names.items() if name in folders}
+    return {title: lineage["metrics"] for title, lineage in found.items() if lineage is not None}
+
+
+def limits(config: Config, folders: Mapping[str, Path], online: Sequence[Table]) -> list[str]:
+    """What these numbers do not say."""
+    texts = [
+        "One seed. The intervals hold the chance of which held-out trajectories were met, not the chance of training: "
+        "another seed trains another planner. Conclusions about the method need several.",
+        "A forecast is held to one demonstration. Where another order of steps is as good, it counts as wrong; only "
+        "the online scores know better.",
+        "Intervals are percentile bootstraps over whole trajectories (offline) or episodes (online), "
+        f"{config.evaluation.resamples} resamples, 95 %. Many are shown: about one "
+        "in twenty excludes zero by chance. McNemar's p is exact, but takes a trajectory's states for independent.",
+        "The paper's numbers (Qwen3-VL, AndroidWorld, OSWorld) are not comparable: other planner, other screens.",
+    ]
+    if online:
+        texts.append(
+            f"An online episode counts as failed after {config.evaluation.max_steps} steps. The blind strategy asks "
+            "for another forecast when its own is used up, and its steps are grounded on the screen of the moment."
+        )
+    texts += [f"{name} was not run: {reason}" for name, reason in skipped(folders).items()]
+    return texts
+
+
+def interval_text(value: Interval, metric: str, sign: bool = False) -> str:
+    write = signed if sign else number
+    return f"{write(value.low, metric)} to {write(value.high, metric)}"
+
+
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def heat(value: float | None) -> str:
+    """How strongly a table cell is filled, in %; rounded, so that the page has few classes of it."""
+    return "0" if value is None else str(round(10 * value) * 6)

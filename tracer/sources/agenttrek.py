@@ -1,0 +1,216 @@
+"""AgentTrek (xlangai/AgentTrek): web trajectories as text. Off by default, because it has no screenshot.
+
+    <path>/agenttrek_1207.json      a JSON array; an element is one step, {"messages": [{"role", "content"}, ...]}
+
+A step's state is BrowserGym's accessibility tree, and its target a node of it; there are no pictures, coordinates or
+boxes, and none are made up: actions on nodes stay calls (``tool_call``), the tree is the step's observation. Steps
+are not grouped. Rule *growing history*: a step continues the first trajectory of the same goal whose actions so far
+are exactly the history that the step shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from tracer.action import Action, ActionError
+from tracer.instruction import describe
+from tracer.sources import calls, lines
+from tracer.sources.actions import BROWSER_CALLS, BROWSERGYM, broken
+from tracer.sources.base import Refused, Rejected, SourceError
+from tracer.trajectory import Step, Trajectory
+
+NAME = "agenttrek"
+FILE = "agenttrek_1207.json"
+PUBLISHED = {"trajectories": 10_398}
+HEADING = re.compile(r"^(#{1,4}) +(.+?):? *$", re.MULTILINE)
+ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+MEND = "correct the element, or leave it out"
+
+
+class Moment(NamedTuple):
+    """One element of the array, read."""
+
+    goal: str
+    tree: str
+    history: tuple[str, ...]
+    code: str
+
+
+def parts(path: Path) -> list[str]:
+    """One part: any two steps of the file can belong together."""
+    if not (path / FILE).is_file():
+        raise SourceError(f"{path} holds no {FILE}; fetch the data set there")
+    return [FILE]
+
+
+def read(path: Path, part: str | None = None, text_only: bool = False) -> Iterator[Trajectory | Rejected]:
+    """The trajectories, as text. Raises ``SourceError`` unless ``text_only`` says that this is understood."""
+    if not text_only:
+        raise SourceError(
+            "AgentTrek is published without screenshots and cannot train a planner that sees; "
+            "set text_only=true to read it as text"
+        )
+    file = path / (part or parts(path)[0])
+    trajectory_of, lengths = _grouped(file)
+    pending: dict[int, list[bytes]] = {}
+    for row, element in enumerate(lines.array(file), 1):
+        try:
+            moment = _moment(element)
+            actions(moment.code)
+            if row not in trajectory_of:
+                detail = f"no step of the goal {moment.goal[:80]!r} has its {len(moment.history)} past actions"
+                raise Refused("missing history", detail, "it is published so: an earlier step is missing")
+        except Refused as error:
+            raw = orjson.dumps(element, default=str)
+            yield Rejected.of(error, source=NAME, file=file.name, row=row, id=f"{NAME}/row-{row}", raw=raw)
+            continue
+        first = trajectory_of[row]
+        # Steps of one trajectory may lie far apart; trees are repetitive, and small when packed.
+        pending.setdefault(first, []).append(zlib.compress(orjson.dumps(tuple(moment)), 1))
+        if len(pending[first]) == lengths[first]:
+            yield _trajectory(first, [Moment(*orjson.loads(zlib.decompress(data))) for data in pending.pop(first)])
+
+
+@lru_cache(maxsize=1)
+def _grouped(file: Path) -> tuple[dict[int, int], dict[int, int]]:
+    """The first row of each row's trajectory, and each trajectory's length, by its first row."""
+    found: list[tuple[int, int, bytes, bytes]] = []
+    for row, element in enumerate(lines.array(file), 1):
+        try:
+            moment = _moment(element)
+            actions(moment.code)
+        except Refused:
+            continue  # ``read`` reports it
+        before = _digest(moment.goal, moment.history)
+        found.append((len(moment.history), row, before, _digest(moment.goal, (*moment.history, moment.code))))
+    waiting: dict[bytes, list[int]] = {}
+    trajectory_of: dict[int, int] = {}
+    lengths: dict[int, int] = {}
+    for length, row, before, after in sorted(found):
+        earlier = waiting.get(before)
+        if length and not earlier:
+            continue
+        first = earlier.pop(0) if length and earlier else row
+        trajectory_of[row] = first
+        lengths[first] = lengths.get(first, 0) + 1
+        waiting.setdefault(after, []).append(first)
+    return trajectory_of, lengths
+
+
+def _digest(goal: str, actions_so_far: tuple[str, ...]) -> bytes:
+    return hashlib.blake2b("\0".join([goal, *actions_so_far]).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _moment(element: Any) -> Moment:
+    messages = element.get("messages") if isinstance(element, dict) else None
+    if not isinstance(messages, list):
+        raise Refused("wrong field", f"no list of messages: {str(element)[:80]!r}", MEND)
+    texts: dict[str, str] = {}
+    for message in messages:
+        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+        if role not in ("system", "user", "assistant") or not isinstance(content, str):
+            raise Refused("wrong field", f"a message is {str(message)[:80]!r}", MEND)
+        texts[role] = content
+    found = ACTION.findall(texts.get("assistant", ""))
+    if not found:
+        raise Refused("no actions", "the answer holds no <action>", MEND)
+    sections = list(_sections(texts.get("user", "")))
+    goal = next((text for name, text in sections if name == "Goal"), "")
+    tree = next((text for name, text in sections if name == "AXTree"), "")
+    if not goal or not tree:
+        raise Refused("wrong field", f"the question has no {'AXTree' if goal else 'Goal'}", MEND)
+    history = tuple(_stripped(text) for name, text in sections if name == "Action")
+    return Moment(goal, tree, history, _stripped(found[-1]))
+
+
+def _sections(text: str) -> Iterator[tuple[str, str]]:
+    headings = [*HEADING.finditer(text)]
+    ends = [heading.start() for heading in headings[1:]] + [len(text)]
+    for heading, end in zip(headings, ends, strict=False):
+        yield heading[2], text[heading.end() : end].strip("\n")
+
+
+def _stripped(text: str) -> str:
+    return text.replace("<action>", "").replace("</action>", "").strip()
+
+
+def _trajectory(first: int, moments: list[Moment]) -> Trajectory:
+    steps = []
+    for moment in sorted(moments, key=lambda moment: len(moment.history)):
+        for action in actions(moment.code):
+            steps.append(Step(action=action, instruction=words(action, moment.tree), observation=moment.tree))
+    last = steps[-1].action
+    return Trajectory(
+        id=f"{NAME}/row-{first}",
+        source=NAME,
+        split="train",
+        task=NAME,
+        goal=moments[0].goal.strip(),
+        steps=tuple(steps),
+        outcome="failure" if last.type == "terminate" else "unknown",
+    )
+
+
+@lru_cache(maxsize=16_384)
+def actions(code: str) -> tuple[Action, ...]:
+    """The actions of BrowserGym calls; raises ``Refused``."""
+    return tuple(map(_action, calls.calls(code)))
+
+
+def _action(call: calls.Call) -> Action:
+    if call.name == "report_infeasible":
+        return BROWSERGYM.canonical(call.name, {})  # the reason has no place in ours
+    if call.name == "noop" and not (call.positional or call.named):
+        return BROWSERGYM.canonical(call.name, {})
+    if call.name in ("keyboard_press", "keyboard_type", "send_msg_to_user"):
+        return BROWSERGYM.canonical(call.name, call.bound(("key" if call.name == "keyboard_press" else "text",)))
+    if call.name not in (*BROWSER_CALLS, "noop"):
+        raise Refused("unknown action", f"{call.name[:80]!r} is no call of BrowserGym", MEND)
+    arguments = call.bound(BROWSER_CALLS.get(call.name, ("wait_ms",)))
+    if call.name == "scroll" and arguments.get("delta_x") in (0, 0.0):
+        return _scroll(arguments.get("delta_y"))
+    try:
+        return Action.of("tool_call", name=call.name, arguments=arguments)
+    except ActionError as error:
+        raise broken(call.name, error) from error
+
+
+def _scroll(delta: Any) -> Action:
+    """A wheel turned down shows what is below, for which a finger moves up."""
+    if isinstance(delta, bool) or not isinstance(delta, int | float) or delta == 0:
+        raise Refused("broken action", f"scroll by {str(delta)[:40]!r}", MEND)
+    return Action.of("scroll", direction="up" if delta > 0 else "down", amount=abs(delta))
+
+
+def code(action: Action) -> str:
+    """The BrowserGym call of an action; raises ``KeyError`` for one that it has no call for."""
+    if action.type == "tool_call":
+        given = action.tool_arguments
+        return f"{action.get('name')}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+    if action.type == "scroll":
+        sign = 1 if action.get("direction") == "up" else -1
+        return f"scroll(0, {sign * action.get('amount')!r})"
+    name, arguments = BROWSERGYM.published(action)
+    return f"{name}({', '.join(repr(value) for value in arguments.values())})"
+
+
+def words(action: Action, tree: str) -> str:
+    """A step instruction: the call, and the role and name of the node that it names, as the tree gives them."""
+    given = action.tool_arguments if action.type == "tool_call" else {}
+    node = re.search(rf"^\s*\[{re.escape(str(given.get('bid')))}\] (\S+) (['\"])(.*?)\2", tree, re.MULTILINE)
+    if not node:
+        return describe(action)
+    rest = [str(value) for name, value in given.items() if name not in ("bid", "button", "modifiers")]
+    return f'{action.get("name")} {", ".join(map(_quoted, rest))}{" in " if rest else ""}the {node[1]} "{node[3]}"'
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'

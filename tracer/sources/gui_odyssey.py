@@ -1,0 +1,202 @@
+"""GUI-Odyssey (OpenGVLab, GUIOdyssey): phone demonstrations over several apps, both releases.
+
+    <path>/[data/]annotations/<episode>.json     or zips/annotations.zip, or all_anno.json (v1)
+    <path>/[data/]screenshots/<episode>_<step>.png   flat, in sub-folders, or in zips/*.zip (v1)
+    <path>/[data/]splits/{random,app,device,task}_split.json   {"train": ["<episode>.json", ...], "test": [...]}
+
+Coordinates are thousandths of the screen, directions the finger's. Actions are decoded as by the official converter
+(data/format_converter.py, decode_action): a path's longer axis decides its direction, ties go vertical. A scroll
+keeps its start and direction; the rest of its path has no place in our actions. The target is ``sam2_bbox`` (v2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from tracer.action import Action
+from tracer.instruction import describe
+from tracer.sources import lines
+from tracer.sources.actions import GUI_ODYSSEY
+from tracer.sources.base import Refused, Rejected, SourceError, picture_size
+from tracer.sources.store import Store, store
+from tracer.trajectory import Box, Step, Trajectory
+
+NAME = "gui_odyssey"
+PUBLISHED = {"trajectories": 8_334}  # of v2; v1 has 7,735
+PART_EPISODES = 200
+KEYS = {"KEY_HOME": "PRESS_HOME", "KEY_BACK": "PRESS_BACK", "KEY_APPSELECT": "PRESS_RECENT"}
+PLAIN = {"TEXT": "TYPE", "TYPE": "TYPE", "COMPLETE": "COMPLETE", "INCOMPLETE": "IMPOSSIBLE"}
+MEND = "fetch the episode again, or leave it out"
+
+Split = Literal["random", "app", "device", "task"]
+
+
+def parts(path: Path, split: Split = "random") -> list[str]:
+    """Groups of episodes in the order of their names, ``episodes@<number>``."""
+    groups = -(-len(_splits(_root(path), split)) // PART_EPISODES)
+    return [f"episodes@{number:05d}" for number in range(groups)]
+
+
+def read(path: Path, part: str | None = None, split: Split = "random") -> Iterator[Trajectory | Rejected]:
+    """The episodes of one group or all that the chosen official split lists."""
+    root = _root(path)
+    splits = _splits(root, split)
+    names = sorted(splits)
+    if part is not None:
+        start = int(part.partition("@")[2]) * PART_EPISODES
+        names = names[start : start + PART_EPISODES]
+    archives = tuple(sorted(root.glob("zips/*.zip")))
+    annotations = store(root / "annotations", tuple(zip for zip in archives if "annotation" in zip.name))
+    pictures = store(root / "screenshots", tuple(zip for zip in archives if "annotation" not in zip.name))
+    together = _all(root / "all_anno.json")
+    for name in names:
+        id, raw = f"{NAME}/{name.removesuffix('.json')}", b""
+        try:
+            raw = together[name] if name in together else annotations.get(name)
+            yield _trajectory(_episode(raw, name), id, splits[name], pictures)
+        except Refused as error:
+            yield Rejected.of(error, source=NAME, file=f"annotations/{name}", row=1, id=id, raw=raw)
+
+
+def _episode(raw: bytes, name: str) -> dict[str, Any]:
+    if not raw:
+        raise Refused("empty file", f"{name} is empty", MEND)
+    try:
+        episode = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Refused("broken JSON", f"{name}: {error}", MEND) from error
+    if not isinstance(episode, dict) or episode.get("episode_id") != name.removesuffix(".json"):
+        said = episode.get("episode_id") if isinstance(episode, dict) else episode
+        raise Refused("wrong field", f"episode_id is {str(said)[:80]!r} in {name}", MEND)
+    return episode
+
+
+def _trajectory(episode: dict[str, Any], id: str, split: str, pictures: Store) -> Trajectory:
+    info = _field(episode, "task_info", dict)
+    steps = _field(episode, "steps", list)
+    if not steps or len(steps) != episode.get("step_length"):
+        raise Refused("wrong number of values", f"{len(steps)} steps, step_length {episode.get('step_length')}", MEND)
+    if [step.get("step") if isinstance(step, dict) else None for step in steps] != list(range(len(steps))):
+        raise Refused("wrong field", "the steps are not numbered 0, 1, 2, ...", MEND)
+    found = tuple(_step(step, pictures) for step in steps)
+    return Trajectory(
+        id=id,
+        source=NAME,
+        split=split,
+        task=_field(info, "category", str),
+        goal=_field(info, "instruction", str),
+        steps=found,
+        outcome=found[-1].action.get("status", "unknown"),
+    )
+
+
+def _step(step: dict[str, Any], pictures: Store) -> Step:
+    name = _field(step, "screenshot", str)
+    image = pictures.get(name)
+    width, height = picture_size(image, name)
+    action = decoded(step.get("action"), step.get("info"))
+    words = step.get("low_level_instruction")
+    return Step(
+        action=action,
+        instruction=words if isinstance(words, str) and words else describe(action),
+        image=image,
+        width=width,
+        height=height,
+        target=_target(step.get("sam2_bbox")),
+    )
+
+
+def decoded(name: Any, info: Any) -> Action:
+    """Our action of a published one; raises ``Refused``."""
+    if name == "CLICK" and isinstance(info, str) and info in KEYS:
+        return GUI_ODYSSEY.canonical(KEYS[info], {})
+    if name in ("CLICK", "LONG_PRESS"):
+        ((x, y),) = _points(info, 1, name)
+        return GUI_ODYSSEY.canonical(name, {"x": x, "y": y})
+    if name == "SCROLL":
+        (x1, y1), (x2, y2) = _points(info, 2, name)
+        across, along = x2 - x1, y2 - y1
+        sideways, upright = "left" if across < 0 else "right", "up" if along < 0 else "down"
+        direction = sideways if abs(across) > abs(along) else upright
+        return GUI_ODYSSEY.canonical("SCROLL", {"direction": direction, "x": x1, "y": y1})
+    official = PLAIN.get(name) if isinstance(name, str) else None
+    return GUI_ODYSSEY.canonical(official or name, {"text": info} if official == "TYPE" else {})
+
+
+def official(action: Action) -> str:
+    """The string that the official converter writes for an action, for example ``CLICK: (500, 120)``."""
+    name, arguments = GUI_ODYSSEY.published(action)
+    if name in ("CLICK", "LONG_PRESS"):
+        return f"{name}: ({arguments['x']}, {arguments['y']})"
+    if name == "SCROLL":
+        return f"{name}: {arguments['direction'].upper()}"
+    return f"{name}: {arguments['text']}" if name == "TYPE" else name
+
+
+def _points(info: Any, count: int, name: str) -> list[list[float]]:
+    points = info if isinstance(info, list) else []
+    whole = all(isinstance(point, list) and len(point) == 2 for point in points)
+    if len(points) != count or not whole or not all(type(value) in (int, float) for point in points for value in point):
+        raise Refused("broken action", f"{name} has the info {str(info)[:80]!r}, not {count} points", MEND)
+    if not all(0 <= value <= 1000 for point in points for value in point):
+        raise Refused("coordinate off the screen", f"{name} at {points}; coordinates are 0 to 1000", MEND)
+    return points
+
+
+def _target(box: Any) -> Box | None:
+    if not box:  # absent in v1, [] for actions without an element
+        return None
+    if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
+        raise Refused("broken box", f"sam2_bbox is {str(box)[:80]!r}", MEND)
+    left, top, right, bottom = (value / 1000 for value in box)
+    if not (0 <= left <= right <= 1 and 0 <= top <= bottom <= 1):
+        raise Refused("broken box", f"sam2_bbox {box} is inverted or off the screen", MEND)
+    return (left, top, right, bottom)
+
+
+def _field(record: dict[str, Any], name: str, kind: type) -> Any:
+    if not isinstance(record.get(name), kind):
+        raise Refused("wrong field", f"{name} is {str(record.get(name))[:80]!r}, not a {kind.__name__}", MEND)
+    return record[name]
+
+
+def _root(path: Path) -> Path:
+    root = path / "data" if (path / "data" / "splits").is_dir() else path
+    if not (root / "splits").is_dir():
+        raise SourceError(f"{path} holds neither splits/ nor data/splits/; fetch the data set there")
+    return root
+
+
+@lru_cache(maxsize=4)
+def _splits(root: Path, split: str) -> dict[str, str]:
+    """The split of each annotation file."""
+    path = root / "splits" / f"{split}_split.json"
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; choose a split that the release has, or fetch it")
+    try:
+        lists = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise SourceError(f"{path} is no JSON: {error}; fetch it again") from error
+    if not isinstance(lists, dict) or not set(lists) <= {"train", "test"} or not any(lists.values()):
+        raise SourceError(f"{path} is no object with the lists train and test; fetch it again")
+    found: dict[str, str] = {}
+    for name, names in lists.items():
+        for file in names:
+            if file in found:
+                raise SourceError(f"{path} lists {file!r} twice, in {found[file]} and {name}; fetch it again")
+            found[file] = name
+    return found
+
+
+@lru_cache(maxsize=1)
+def _all(path: Path) -> dict[str, bytes]:
+    """The episodes of v1's one file for all (34 MB), by the name of the file that each would be."""
+    if not path.is_file() or (path.parent / "annotations").is_dir():
+        return {}
+    episodes = (episode for episode in lines.array(path) if isinstance(episode, dict))
+    return {f"{episode.get('episode_id')}.json": orjson.dumps(episode) for episode in episodes}

@@ -1,0 +1,130 @@
+"""Large files of JSON, read in pieces: lines of a byte range, and the elements of one long array."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tracer.sources.base import SourceError
+
+PART_BYTES = 32 * 2**20
+MAX_LINE_BYTES = 64 * 2**20
+CHUNK = 2**20
+WHITESPACE = " \t\r\n"
+SOMETHING = re.compile(rf"[^{WHITESPACE}]")
+
+
+class Line(NamedTuple):
+    start: int
+    """The offset of its first byte."""
+    data: bytes
+
+
+def ranges(file: Path, part_bytes: int = PART_BYTES) -> int:
+    """Into how many byte ranges a file is divided; raises ``SourceError`` for an empty file."""
+    size = file.stat().st_size
+    if size == 0:
+        raise SourceError(f"{file} is empty; fetch it again")
+    return -(-size // part_bytes)
+
+
+def lines(file: Path, number: int | None = None, part_bytes: int = PART_BYTES) -> Iterator[Line]:
+    """The lines that begin in range ``number``, or all; blank ones are left out.
+
+    A line over ``MAX_LINE_BYTES`` comes out cut at that length.
+    """
+    with file.open("rb") as stream:
+        start = 0 if number is None else number * part_bytes
+        end = file.stat().st_size if number is None else start + part_bytes
+        if start:
+            # The line that holds the byte before the range belongs to the range before.
+            stream.seek(start - 1)
+            while (data := stream.readline(CHUNK)) and not data.endswith(b"\n"):
+                pass
+            start = stream.tell()
+        while start < end and (data := stream.readline(MAX_LINE_BYTES)):
+            line = Line(start, data)
+            start += len(data)
+            while not data.endswith(b"\n") and (data := stream.readline(CHUNK)):
+                start += len(data)
+            if not line.data.isspace():
+                yield line
+
+
+def row_of(file: Path, start: int) -> int:
+    """The number, from 1, of the line that begins at an offset. Counted on demand: only quarantined lines need it."""
+    count, left = 1, start
+    with file.open("rb") as stream:
+        while left and (data := stream.read(min(left, CHUNK))):
+            count, left = count + data.count(b"\n"), left - len(data)
+    return count
+
+
+def array(file: Path) -> Iterator[Any]:
+    """The elements of a JSON array, one in memory at a time; raises ``SourceError`` where the text is damaged.
+
+    The elements before the damage come out first.
+    """
+    decoder = json.JSONDecoder()
+    with file.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+        text, at, row = _Text(stream.read), 0, 0
+        if text.next_character(0) != "[":
+            raise SourceError(f"{file} is no JSON array (it begins {text.data[:20]!r}); fetch it again")
+        at = text.cut(text.place + 1)
+        while (found := text.next_character(at)) != "]":
+            if row and found != ",":
+                raise SourceError(f"{file}: the array breaks off after {row} elements; fetch it again")
+            at = text.cut(text.place + (1 if row else 0))
+            text.next_character(at)
+            row += 1
+            yield text.value(decoder, file, row)
+            at = text.place
+        if text.next_character(text.place + 1):
+            raise SourceError(f"{file} goes on after the array's end; fetch it again")
+
+
+class _Text:
+    """A text that is read as far as it is needed."""
+
+    def __init__(self, read: Any) -> None:
+        self._read = read
+        self.data = ""
+        self.place = 0
+
+    def more(self) -> bool:
+        chunk = self._read(max(CHUNK, len(self.data)))  # doubling, so that one long element costs linear time
+        self.data += chunk
+        return bool(chunk)
+
+    def cut(self, at: int) -> int:
+        """Forget what lies before ``at``, once it is worth it; the new place of ``at``."""
+        if at > CHUNK:
+            self.data, at = self.data[at:], 0
+        return at
+
+    def next_character(self, at: int) -> str:
+        """The next character that is no white space, from ``at`` on, its place in ``place``; "" at the end."""
+        while True:
+            while at < len(self.data) and self.data[at] in WHITESPACE:
+                at += 1
+            if at < len(self.data) or not self.more():
+                self.place = at
+                return self.data[at : at + 1]
+
+    def value(self, decoder: json.JSONDecoder, file: Path, row: int) -> Any:
+        """The value at ``place``, which moves behind it."""
+        while True:
+            try:
+                found, end = decoder.raw_decode(self.data, self.place)
+            except (json.JSONDecodeError, RecursionError) as error:
+                if len(self.data) - self.place > MAX_LINE_BYTES or isinstance(error, RecursionError) or not self.more():
+                    raise SourceError(f"{file}, element {row}: {str(error)[:200]}; fetch it again") from error
+                continue
+            # A number that ends where the reading did might go on: 0 is the beginning of 0.5.
+            behind = SOMETHING.search(self.data, end)
+            if (behind is not None and behind[0] in ",]") or not self.more():
+                self.place = end
+                return found

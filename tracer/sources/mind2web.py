@@ -1,0 +1,279 @@
+"""Multimodal-Mind2Web (osunlp/Multimodal-Mind2Web): web demonstrations, one Parquet row a step.
+
+    <path>/[data/]<split>-00000-of-00027-<hash>.parquet    splits train, test_task, test_website, test_domain
+
+Boxes are pixels of a full-page screenshot, three levels of JSON deep (candidate, its ``attributes``, their
+``bounding_box_rect`` "x,y,width,height"). HOVER and ENTER are published as CLICK, and are clicks here. Rules:
+*original target*: the point is the centre of the candidate marked as the original target, else of the first one;
+*outermost*: the target is the largest positive box that holds the point, since positives are nested and the official
+metric counts a point in any of them. The task of a test step is its published split, of a training step its website.
+
+Rows without a screenshot or a target cannot be scored and are quarantined one by one, as are steps that
+``action_reprs`` names and no row holds; the rest of their trajectory stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tracer.action import Action
+from tracer.instruction import describe
+from tracer.sources.actions import MIND2WEB
+from tracer.sources.base import Refused, Rejected, SourceError, picture_size
+from tracer.trajectory import Box, Element, Step, Trajectory, centre, inside
+
+NAME = "mind2web"
+SPLITS = {"train": "train", "test_task": "test", "test_website": "test", "test_domain": "test"}
+FILE = re.compile(r"(train|test_task|test_website|test_domain)-(\d{5})-of-(\d{5})(-[0-9a-f]+)?\.parquet")
+PUBLISHED = {
+    "splits.train.trajectories": 1_009,
+    "splits.train.steps": 7_775,
+    "splits.test.tasks.test_task.trajectories": 177,
+    "splits.test.tasks.test_task.steps": 1_339,
+    "splits.test.tasks.test_website.trajectories": 142,
+    "splits.test.tasks.test_website.steps": 1_019,
+    "splits.test.tasks.test_domain.trajectories": 694,
+    "splits.test.tasks.test_domain.steps": 4_060,
+}
+COLUMNS = [
+    "annotation_id", "action_uid", "confirmed_task", "website", "screenshot", "operation", "pos_candidates",
+    "action_reprs", "target_action_index", "target_action_reprs",
+]  # fmt: skip
+BATCH_ROWS = 8
+MAX_PENDING = 512 * 2**20
+TEXTS = ("aria_label", "placeholder", "title", "alt", "input_value", "value", "name")
+REPR = re.compile(r"\[([^\]]*)\]\s*(.*?)\s*->\s*\w+(?::.*)?", re.DOTALL)
+MEND = "fetch the file again, or leave the row out"
+
+Row = dict[str, Any]
+
+
+def parts(path: Path) -> list[str]:
+    """The files' names; raises ``SourceError`` for a missing one."""
+    root = _root(path)
+    found = [match for file in sorted(root.iterdir()) if (match := FILE.fullmatch(file.name))]
+    for split in SPLITS:
+        numbers = {int(match[2]) for match in found if match[1] == split}
+        totals = {int(match[3]) for match in found if match[1] == split}
+        if len(totals) > 1 or (totals and numbers != set(range(max(totals)))):
+            raise SourceError(f"{root} holds {len(numbers)} files of {split}, which say of {sorted(totals)}; fetch all")
+    return [match[0] for match in found]
+
+
+def read(path: Path, part: str | None = None, elements: bool = False) -> Iterator[Trajectory | Rejected]:
+    """The tasks whose first row lies in one file, or all.
+
+    ``elements`` lists the page's candidates, named by their attributes, from top to bottom; they are thousands a page.
+    """
+    root = _root(path)
+    for name in parts(path) if part is None else [part]:
+        yield from _file(root, name, elements)
+
+
+def _file(root: Path, name: str, elements: bool) -> Iterator[Trajectory | Rejected]:
+    split = name.partition("-")[0]
+    places = _places(root, split)
+    pending: dict[str, list[tuple[str, int, Row]]] = {}
+    held = 0
+    for number, row in _rows(root / name, elements):
+        task = row["annotation_id"]
+        if places[task][0][0] != name:
+            continue  # its first row, and with it the task, belongs to an earlier file
+        pending.setdefault(task, []).append((name, number, row))
+        held += _weight(row)
+        if len(pending[task]) == len(places[task]):
+            rows = pending.pop(task)
+            held -= sum(_weight(row) for _, _, row in rows)
+            yield from _task(rows, split, elements)
+        if held > MAX_PENDING:
+            raise SourceError(f"{root / name}: rows of {len(pending)} tasks lie far apart; sort it by annotation_id")
+    for task, rows in pending.items():
+        elsewhere = dict.fromkeys(file for file, _ in places[task] if file != name)
+        rows += [(f, n, row) for f in elsewhere for n, row in _rows(root / f, elements, task)]
+        yield from _task(rows, split, elements)
+
+
+@lru_cache(maxsize=4)
+def _places(root: Path, split: str) -> dict[str, list[tuple[str, int]]]:
+    """The file and row number, from 1, of every row of each task of a split."""
+    places: dict[str, list[tuple[str, int]]] = {}
+    for name in parts(root):
+        if name.partition("-")[0] == split:
+            with _opened(root / name) as file:
+                ids = file.read(columns=["annotation_id"]).column(0).to_pylist()
+            for number, id in enumerate(ids, 1):
+                places.setdefault(id, []).append((name, number))
+    return places
+
+
+def _opened(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SourceError(f"{path} is no whole Parquet file: {str(error).splitlines()[0]}; fetch it again") from error
+    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+    if missing:
+        raise SourceError(f"{path} has no column {', '.join(missing)}; it is another data set, or another release")
+    return file
+
+
+def _rows(path: Path, elements: bool, task: str | None = None) -> Iterator[tuple[int, Row]]:
+    """The rows with their numbers, from 1; of one task only where it is named."""
+    import pyarrow as pa
+
+    columns = [*COLUMNS, "neg_candidates"] if elements else COLUMNS
+    number = 0
+    with _opened(path) as file:
+        try:
+            for group in range(file.num_row_groups):
+                if task is not None:
+                    ids = file.read_row_group(group, columns=["annotation_id"]).column(0).to_pylist()
+                    if task not in ids:
+                        number += len(ids)
+                        continue
+                for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns):
+                    for row in batch.to_pylist():
+                        number += 1
+                        if task is None or row["annotation_id"] == task:
+                            yield number, row
+        except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+            raise SourceError(f"{path}, after row {number}: {str(error).splitlines()[0]}; fetch it again") from error
+
+
+def _weight(row: Row) -> int:
+    return len((row["screenshot"] or {}).get("bytes") or b"") + 4096
+
+
+def _task(rows: list[tuple[str, int, Row]], split: str, elements: bool) -> Iterator[Trajectory | Rejected]:
+    first = rows[0][2]
+    id = f"{NAME}/{split}/{first['annotation_id']}"
+    steps: dict[int, Step] = {}
+    present: set[int] = set()
+    for file, number, row in rows:
+        try:
+            index = _index(row)
+            if index in present:
+                raise Refused("duplicate step", f"the task has step {index} twice", "keep one of the rows")
+            present.add(index)
+            steps[index] = _step(row, elements)
+        except Refused as error:
+            yield Rejected.of(error, source=NAME, file=file, row=number, id=id, raw=_raw(row))
+    reprs = first["action_reprs"] or []
+    reprs = reprs.split("\n") if isinstance(reprs, str) else reprs
+    for index in sorted(set(range(len(reprs))) - present):
+        gap = Refused("missing step", f"no row holds step {index}, {reprs[index]!r}", "it is published so")
+        yield Rejected.of(gap, source=NAME, file=rows[0][0], row=rows[0][1], id=id)
+    if steps:
+        yield Trajectory(
+            id=id,
+            source=NAME,
+            split=SPLITS[split],
+            task=split if SPLITS[split] == "test" else first["website"],
+            goal=first["confirmed_task"],
+            steps=tuple(steps[index] for index in sorted(steps)),
+        )
+
+
+def _index(row: Row) -> int:
+    index = row["target_action_index"]
+    if not isinstance(index, str) or not index.isdecimal():
+        raise Refused("wrong field", f"target_action_index is {str(index)[:40]!r}", MEND)
+    return int(index)
+
+
+def _step(row: Row, elements: bool) -> Step:
+    image = (row["screenshot"] or {}).get("bytes")
+    if not image:
+        raise Refused("no screenshot", f"step {row['target_action_index']} has none", "it is published so")
+    size = picture_size(image, f"the screenshot of step {row['target_action_index']}")
+    operation = _json(row["operation"], "operation")
+    candidates = [_json(text, "pos_candidates") for text in row["pos_candidates"] or []]
+    boxes = [(candidate, box) for candidate in candidates if (box := _box(candidate, size)) is not None]
+    if not boxes:
+        detail = f"none of {len(candidates)} positive candidates lies on the page"
+        raise Refused("no target", detail, "it is published so: the target was lost in cleaning")
+    point = centre(next((box for candidate, box in boxes if candidate.get("is_original_target")), boxes[0][1]))
+    target = max((box for _, box in boxes if inside(point, box)), key=_area)
+    action = _action(operation, point)
+    shown = _elements(candidates, row["neg_candidates"], size) if elements else None
+    return Step(
+        action=action,
+        instruction=_instruction(row["target_action_reprs"], action, target),
+        image=image,
+        width=size[0],
+        height=size[1],
+        elements=shown,
+        target=target,
+    )
+
+
+def _action(operation: dict[str, Any], point: tuple[float, float]) -> Action:
+    name = operation.get("op")
+    value = {} if name == "CLICK" else {"value": operation.get("value")}
+    return MIND2WEB.canonical(name, {"x": point[0], "y": point[1], **value})
+
+
+def _instruction(words: Any, action: Action, target: Box) -> str:
+    """The readable target, ``[button]  Search -> CLICK``, as a step instruction."""
+    found = REPR.fullmatch(words) if isinstance(words, str) else None
+    return describe(action, Element(role=found[1] or "element", text=found[2], box=target) if found else None)
+
+
+def _json(text: Any, name: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise Refused("broken JSON", f"{name}: {error}", MEND) from error
+    if not isinstance(found, dict):
+        raise Refused("broken JSON", f"{name} is no object: {str(text)[:80]!r}", MEND)
+    return found
+
+
+def _box(candidate: dict[str, Any], size: tuple[int, int]) -> Box | None:
+    """The part of a candidate that lies on the page, in fractions; None where nothing does."""
+    attributes = _json(candidate.get("attributes"), "attributes")
+    rect = attributes.get("bounding_box_rect")
+    try:
+        x, y, width, height = map(float, str(rect).split(","))
+    except ValueError as error:
+        raise Refused("broken box", f"bounding_box_rect is {str(rect)[:80]!r}", MEND) from error
+    left, top = max(0.0, x / size[0]), max(0.0, y / size[1])
+    right, bottom = min(1.0, (x + width) / size[0]), min(1.0, (y + height) / size[1])
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _elements(positive: list[dict[str, Any]], negative: list[str], size: tuple[int, int]) -> tuple[Element, ...]:
+    found = []
+    for candidate in [*positive, *(_json(text, "neg_candidates") for text in negative or [])]:
+        box = _box(candidate, size)
+        if box is not None:
+            attributes = _json(candidate["attributes"], "attributes")
+            text = next((attributes[name] for name in TEXTS if isinstance(attributes.get(name), str)), "")
+            found.append(Element(role=str(candidate.get("tag") or "element"), text=text, box=box))
+    # Published order would give the answer away: the positives come first.
+    return tuple(sorted(found, key=lambda element: (element.box[1], element.box[0], element.box, element.role)))
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _raw(row: Row) -> str:
+    kept = {name: value for name, value in row.items() if name not in ("screenshot", "neg_candidates")}
+    return orjson.dumps(kept).decode()
+
+
+def _root(path: Path) -> Path:
+    root = path / "data" if (path / "data").is_dir() else path
+    if not root.is_dir() or not any(FILE.fullmatch(file.name) for file in root.iterdir()):
+        raise SourceError(f"{path} holds no file like train-00000-of-00027.parquet; fetch the data set there")
+    return root

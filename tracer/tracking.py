@@ -1,0 +1,191 @@
+"""MLflow runs: one for every step whose folder is logged, found again by the step's digest.
+
+A run is marked finished last. One that is not finished was killed half-way: it is deleted, with the model it had begun
+to log, and written again; so a step has one run, and a run is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tracer.config import Config, RegistryConfig
+from tracer.lineage import pinned_md5, read
+
+DIGEST = "tracer.digest"
+MAX_SAMPLES = 32
+BATCH = 500  # MLflow takes 1000 metrics a request
+ARTIFACTS = ("lineage.json", "results.jsonl", "scores.json", "metrics.jsonl", "validation.json", "gate.json")
+LONGEST_PARAMETER = 6000
+
+
+def connect(config: RegistryConfig) -> Any:
+    """The client of the tracking server, which is the default of MLflow's own functions from here on."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    import mlflow
+
+    mlflow.set_tracking_uri(config.tracking_uri)
+    mlflow.set_registry_uri(config.tracking_uri)
+    return mlflow.MlflowClient()
+
+
+def experiment(client: Any, config: RegistryConfig, name: str) -> str:
+    """The id of the experiment of that name, which is made if it is not there."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None  # a server knows where its artifacts go; a database file has them beside it
+    if config.tracking_uri.startswith("sqlite:///"):
+        database = Path(config.tracking_uri.removeprefix("sqlite:///"))
+        location = (database.parent / "mlartifacts" / name).resolve().as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def find_run(client: Any, experiment_id: str, digest: str) -> Any | None:
+    """The finished run of a digest, or None; unfinished ones are deleted."""
+    finished = None
+    for run in client.search_runs([experiment_id], filter_string=f"tags.`{DIGEST}` = '{digest}'"):
+        if run.info.status == "FINISHED" and finished is None:
+            finished = run
+        elif run.info.status != "FINISHED":
+            delete_models(client, experiment_id, run.info.run_id)
+            client.delete_run(run.info.run_id)
+    return finished
+
+
+def delete_models(client: Any, experiment_id: str, run_id: str) -> None:
+    """Delete what a killed registration had begun to log."""
+    filter_string = f"source_run_id = '{run_id}'"
+    for model in client.search_logged_models(experiment_ids=[experiment_id], filter_string=filter_string):
+        client.delete_logged_model(model.model_id)
+
+
+def log_step(client: Any, config: Config, folder: Path, model_id: str | None = None) -> str:
+    """Log a step's folder as a run, unless it is there already; return the run's id.
+
+    Parameters are the flattened configuration; metrics the step's headline metrics, its scores, and the history of
+    ``metrics.jsonl``; the dataset carries the DVC md5; ``samples/*.jsonl`` become a table with its screenshots.
+    """
+    from mlflow.entities import Metric, Param
+    from mlflow.utils.time import get_current_time_millis
+
+    lineage = read(folder)
+    experiment_id = experiment(client, config.registry, config.registry.experiment)
+    found = find_run(client, experiment_id, lineage["digest"])
+    if found is not None:
+        return str(found.info.run_id)
+    run = client.create_run(
+        experiment_id,
+        run_name=f"{folder.name} {config.profile} seed{config.seed}",
+        tags={
+            DIGEST: lineage["digest"],
+            "tracer.output": lineage["output"],
+            "tracer.step": lineage["step"],
+            "tracer.profile": config.profile,
+            "tracer.seed": str(config.seed),
+            "mlflow.source.git.commit": (lineage["git"] or {}).get("commit") or "unknown",
+        },
+    )
+    run_id = run.info.run_id
+    now = get_current_time_millis()
+    parameters = [
+        Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in flatten(config.model_dump(mode="json")).items()
+    ]
+    history = [Metric(key, value, now, step, model_id=model_id) for step, key, value in metrics(folder, lineage)]
+    for start in range(0, len(parameters), 100):
+        client.log_batch(run_id, params=parameters[start : start + 100])
+    for start in range(0, len(history), BATCH):
+        client.log_batch(run_id, metrics=history[start : start + BATCH])
+    log_dataset(client, config, run_id, lineage)
+    for name in ARTIFACTS:
+        if (folder / name).is_file():
+            client.log_artifact(run_id, str(folder / name))
+    log_samples(client, run_id, folder)
+    client.set_terminated(run_id)
+    return str(run_id)
+
+
+def metrics(folder: Path, lineage: Mapping[str, Any]) -> list[tuple[int, str, float]]:
+    """(step, name, value): the headline metrics and scores at step 0, and the history of ``metrics.jsonl``."""
+    found: dict[tuple[int, str], float] = {}
+    scores = folder / "scores.json"
+    sources = [(0, lineage["metrics"])] + ([(0, json.loads(scores.read_text()))] if scores.is_file() else [])
+    history = folder / "metrics.jsonl"
+    if history.is_file():
+        rows = [json.loads(line) for line in history.read_text().splitlines()]
+        sources += [(int(row.get("step", index)), row) for index, row in enumerate(rows)]
+    for step, values in sources:
+        for key, value in flatten(values).items():
+            # scores.json breaks every metric down by task: thousands of numbers, for which there is the artifact.
+            wanted = key != "step" and ".tasks." not in key
+            if wanted and isinstance(value, int | float) and not isinstance(value, bool):
+                found[step, metric_name(key)] = float(value)
+    return [(step, key, value) for (step, key), value in found.items()]
+
+
+def metric_name(key: str) -> str:
+    """MLflow's names are letters, digits, ``_ - . / :`` and blanks."""
+    return "".join(letter if letter.isalnum() or letter in "_-./: " else "_" for letter in key)[:250]
+
+
+def log_dataset(client: Any, config: Config, run_id: str, lineage: Mapping[str, Any]) -> None:
+    """The data the step's chain began with: the pinned folder, its md5 as the digest. MLflow shows 36 characters."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest = data_digest(config) or next(iter(lineage["inputs"].values()))["digest"]
+    dataset = Dataset(
+        name=config.data.path,
+        digest=digest[:36],
+        source_type="dvc" if config.data.pointer else "local",
+        source=json.dumps({"path": config.data.path, "pointer": config.data.pointer}),
+        profile=json.dumps({"inputs": lineage["inputs"]}),
+    )
+    context = InputTag(
+        "mlflow.data.context", "evaluation" if lineage["step"].startswith(("eval", "online")) else "training"
+    )
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset, [context])])
+
+
+def data_digest(config: Config) -> str | None:
+    """The md5 that the data's DVC pointer pins; None for data that DVC does not track."""
+    pointer = Path(config.data.pointer)
+    return pinned_md5(pointer) if config.data.pointer and pointer.is_file() else None
+
+
+def log_samples(client: Any, run_id: str, folder: Path) -> None:
+    """The rollouts of ``samples/*.jsonl`` as a table, screenshots included, spread evenly where there are many."""
+    import mlflow
+    from PIL import Image
+
+    files = sorted((folder / "samples").glob("*.jsonl"))
+    rows = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    rows = rows[:: max(1, -(-len(rows) // MAX_SAMPLES))]
+    if not rows:
+        return
+    columns: dict[str, list[Any]] = {}
+    for row in rows:
+        for key, value in row.items():
+            column = columns.setdefault(key, [])
+            if key == "picture" and value:
+                with Image.open(folder / "samples" / value) as picture:
+                    column.append(mlflow.Image(picture.convert("RGB")))
+            else:
+                column.append(value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False))
+    whole = {key: column for key, column in columns.items() if len(column) == len(rows)}
+    client.log_table(run_id, data=whole, artifact_file="samples.json")
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            flat.update(flatten(item, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat

@@ -1,0 +1,131 @@
+"""What the history of a training run tells of its health: early signs of reward hacking, and collapse.
+
+Everything here is a function of the logged history alone, so that a resumed run finds what an uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Entry = Mapping[str, Any]
+
+WINDOW = 10
+"""Steps whose mean is judged: single steps are noise."""
+DEAD = 0.8
+UNPARSABLE = 0.3
+UNPARSABLE_RISE = 0.1
+REPEATED = 0.2
+LENGTH = 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """One early sign, at the step where it set in."""
+
+    step: int
+    name: str
+    value: float
+    limit: float
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "value": round(self.value, 6)}
+
+
+def signs(history: Sequence[Entry]) -> list[Sign]:
+    """Every early sign of a history, once for each time that it set in."""
+    found: list[Sign] = []
+    before: set[str] = set()
+    for end in range(1, len(history) + 1):
+        now = present(history[:end])
+        found += [sign for sign in now if sign.name not in before]
+        before = {sign.name for sign in now}
+    return found
+
+
+def present(history: Sequence[Entry]) -> list[Sign]:
+    """The signs that are present at the history's end; none before there are ``WINDOW`` steps."""
+    if len(history) < WINDOW:
+        return []
+    found: list[Sign] = []
+
+    def sign(name: str, value: float, limit: float, message: str) -> None:
+        found.append(Sign(step=int(history[-1].get("step", 0)), name=name, value=value, limit=limit, message=message))
+
+    dead = _recent(history, "frac_reward_zero_std")
+    if dead > DEAD:
+        sign("dead_groups", dead, DEAD, f"{dead:.0%} of the last {WINDOW} steps' groups taught nothing: equal rewards")
+    unparsable, first = _recent(history, "unparsable"), _first(history, "unparsable")
+    if unparsable > max(UNPARSABLE, first + UNPARSABLE_RISE):
+        message = f"{unparsable:.0%} of the forecasts no longer parse ({first:.0%} at first)"
+        sign("unparsable", unparsable, UNPARSABLE, message)
+    repeated, first = _recent(history, "repeated"), _first(history, "repeated")
+    if repeated > max(REPEATED, 2 * first):
+        message = f"{repeated:.0%} of the forecasts' lines repeat an earlier one ({first:.0%} at first)"
+        sign("repetition", repeated, REPEATED, message)
+    length = _recent(history, "reward_length")
+    if abs(length) > LENGTH:
+        paid = "longer" if length > 0 else "shorter"
+        message = f"within groups the reward goes with length (correlation {length:+.2f}): {paid} forecasts are paid"
+        sign("length", length, LENGTH, message)
+    return found
+
+
+def collapse(history: Sequence[Entry], patience: int) -> str | None:
+    """Why training has collapsed, or None: a verdict over the last ``patience`` steps (0: never).
+
+    Dead groups alone are no collapse: a planner that gets everything right has them too, at a high reward.
+    """
+    if not patience or len(history) < 2 * patience:
+        return None
+    recent = history[-patience:]
+    if all(entry["unparsable"] > 0.99 for entry in recent):
+        return f"no forecast has parsed for {patience} steps"
+    reward = _mean([entry["reward"] for entry in recent])
+    before = _mean([entry["reward"] for entry in history[:patience]])
+    if all(entry["frac_reward_zero_std"] == 1.0 for entry in recent) and reward < before:
+        return (
+            f"every group has been dead for {patience} steps at a mean reward of {reward:.3f}, less than the "
+            f"{before:.3f} it began with: nothing is left that could teach the way back"
+        )
+    return None
+
+
+def length_correlation(groups: Sequence[int], rewards: Sequence[float], lengths: Sequence[int]) -> float:
+    """Pearson's correlation of reward and completion length, both less their group's mean; 0 if either is constant."""
+    by_reward, by_length = _centred(groups, rewards), _centred(groups, lengths)
+    scale = math.sqrt(sum(r * r for r in by_reward) * sum(n * n for n in by_length))
+    return sum(r * n for r, n in zip(by_reward, by_length, strict=True)) / scale if scale > 1e-12 else 0.0
+
+
+def repeated_lines(text: str) -> float:
+    """The share of an answer's lines that repeat an earlier one of its lines."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return 1 - len(set(lines)) / len(lines) if lines else 0.0
+
+
+def _centred(groups: Sequence[int], values: Sequence[float]) -> list[float]:
+    held: dict[int, list[float]] = {}
+    for group, value in zip(groups, values, strict=True):
+        held.setdefault(group, []).append(value)
+    means: dict[int, float] = {group: _mean(found) for group, found in held.items()}
+    return [value - means[group] for group, value in zip(groups, values, strict=True)]
+
+
+def _recent(history: Sequence[Entry], name: str) -> float:
+    return _over(history[-WINDOW:], name)
+
+
+def _first(history: Sequence[Entry], name: str) -> float:
+    return _over(history[:WINDOW], name)
+
+
+def _over(entries: Sequence[Entry], name: str) -> float:
+    return _mean([entry.get(name) or 0.0 for entry in entries])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

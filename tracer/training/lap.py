@@ -1,0 +1,171 @@
+"""One side of the speed comparison: trains step by step, each step when it is told to, and says what it took.
+
+``python -m tracer.training.lap``, started by tracer/bench.py. It reads its job as a line of JSON from standard input,
+then a line for every step it may take; it answers each with a line of JSON. ``ours`` is the trainer of stage 1;
+``trl`` is ``trl.GRPOTrainer`` as it comes, given the same model, states, rewards and arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from transformers import TrainerCallback, set_seed
+from transformers.trainer_utils import SaveStrategy
+from trl import GRPOTrainer
+
+from tracer.config import Config
+from tracer.planner.transformers import TransformersPlanner
+from tracer.training import grpo, stage1
+from tracer.training.samples import SampleLog
+from tracer.training.trainer import trainer_class
+
+CLEAR = Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+OPERATORS = 12
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is not an answer
+    job = json.loads(sys.stdin.readline())
+    run(Config.model_validate(job["config"]), job, sys.stdin, answers)
+
+
+def run(config: Config, job: dict[str, Any], questions: IO[str], answers: IO[str]) -> None:
+    """Take ``job["steps"]`` steps, each when a line comes in, and a last one under the profiler."""
+    stage = config.stage1.model_copy(update={"steps": job["steps"] + 1, "log_samples": 0})
+    start, out = Path(job["start"]), Path(job["out"])
+    set_seed(config.seed)
+    planner = TransformersPlanner.load(start, grpo.settings_for(config, start), dtype="float32", trainable=True)
+    states = grpo.prompts_of(Path(job["trajectories"]), "train", config.planner.horizon)
+    # A pass over every state would outlast the measurement: both sides take the same draw of them instead.
+    random.Random(config.seed).shuffle(states)
+    states = states[: max(stage.groups * stage.steps, stage.groups)]
+    recorder = grpo.Recorder(stage1.scorer(config), states, stage1.PARTS, SampleLog(out, stage))
+    arguments = grpo.arguments(config, stage, planner, out)
+    arguments.save_strategy = SaveStrategy.NO
+    base = trainer_class(planner.model, stage) if job["side"] == "ours" else GRPOTrainer
+    trainer = timed(base)(
+        model=planner.model,
+        processing_class=planner.processor,
+        reward_funcs=recorder.functions(),
+        args=arguments,
+        train_dataset=grpo.dataset(states, planner.settings),
+        peft_config=grpo.lora(stage),
+    )
+    trainer.add_callback(Laps(trainer, questions, answers, last=job["steps"]))
+    trainer.train()
+
+
+def timed(base: type[GRPOTrainer]) -> type[GRPOTrainer]:
+    """A trainer class that clocks its phases."""
+
+    class Timed(base):  # type: ignore[valid-type, misc]
+        def __init__(self, *args: Any, **kwargs: Any):
+            self.clock: dict[str, float] = {"generate": 0.0, "score": 0.0, "sync": 0.0}
+            self.tokens = {"prompt": 0, "completion": 0}
+            super().__init__(*args, **kwargs)
+            if self.use_vllm:
+                plain = self.vllm_generation.sync_weights
+                self.vllm_generation.sync_weights = lambda: self._clocked("sync", plain)
+
+        def _clocked(self, phase: str, call: Any, *args: Any) -> Any:
+            begun = now()
+            result = call(*args)
+            self.clock[phase] += now() - begun
+            return result
+
+        def _generate(self, prompts: list[Any]) -> Any:
+            before = self.clock["sync"]
+            result = self._clocked("generate", super()._generate, prompts)
+            self.clock["generate"] -= self.clock["sync"] - before
+            self.tokens["prompt"] += sum(map(len, result[0]))
+            self.tokens["completion"] += sum(map(len, result[1]))
+            return result
+
+        def _calculate_rewards(self, *args: Any) -> Any:
+            return self._clocked("score", super()._calculate_rewards, *args)
+
+    return Timed
+
+
+def now() -> float:
+    """The time in seconds, once everything given to the GPU is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class Laps(TrainerCallback):
+    """Holds every step until a line comes in, and answers with what the step took."""
+
+    def __init__(self, trainer: Any, questions: IO[str], answers: IO[str], last: int):
+        self.trainer = trainer
+        self.questions = questions
+        self.answers = answers
+        self.last = last
+        self._begun = 0.0
+        self._profiler: Any = None
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.questions.readline():
+            raise SystemExit("nobody waits for the answers any more")
+        for counts in (self.trainer.clock, self.trainer.tokens):
+            for name in counts:
+                counts[name] = 0
+        reset_peak()
+        if state.global_step == self.last:
+            self._profiler = torch.profiler.profile()
+            self._profiler.__enter__()
+        self._begun = now()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        total = now() - self._begun
+        lap: dict[str, Any] = {"seconds": {"step": total, **self.trainer.clock}, "tokens": dict(self.trainer.tokens)}
+        lap["seconds"]["update"] = total - sum(self.trainer.clock.values())
+        lap["peak_bytes"] = peak()
+        rewards = self.trainer._metrics["train"]["reward"]
+        lap["reward"] = rewards[-1]
+        if self._profiler is not None:
+            self._profiler.__exit__(None, None, None)
+            lap["operators"] = operators(self._profiler)
+        print(json.dumps(lap), file=self.answers, flush=True)
+
+
+def operators(profiler: Any) -> list[dict[str, Any]]:
+    """The operators that a step spends most of its time in, with their share of it."""
+    gpu = torch.cuda.is_available()
+    name = "self_device_time_total" if gpu else "self_cpu_time_total"
+    found = {event.key: float(getattr(event, name)) for event in profiler.key_averages()}
+    total = sum(found.values()) or 1.0
+    most = sorted(found.items(), key=lambda item: -item[1])[:OPERATORS]
+    return [{"name": key, "share": round(spent / total, 4)} for key, spent in most]
+
+
+def reset_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    elif CLEAR.exists():
+        CLEAR.write_text("5")  # Linux: sets the high-water mark to what is held now
+
+
+def peak() -> int:
+    """The most memory (bytes) that was held since ``reset_peak``: of the GPU, else of this process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    if STATUS.is_file():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

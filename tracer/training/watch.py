@@ -1,0 +1,108 @@
+"""Watches a training run: a heartbeat for who waits for it, early warnings for who reads its log, and its end when it
+can no longer come to anything.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from tracer.config import Config, GrpoConfig
+from tracer.training import health, processes
+from tracer.training.errors import CollapsedReward, NotANumber, name_of, nan_advice
+
+log = logging.getLogger(__name__)
+HEARTBEAT = Path("logs") / "heartbeat.json"
+SAY_EVERY_SECONDS = 30.0
+
+
+class Heartbeat:
+    """``logs/heartbeat.json`` of a stage's folder: the step, what it is at, and when that was.
+
+    A line of the log goes with it at most every 30 seconds: pipelines/supervisor.py ends a run that says nothing.
+    """
+
+    def __init__(self, out: Path, steps: int):
+        self.path = out / HEARTBEAT
+        self.steps = steps
+        self.step = 0
+        self._said = time.monotonic()
+        if processes.main():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def beat(self, doing: str, step: int | None = None) -> None:
+        """Say that the run lives. Written whole or not at all, but not forced to the disk: it is only about now."""
+        if not processes.main():
+            return
+        self.step = self.step if step is None else step
+        told = {"step": self.step, "steps": self.steps, "doing": doing, "time": time.time(), "pid": os.getpid()}
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps(told))
+        os.replace(temporary, self.path)
+        if time.monotonic() - self._said > SAY_EVERY_SECONDS:
+            self._said = time.monotonic()
+            log.info("step %d of %d: %s", self.step, self.steps, doing)
+
+
+def read_heartbeat(out: Path) -> dict[str, Any] | None:
+    """The last heartbeat of a stage's folder, with its age in seconds; None before the first."""
+    path = out / HEARTBEAT
+    if not path.is_file():
+        return None
+    beat: dict[str, Any] = json.loads(path.read_text())
+    return {**beat, "age": time.time() - beat["time"]}
+
+
+class Watch(TrainerCallback):
+    """The Trainer's callback: heartbeats, early warnings, and an end for NaN and for a collapsed reward."""
+
+    def __init__(self, config: Config, stage: GrpoConfig, heartbeat: Heartbeat):
+        self.name = name_of(config, stage)
+        self.stage = stage
+        self.heartbeat = heartbeat
+        self._warned: set[str] = set()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.heartbeat.beat("rollouts", state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.heartbeat.beat("updated", state.global_step)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.heartbeat.beat("checkpoint written", state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        # The Trainer logs before it saves: what is raised here leaves the last good checkpoint as it was.
+        if logs is None or "reward" not in logs:
+            return
+        self._finite(state.global_step, logs)
+        history = [entry for entry in state.log_history if "reward" in entry]
+        self._warn(history)
+        why = health.collapse(history, self.stage.patience)
+        if why:
+            raise CollapsedReward(
+                f"step {state.global_step}: {why}. Lower {self.name}.learning_rate ({self.stage.learning_rate:g}), "
+                f"raise {self.name}.kl ({self.stage.kl:g}) to hold the planner to where it started, or raise "
+                f"{self.name}.temperature ({self.stage.temperature:g}) so that forecasts differ; "
+                f"{self.name}.patience=0 lets it go on all the same"
+            )
+
+    def _finite(self, step: int, logs: dict[str, Any]) -> None:
+        for name in ("loss", "grad_norm"):
+            value = logs.get(name)
+            if value is not None and not math.isfinite(float(value)):
+                raise NotANumber(nan_advice(self.name, self.stage, f"step {step}: {name} is {value}"))
+
+    def _warn(self, history: list[dict[str, Any]]) -> None:
+        now = health.present(history)
+        for sign in now:
+            if sign.name not in self._warned and processes.main():
+                log.warning("early warning at step %d, %s: %s", sign.step, sign.name, sign.message)
+        self._warned = {sign.name for sign in now}
