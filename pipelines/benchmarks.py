@@ -189,5 +189,5 @@ def problem(check: str, summary: dict[str, Any]) -> str:
     return "" if primary is not None and "NaN" not in figures and "Infinity" not in figures else f"figures: {figures}"
 
 
-assets = [benchmark_results, benchmark_comparison]
-checks = [benchmark_checks]
+assets: list[dg.AssetsDefinition] = [benchmark_results, benchmark_comparison]
+checks: list[dg.AssetChecksDefinition] = [benchmark_checks]

@@ -13,7 +13,7 @@ from pipelines.resources import Dvc, Tracer, Trainer
 from pipelines.schedules import weekly
 from pipelines.sensors import data_pinned, episodes_arrived
 
-FLOW = [
+FLOW: list[dg.AssetsDefinition | dg.AssetSpec | dg.SourceAsset] = [
     data.raw_episodes,
     data.base_planner,
     data.trajectories,

@@ -6,8 +6,9 @@ import sys
 import dagster as dg
 
 
-@dg.logger(description="One line a message of the assets: the step and the text.")
+@dg.logger
 def brief(context: dg.InitLoggerContext) -> logging.Logger:
+    """One line a message of the assets: the step and the text."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Brief())
     made = logging.Logger("brief", level=logging.INFO)

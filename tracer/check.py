@@ -1,7 +1,7 @@
 """``tracer ingest --check``: what an ingestion would reject, without writing anything.
 
-The interchange format (tracer/sources/jsonl.py) is held against its JSON schema first, so that a tool in another
-language that validates against ``tracer/schemas/episode.schema.json`` and this command say the same.
+``schema_errors`` holds a file of the interchange format (tracer/sources/jsonl.py) against the JSON schema that tools in
+other languages validate with, ``tracer/schemas/episode.schema.json``.
 """
 
 from __future__ import annotations

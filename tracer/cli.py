@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer.action import ActionError
 from tracer.config import Config, ConfigError, load
 from tracer.flow import BEFORE, MODELS, STAGES, model
 from tracer.lineage import LineageError
@@ -25,7 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     handler: Handler = arguments.handler
     try:
         return handler(arguments)
-    except (ConfigError, LineageError, ActionError, FileNotFoundError) as error:
+    except Exception as error:
+        # Our own errors say what is wrong and how to mend it; any other is a bug, and keeps its traceback.
+        if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(
+            error, FileNotFoundError
+        ):
+            raise
         print(f"tracer: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -100,6 +104,12 @@ def _add_data(commands: Any) -> None:
     ingest.add_argument("source", nargs="?", help="an adapter of tracer/sources (default: data.source)")
     ingest.add_argument("path", nargs="?", type=Path, help="where it lies (default: data.path)")
     ingest.add_argument("--out", type=Path)
+    ingest.add_argument("--workers", type=int, default=1, help="parts of the data set ingested side by side")
+    ingest.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the adapter")
+    ingest.add_argument("--check", action="store_true", help="read everything, write nothing, list what is wrong")
+
+    mix = _command(commands, "mix", "the sources of `mixture`, weighted, filtered and split, as one data set", _mix)
+    mix.add_argument("--out", type=Path)
 
     validate = _command(commands, "validate", "hold the shards against the Great Expectations suite", _validate)
     validate.add_argument("--out", type=Path)
@@ -124,15 +134,41 @@ def _record(arguments: argparse.Namespace) -> int:
 
 
 def _ingest(arguments: argparse.Namespace) -> int:
+    if arguments.source:
+        return _ingest_source(arguments)
     from tracer.ingest import ingest
 
-    if arguments.source:
-        if arguments.path is None:
-            raise ConfigError("ingest SOURCE needs the PATH of the data set too")
-        arguments.overrides += [f"data.source={arguments.source}", f"data.path={arguments.path}", 'data.pointer=""']
     config = _config(arguments)
     out = arguments.out or config.out("ingest")
     return _done(ingest(config, out), out)
+
+
+def _ingest_source(arguments: argparse.Namespace) -> int:
+    from tracer.assembly import ingest_source
+    from tracer.check import check
+    from tracer.parts import parsed_options
+
+    if arguments.path is None:
+        raise ConfigError("ingest SOURCE needs the PATH of the data set too")
+    options = parsed_options(arguments.option)
+    if arguments.check:
+        found = check(arguments.source, arguments.path, options)
+        print(*found.problems, sep="\n")
+        return int(found.rejected > 0)
+    out = arguments.out or Path("build/sources") / arguments.source
+    progress = sys.stderr.isatty()
+    lineage = ingest_source(
+        arguments.source, arguments.path, out, options=options, workers=arguments.workers, progress=progress
+    )
+    return _done(lineage, out)
+
+
+def _mix(arguments: argparse.Namespace) -> int:
+    from tracer.mixture import mix
+
+    config = _config(arguments)
+    out = arguments.out or config.out("mixture")
+    return _done(mix(config.mixture, out), out)
 
 
 def _validate(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ import mlflow
 from mlflow.pyfunc import PythonModel
 
 
-class RegisteredPlanner(PythonModel):  # type: ignore[misc]
+class RegisteredPlanner(PythonModel):
     """The planner of the artifact ``planner``."""
 
     def load_context(self, context: Any) -> None:

@@ -14,7 +14,7 @@ from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
 from tracer.lineage import finished
 from tracer.training import stage1
-from tracer.training.errors import DiskFull, NotANumber
+from tracer.training.errors import CollapsedReward, DiskFull, NotANumber
 from tracer.training.resume import WRITING, last_checkpoint
 from tracer.training.watch import read_heartbeat
 
@@ -58,11 +58,18 @@ def test_a_full_disk_leaves_nothing_half_written_and_training_goes_on(base: Path
 
 
 def test_lost_weights_end_training(base: Path, shards: Path) -> None:
-    config = config_of(base, seed=2, learning_rate=1e35, warmup=0, steps=6)
-    with pytest.raises(NotANumber, match=r"Lower stage1\.learning_rate \(1e\+35\)"):
+    config = config_of(base, seed=2, learning_rate=1e39, warmup=0, steps=6)
+    with pytest.raises(NotANumber, match=r"Lower stage1\.learning_rate \(1e\+39\)"):
         stage1.train(config, shards, base, config.out("stage1"))
     beat = read_heartbeat(config.out("stage1"))
     assert beat is not None and beat["step"] < 6
+
+
+def test_a_ruined_planner_ends_training(base: Path, shards: Path) -> None:
+    config = config_of(base, seed=2, learning_rate=1e3, warmup=0, steps=8, patience=2)
+    with pytest.raises(CollapsedReward, match=r"no forecast has parsed for 2 steps.*stage1\.learning_rate \(1000\)"):
+        stage1.train(config, shards, base, config.out("stage1"))
+    assert finished(config.out("stage1")) is None
 
 
 def test_the_history_tells_what_is_watched(base: Path, shards: Path) -> None:

@@ -139,7 +139,7 @@ def test_rows_say_what_was_asked_answered_and_done(tmp_path, data):
         row["error"] and row["text"] == "klick 4" and row["executed"] is None for row in unparsable
     )
     right = next(row for row in rows if row["step_index"] == 0 and row["parsed"])
-    assert right["text"].splitlines() == ["click 0", "click 1", "click 2"]
+    assert len(right["text"].splitlines()) == 3 and right["forecast"] == right["reference"]
     assert right["executed"]["type"] == "click"
     assert right["reference"] == ['click the button "One"', 'click the button "Two"', 'click the button "Send"']
 

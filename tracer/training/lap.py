@@ -68,7 +68,7 @@ def run(config: Config, job: dict[str, Any], questions: IO[str], answers: IO[str
 def timed(base: type[GRPOTrainer]) -> type[GRPOTrainer]:
     """A trainer class that clocks its phases."""
 
-    class Timed(base):  # type: ignore[valid-type, misc]
+    class Timed(base):
         def __init__(self, *args: Any, **kwargs: Any):
             self.clock: dict[str, float] = {"generate": 0.0, "score": 0.0, "sync": 0.0}
             self.tokens = {"prompt": 0, "completion": 0}
