@@ -121,7 +121,7 @@ class GrpoConfig(Section):
     """Prompts a step."""
     group_size: int = Field(default=8, gt=1)
     """G, the forecasts sampled for a prompt."""
-    learning_rate: float = Field(default=8e-5, gt=0)
+    learning_rate: float = Field(default=6e-5, gt=0)
     warmup: int = Field(default=3, ge=0)
     temperature: float = Field(default=1.0, gt=0)
     kl: float = Field(default=0.0, ge=0)

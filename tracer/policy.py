@@ -52,6 +52,8 @@ class Policy(Section):
     confidence: float = Field(gt=0.5, lt=1)
     resamples: int = Field(ge=100)
     primary: Comparison
+    first: Literal["better", "not_worse"] = "better"
+    """What the first champion has to be, compared with the base planner, in the primary comparison."""
     guards: tuple[Comparison, ...] = ()
     limits: tuple[Limit, ...] = ()
     required: tuple[Literal["validation", "gate", "files"], ...] = ()
@@ -77,10 +79,13 @@ def load(path: Path) -> Policy:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def compare(policy: Policy, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int = 0) -> list[Check]:
-    """The primary comparison, the guards and the limits, each as a check."""
+def compare(
+    policy: Policy, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int = 0, first: bool = False
+) -> list[Check]:
+    """The primary comparison, the guards and the limits, each as a check. ``first``: nobody is champion yet."""
+    primary = not_worse if first and policy.first == "not_worse" else better
     return [
-        better(policy, policy.primary, ours, theirs, seed),
+        primary(policy, policy.primary, ours, theirs, seed),
         *(not_worse(policy, guard, ours, theirs, seed) for guard in policy.guards),
         *(within(limit, ours) for limit in policy.limits),
     ]

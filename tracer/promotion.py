@@ -90,7 +90,7 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, again
             return _repeat(client, config.registry, known, champion, past)
         checks = (
             *required(policy, challenger, ours, config.registry),
-            *policies.compare(policy, ours, theirs, seed=config.seed),
+            *policies.compare(policy, ours, theirs, seed=config.seed, first=champion is None),
         )
     failed = [check for check in checks if not check.passed]
     decision = _entry(

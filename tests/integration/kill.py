@@ -22,6 +22,7 @@ from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
 from tracer.lineage import finished, read
 from tracer.training import stage1, stage2
+from tracer.training.resume import STATE, last_checkpoint
 from tracer.training.watch import read_heartbeat
 
 STAGES = ("stage1", "stage2")
@@ -39,11 +40,10 @@ def main() -> int:
     folder: Path = arguments.folder
     wait(forked(lambda: prepare(folder)))
     calm, killed = (configuration(folder, name) for name in ("calm", "killed"))
-    begun = time.monotonic()
     wait(forked(lambda: train(calm, folder)))
-    pace = (time.monotonic() - begun) / (2 * SETTINGS["steps"])
-    drawn = random.Random(arguments.seed)
-    for moment in sorted(drawn.uniform(0, 2 * SETTINGS["steps"]) for _ in range(arguments.kills)):
+    pace, drawn = seconds_a_step(calm), random.Random(arguments.seed)
+    # Not in the last steps: a delay on a busy machine may outlast them, and training ends by itself.
+    for moment in sorted(drawn.uniform(0, 2 * SETTINGS["steps"] - 4) for _ in range(arguments.kills)):
         report(killed, *kill(killed, folder, moment, delay=drawn.uniform(0, pace)))
     wait(forked(lambda: train(killed, folder)))
     same = True
@@ -66,6 +66,13 @@ def configuration(folder: Path, name: str) -> Config:
 def train(config: Config, folder: Path) -> None:
     stage1.train(config, folder / "trajectories", folder / "base", config.out("stage1"))
     stage2.train(config, folder / "trajectories", config.out("stage1"), config.out("stage2"))
+
+
+def seconds_a_step(config: Config) -> float:
+    newest = last_checkpoint(config.out("stage2") / "checkpoints")
+    assert newest is not None
+    history = json.loads((Path(newest) / STATE).read_text())["log_history"]
+    return sum(entry["step_time"] for entry in history) / len(history)
 
 
 def kill(config: Config, folder: Path, moment: float, delay: float) -> tuple[float, float]:

@@ -47,24 +47,33 @@ def register(
     return registry.register(config, config.out("stage2"), chain.stage2(number, right, online))
 
 
-def test_first_champion_has_to_beat_the_base(config: Config) -> None:
+def test_first_champion_must_not_be_worse_than_the_base(config: Config) -> None:
     chain = Chain(config)
     register(config, chain, 1, WEAK)
-    refused = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+    refused = promotion.promote(config, chain.base(STRONG, ONLINE), chain.ingest)
     assert (refused.outcome, refused.champion, refused.incumbent) == ("refused", None, "base")
     primary = next(check for check in refused.checks if check.name == "grounded step success")
-    assert not primary.passed and primary.numbers["difference"] == 0
+    assert not primary.passed
+    assert primary.numbers["items"] == STATES and primary.numbers["clusters"] == STATES / 3
+    assert primary.numbers["difference"] == pytest.approx(-0.6)
+    assert primary.numbers["only_challenger"] == STATES * 0.2 and primary.numbers["only_incumbent"] == STATES * 0.8
     assert registry.aliased(config.registry, "champion") is None
 
     register(config, chain, 2, STRONG)
-    promoted = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+    promoted = promotion.promote(config, chain.base(STRONG, ONLINE), chain.ingest)
     assert promoted.promoted and promoted.champion == 2, promoted.reason
-    primary = next(check for check in promoted.checks if check.name == "grounded step success")
-    assert primary.numbers["items"] == STATES and primary.numbers["clusters"] == STATES / 3
-    assert primary.numbers["difference"] == pytest.approx(0.6)
-    assert primary.numbers["only_challenger"] == STATES * 0.8 and primary.numbers["only_incumbent"] == STATES * 0.2
     assert registry.version_of("tracer-planner@champion", config.registry).version == 2
     assert json.loads((config.folder / promotion.DECISION).read_text())["champion"] == 2
+
+
+def test_a_stricter_policy_wants_the_first_champion_better(config: Config, tmp_path: Path) -> None:
+    strict = tmp_path / "strict.yaml"
+    strict.write_text(POLICY.read_text().replace("first: not_worse", "first: better"))
+    config = config.model_copy(update={"registry": config.registry.model_copy(update={"policy": str(strict)})})
+    chain = Chain(config)
+    register(config, chain, 1, STRONG)
+    refused = promotion.promote(config, chain.base(STRONG, ONLINE), chain.ingest)
+    assert [check.name for check in refused.checks if not check.passed] == ["grounded step success"]
 
 
 def test_same_question_same_answer(config: Config) -> None:
