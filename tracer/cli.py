@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tracer.benchmarks import commands as benchmarks
 from tracer.config import Config, ConfigError, load
 from tracer.flow import BEFORE, MODELS, STAGES, model
 from tracer.lineage import LineageError
@@ -260,12 +261,14 @@ def _base(arguments: argparse.Namespace) -> int:
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = _command(
-        commands, "evaluate", "a planner on held-out states (offline) or in Chromium (online)", _evaluate
-    )
-    evaluate.add_argument("benchmark", choices=("offline", "online"))
-    evaluate.add_argument("--model", default="stage2", help="base, stage1, stage2, or a folder")
-    evaluate.add_argument("--out", type=Path)
+    evaluate = commands.add_parser("evaluate", help="a planner: offline, online, or on a benchmark")
+    kinds = evaluate.add_subparsers(title="on what", required=True, metavar="WHAT")
+    for name, help in (("offline", "held-out states"), ("online", "the plan-act loop on MiniWoB++ in Chromium")):
+        kind = _command(kinds, name, help, _evaluate)
+        kind.set_defaults(benchmark=name)
+        kind.add_argument("--model", default="stage2", help="base, stage1, stage2, or a folder")
+        kind.add_argument("--out", type=Path)
+    benchmarks.register(commands, kinds)
 
     report = _command(
         commands, "report", "one HTML page of results, curves and forecasts drawn on their screens", _report

@@ -199,7 +199,13 @@ def test_terminating_a_run_ends_its_training(workspace: Path) -> None:
     """What the UI's button does: SIGTERM to the step's process, of which the training's whole group has to hear."""
     config = load("micro", ["build=ended"])
     code = RUN.format(root=str(ROOT)).replace("killed", "ended")
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # A shell's background jobs, such as a CI's, ignore SIGINT, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     started = config.out("stage1") / ".started.json"
     deadline = time.monotonic() + 300
     while not started.exists() and time.monotonic() < deadline:

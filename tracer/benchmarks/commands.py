@@ -1,4 +1,4 @@
-"""The subcommands of the benchmarks: score, benchmark, protocols, items, compare, published."""
+"""The subcommands of the benchmarks: evaluate BENCHMARK, score, protocols, items, compare, published."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tracer.benchmarks.names import BENCHMARKS
 Handler = Callable[[argparse.Namespace], int]
 
 
-def register(commands: Any) -> None:
-    """Add them to the command line's subparsers; nothing heavy is imported before one runs."""
+def register(commands: Any, evaluate: Any) -> None:
+    """Add them to the command line's subparsers, and each benchmark to those of ``evaluate``; imports nothing heavy."""
     score = _add(commands, "score", "score any model's predictions, without a model or a GPU", _score)
     score.add_argument("benchmark", choices=BENCHMARKS)
     score.add_argument("--protocol", required=True, help="a name of `tracer protocols BENCHMARK`")
@@ -24,20 +24,8 @@ def register(commands: Any) -> None:
     score.add_argument("--out", type=Path, required=True)
     score.add_argument("--lenient", action="store_true", help="pass empty predictions where the original does")
 
-    benchmark = _add(commands, "benchmark", "let a planner answer a benchmark's items, then score it", _benchmark)
-    benchmark.add_argument("benchmark", choices=BENCHMARKS)
-    benchmark.add_argument("--protocol", required=True)
-    benchmark.add_argument("--model", required=True, help="base, stage1, stage2, a folder, name@alias, demonstrators")
-    benchmark.add_argument("--items", type=Path)
-    benchmark.add_argument("--images", type=Path, help="the folder of the items' images (default: that of --items)")
-    benchmark.add_argument("--out", type=Path)
-    benchmark.add_argument("--lenient", action="store_true")
-    benchmark.add_argument("--batch", type=int, default=8, help="items a call of the planner")
-    benchmark.add_argument("--concurrency", type=int, default=1)
-    benchmark.add_argument("--seconds", type=float, default=600.0, help="time-out of a batch")
-    benchmark.add_argument("--profile", help="a profile of params.yaml")
-    benchmark.add_argument("--seed", type=int)
-    benchmark.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    for name in BENCHMARKS:
+        _add_benchmark(evaluate, name)
 
     protocols = _add(commands, "protocols", "the protocols, or one of them with all its rules", _protocols)
     protocols.add_argument("benchmark", nargs="?", choices=BENCHMARKS)
@@ -58,6 +46,23 @@ def register(commands: Any) -> None:
     )
     published.add_argument("scores", nargs="*", metavar="NAME=FOLDER", help="finished scores of ours")
     published.add_argument("--out", type=Path)
+
+
+def _add_benchmark(evaluate: Any, name: str) -> None:
+    benchmark = _add(evaluate, name, f"let a planner answer the items of {name}, then score it", _benchmark)
+    benchmark.set_defaults(benchmark=name)
+    benchmark.add_argument("--protocol", required=True)
+    benchmark.add_argument("--model", required=True, help="base, stage1, stage2, a folder, name@alias, demonstrators")
+    benchmark.add_argument("--items", type=Path)
+    benchmark.add_argument("--images", type=Path, help="the folder of the items' images (default: that of --items)")
+    benchmark.add_argument("--out", type=Path)
+    benchmark.add_argument("--lenient", action="store_true")
+    benchmark.add_argument("--batch", type=int, default=8, help="items a call of the planner")
+    benchmark.add_argument("--concurrency", type=int, default=1)
+    benchmark.add_argument("--seconds", type=float, default=600.0, help="time-out of a batch")
+    benchmark.add_argument("--profile", help="a profile of params.yaml")
+    benchmark.add_argument("--seed", type=int)
+    benchmark.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
 
 
 def _add(commands: Any, name: str, help: str, handler: Handler) -> argparse.ArgumentParser:
