@@ -56,7 +56,7 @@ environment: $(DEV) ## the environment alone
 # the folder is gone: raw episodes recorded here since must not be taken for rubbish.
 data: $(BASE)
 	@if ! cmp -s data.dvc .venv/.data || ! test -d data; then \
-	  $(BIN)/dvc pull --quiet || { echo "dvc pull failed; $(BIN)/dvc pull says why" >&2; exit 1; }; \
+	  $(BIN)/dvc pull --quiet data.dvc || { echo "dvc pull failed; $(BIN)/dvc pull data.dvc says why" >&2; exit 1; }; \
 	  cp data.dvc .venv/.data; \
 	fi
 
