@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -166,8 +165,10 @@ def test_nothing_outlives_a_killed_run(workspace: Path) -> None:
         assert {run.status.value for run in instance.get_runs()} == {"CANCELED", "SUCCESS"}
 
 
+# A process started in the background of a shell inherits that it ignores Ctrl-C.
 RUN = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {root!r})
 from pipelines.demo import demo
 from tracer.config import load
@@ -195,8 +196,8 @@ def alive(pids: list[int]) -> bool:
     return any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
 
 
-def test_terminating_a_run_ends_its_training(workspace: Path) -> None:
-    """What the UI's button does: SIGTERM to the step's process, of which the training's whole group has to hear."""
+def test_ctrl_c_ends_the_training_and_says_how_to_go_on(workspace: Path) -> None:
+    """The terminal's signal reaches this process alone: training is in a group of its own, and has to be ended."""
     config = load("micro", ["build=ended"])
     code = RUN.format(root=str(ROOT)).replace("killed", "ended")
     process = subprocess.Popen(
@@ -214,6 +215,8 @@ def test_terminating_a_run_ends_its_training(workspace: Path) -> None:
 
     trained = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     assert trained and json.loads(started.read_text())["step"] == "stage1"
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said[-3000:]
+    assert "run the same command again" in said
     assert not alive(trained)
