@@ -33,6 +33,7 @@ def demo(config: Config) -> int:
 
     from pipelines.assets.data import base_planner, observe, observed, raw_episodes, raw_version
     from pipelines.definitions import defs
+    from pipelines.steps import Interrupted
     from tracer.flow import model
     from tracer.lineage import content_digest
 
@@ -46,7 +47,7 @@ def demo(config: Config) -> int:
         result = job.execute_in_process(
             instance=instance, run_config=run_config(config), tags={PROCESS: process()}, raise_on_error=False
         )
-        if interrupted(result):
+        if interrupted(result, Interrupted.__name__):
             print("interrupted; run the same command again to go on", file=sys.stderr)
             return INTERRUPTED
         if not result.success:
@@ -66,10 +67,14 @@ def run_config(config: Config) -> dict[str, Any]:
     return {"resources": {"tracer": {"config": tracer}}, "loggers": {"brief": {}}}
 
 
-def interrupted(result: Any) -> bool:
-    """Whether Ctrl-C ended the run, which Dagster tells by the reason of its failure."""
-    ended = [event for event in result.all_events if event.event_type_value == "PIPELINE_FAILURE"]
-    return any(event.job_failure_data.failure_reason.value == "UNEXPECTED_TERMINATION" for event in ended)
+def interrupted(result: Any, error: str) -> bool:
+    """Whether Ctrl-C ended the run: in a step that would be tried again, which fails with ``error``, or in another."""
+    for event in result.all_events:
+        if event.is_step_failure and event.step_failure_data.error.cls_name == error:
+            return True
+        if event.event_type_value == "PIPELINE_FAILURE":
+            return bool(event.job_failure_data.failure_reason.value == "UNEXPECTED_TERMINATION")
+    return False
 
 
 def failures(result: Any) -> list[str]:

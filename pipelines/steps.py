@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,28 @@ from tracer import lineage
 from tracer.config import Config
 
 CONSTANTS = ("splits",)  # recorded beside the configuration, but set by the code, whose digest is compared too
+
+
+class Interrupted(dg.DagsterError):
+    """Ctrl-C, or the run's termination from the UI."""
+
+
+_stopped: set[str] = set()
+
+
+@contextmanager
+def interruptible(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """For the body of a step with a retry policy: Dagster would run it again when a person stops the run.
+
+    The step fails for good instead, and so does every later one of the run, at its start.
+    """
+    if context.run_id in _stopped:
+        raise Interrupted("the run was interrupted before this step")
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
+        _stopped.add(context.run_id)
+        raise Interrupted("interrupted; run it again to go on from the last checkpoint") from error
 
 
 @cache

@@ -37,7 +37,7 @@ def write_page(results: Path, page: Path) -> None:
 def section(result: Mapping[str, Any]) -> str:
     """One result: what was measured, on what, and what it means."""
     machine = result["hardware"]
-    kind = ", ".join(machine["gpus"]) or f"{machine['cpu']}, {machine['threads']} threads"
+    kind = ", ".join(machine["gpus"]) or f"{machine['cpu']}, threads: {machine['threads']}"
     commit = (result["git"].get("commit") or "unknown")[:12] + (" with changes" if result["git"].get("dirty") else "")
     stage, speedup = result["settings"]["stage1"], result["speedup"]
     lines = [
@@ -81,7 +81,12 @@ def verdict(result: Mapping[str, Any]) -> str:
 
 def rewards(result: Mapping[str, Any]) -> str:
     """How the reward curves of both sides compare."""
-    told = result["rewards"]["difference"]
+    told, curves = result["rewards"]["difference"], result["rewards"]["curves"]
+    if curves["ours"] == curves["trl"]:  # the same random numbers on both sides, and nearly the same probabilities
+        steps = sum(map(len, curves["ours"]))
+        return (
+            f"Both sides sampled the same forecasts: their mean rewards are equal to six digits in all {steps} steps."
+        )
     if told is None:
         return "One seed does not tell whether the reward curves agree; `--seeds 3` does."
     within = told["low"] <= 0 <= told["high"]

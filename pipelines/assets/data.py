@@ -58,7 +58,8 @@ def trajectories(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.Materi
     config = tracer.config()
     hold_to_observation(context, config)
     out = config.out("ingest")
-    done = ingest(config, out)
+    with steps.interruptible(context):
+        done = ingest(config, out)
     return steps.made(config, out, done, dvc_md5=raw_version(config), screens=pictures.screens(out))
 
 

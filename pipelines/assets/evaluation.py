@@ -32,10 +32,11 @@ def offline_asset(name: str) -> dg.AssetsDefinition:
         pool="gpu",
         op_tags=GPU_TAGS,
     )
-    def evaluated(tracer: Tracer) -> dg.MaterializeResult[Any]:
+    def evaluated(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
         config = tracer.config()
         out = config.out(f"evaluate-{name}")
-        done = offline.evaluate(config, config.out("ingest"), model(config, name), out)
+        with steps.interruptible(context):
+            done = offline.evaluate(config, config.out("ingest"), model(config, name), out)
         drawn = pictures.forecasts(config, config.out("ingest"), out)
         return steps.made(config, out, done, forecasts=drawn)
 
@@ -59,7 +60,8 @@ def online_asset(name: str) -> dg.AssetsDefinition:
     def played(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
         config = tracer.config()
         out = config.out(f"online-{name}")
-        done = online.evaluate(config, model(config, name), out)
+        with steps.interruptible(context):
+            done = online.evaluate(config, model(config, name), out)
         skipped = json.loads((out / SCORES).read_text()).get("skipped")
         if skipped:
             context.log.warning(f"online evaluation skipped: {skipped}")

@@ -52,10 +52,11 @@ def stage_asset(stage: str, parent: Any) -> dg.AssetsDefinition:
     def trained(context: dg.AssetExecutionContext, tracer: Tracer, trainer: Trainer) -> dg.MaterializeResult[Any]:
         config = tracer.config()
         out = config.out(stage)
-        done = steps.run(
-            config, stage, module, inputs(config, stage),
-            lambda: trainer.train(context, tracer, stage, lambda: train(config, stage)),
-        )  # fmt: skip
+        with steps.interruptible(context):
+            done = steps.run(
+                config, stage, module, inputs(config, stage),
+                lambda: trainer.train(context, tracer, stage, lambda: train(config, stage)),
+            )  # fmt: skip
         return steps.made(config, out, done, reward=pictures.curves(out), rollouts=pictures.rollouts(out))
 
     return trained

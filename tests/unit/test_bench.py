@@ -89,6 +89,17 @@ def test_a_result_is_recorded_checked_and_shown(tmp_path: Path) -> None:
     assert "the curves agree" in page and "`aten::mm` 60%" in page
 
 
+def test_equal_curves_are_said_to_be_equal(tmp_path: Path) -> None:
+    same = run(1.0, 2.0)
+    same["trl"] = [{**theirs, "reward": ours["reward"]} for ours, theirs in zip(*same.values(), strict=True)]
+    record(result([same]), tmp_path)
+    write_page(tmp_path, tmp_path / "speed.md")
+    assert "equal to six digits in all 3 steps" in (tmp_path / "speed.md").read_text()
+    record(result([run(1.0, 2.0)]), tmp_path)
+    write_page(tmp_path, tmp_path / "speed.md")
+    assert "One seed does not tell" in (tmp_path / "speed.md").read_text()
+
+
 def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LineageError, match="run `tracer bench`"):
         write_page(tmp_path, tmp_path / "speed.md")
