@@ -16,10 +16,10 @@ DEV := .venv/.dev
 PINS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test check doctor bench data clean lock environment
+.PHONY: help demo dev test check doctor bench bench-training data clean lock environment
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 demo: $(BASE) data ## the whole chain on the sample data; again, it finds everything done
 	@infra/chromium.sh || true
@@ -38,6 +38,10 @@ check: $(DEV) ## lint, format, types
 
 doctor: $(BASE) ## what is missing on this machine, and the mend
 	@$(BIN)/tracer doctor
+
+bench-training: $(DEV) data ## our training step beside a bare TRL script, into docs/speed.md
+	@$(BIN)/tracer ingest --profile tiny
+	@$(BIN)/tracer bench --profile tiny
 
 bench: $(DEV) build/bench/.stamp ## the items of the tool-use benchmarks
 	@:

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         prog="tracer", description="Forecast a trajectory, execute its first step, forecast again."
     )
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_data, _add_train, _add_evaluate, _add_registry, _add_look):
+    for add in (_add_data, _add_train, _add_evaluate, _add_registry, _add_research, _add_look):
         add(commands)
     return root
 
@@ -351,6 +351,56 @@ def _lineage(arguments: argparse.Namespace) -> int:
     for step, lineage in found.steps.items():
         print(f"  {step}: output {lineage['output'][:12]}, digest {lineage['digest'][:12]}")
     print("to rebuild it, from a clone of the repository:", *found.commands, sep="\n  ")
+    return 0
+
+
+# --- research -------------------------------------------------------------------------------------------------------
+
+
+def _add_research(commands: Any) -> None:
+    bench = _command(commands, "bench", "seconds and tokens of a training step, beside a bare TRL script", _bench)
+    bench.add_argument("--steps", type=int, default=20)
+    bench.add_argument("--seeds", type=int, default=1)
+    bench.add_argument("--out", type=Path, default=Path("docs/bench"))
+    bench.add_argument("--check", action="store_true", help="compare with what is recorded; record nothing")
+    bench.add_argument("--tolerance", type=float, default=0.25)
+    ablate = _command(commands, "ablate", "the paper's ablations, and ours", _ablate)
+    ablate.add_argument("--seeds", type=int, default=3)
+    ablate.add_argument("--only", nargs="+", default=[], metavar="VARIANT")
+    ablate.add_argument("--out", type=Path, default=Path("docs/ablations"))
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from tracer import bench, bench_page
+
+    config, out = _config(arguments), arguments.out
+    result = bench.bench(
+        config,
+        model(config, "base"),
+        config.out("ingest"),
+        config.folder / "bench",
+        steps=arguments.steps,
+        seeds=arguments.seeds,
+    )
+    problems = bench.check(result, out, arguments.tolerance)
+    if not arguments.check:
+        bench.record(result, out)
+        bench_page.write_page(out, out.parent / "speed.md")
+    print(json.dumps({"speedup": result["speedup"], "reward_share": result["reward_share"]}, indent=2))
+    for problem in problems:
+        print(f"tracer: {problem}", file=sys.stderr)
+    return int(bool(problems))
+
+
+def _ablate(arguments: argparse.Namespace) -> int:
+    from tracer import ablation, ablation_page
+
+    profile = _config(arguments).profile
+    told = ablation.ablate(profile, seeds=arguments.seeds, only=arguments.only, overrides=arguments.overrides)
+    ablation.record(told, profile, arguments.seeds, arguments.overrides, arguments.out)
+    ablation_page.write_page(arguments.out, arguments.out.parent / "ablations.md")
+    for each in told:
+        print(each["name"], each["verdict"])
     return 0
 
 

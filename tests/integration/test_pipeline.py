@@ -203,7 +203,8 @@ def test_ctrl_c_ends_the_training_and_says_how_to_go_on(workspace: Path) -> None
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         # A shell's background jobs, such as a CI's, ignore SIGINT, and would hand that down.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
