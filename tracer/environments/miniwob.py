@@ -176,6 +176,7 @@ class MiniWob:
 
     def reset(self, seed: int) -> State:
         """Start the episode of this seed: the same seed, the same goal and elements; pixels can differ slightly."""
+        self._tab.bring_to_front()
         self._tab.mouse.move(1, 1)
         self._tab.goto(self.path.as_uri())
         # seedrandom repeats its key to fill a buffer: without a mark at the end "2" and "22" would be one seed.
@@ -195,6 +196,8 @@ class MiniWob:
             elements = self.state.elements or ()
             index = element_at(action.point, elements) if action.point else None
             instruction = describe(action, None if index is None else elements[index], elements)
+        # A tab behind another is given one frame a second, and a step waits for several.
+        self._tab.bring_to_front()
         self._perform(action)
         done, reward = self._tab.evaluate(_SETTLE)
         history = (*self.state.history, instruction)
