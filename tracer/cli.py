@@ -233,9 +233,9 @@ def _train(arguments: argparse.Namespace) -> int:
     from tracer.training import preflight, processes, stage1, stage2
 
     config = _config(arguments)
-    module, before = {"stage1": (stage1, "base"), "stage2": (stage2, "stage1")}[arguments.stage]
+    module = {"stage1": stage1, "stage2": stage2}[arguments.stage]
     out = arguments.out or config.out(arguments.stage)
-    data, start = config.out("ingest"), model(config, arguments.start or before)
+    data, start = config.out("ingest"), model(config, arguments.start or BEFORE[arguments.stage])
     if arguments.dry_run:
         print(preflight.dry_run(config, arguments.stage, data, start, out), end="")
         return 0

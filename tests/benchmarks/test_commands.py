@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from tracer.benchmarks.commands import register
+from tracer.cli import main
 
 
 def run(*arguments: str) -> int:
-    root = argparse.ArgumentParser()
-    register(root.add_subparsers(required=True))
-    parsed = root.parse_args(arguments)
-    code: int = parsed.handler(parsed)
-    return code
+    return main(arguments)
 
 
 def test_score_compare_and_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

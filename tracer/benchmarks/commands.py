@@ -66,18 +66,8 @@ def _add_benchmark(evaluate: Any, name: str) -> None:
 
 
 def _add(commands: Any, name: str, help: str, handler: Handler) -> argparse.ArgumentParser:
-    def handled(arguments: argparse.Namespace) -> int:
-        from tracer.benchmarks.base import BenchmarkError
-        from tracer.benchmarks.protocol import ProtocolError
-
-        try:
-            return handler(arguments)
-        except (BenchmarkError, ProtocolError) as error:
-            print(f"tracer: {error}", file=sys.stderr)
-            return 1
-
     command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help)
-    command.set_defaults(handler=handled)
+    command.set_defaults(handler=handler)
     return command
 
 
