@@ -1,4 +1,4 @@
-"""The job ``ablations``: every variant and seed of tracer/ablation.py, and its page."""
+"""The job ``ablations``: every variant and seed of tracer/experiments/ablation.py, and its page."""
 
 import sys
 from typing import Any
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pipelines import processes
 from pipelines.resources import GPU_TAGS
-from tracer.ablation import VARIANTS
+from tracer.experiments.ablation import VARIANTS
 
 WEEK = 7 * 24 * 3600
 

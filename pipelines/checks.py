@@ -10,11 +10,11 @@ import dagster as dg
 from pipelines.assets.data import trajectories
 from pipelines.assets.training import stage1, stage2
 from pipelines.resources import Tracer
-from tracer import gates
 from tracer.config import Config
 from tracer.flow import BEFORE, model
-from tracer.suite import expectations
-from tracer.validation import DATA_DOCS, RESULTS, explain, validate
+from tracer.training import gates
+from tracer.validation.suite import expectations
+from tracer.validation.validate import DATA_DOCS, RESULTS, explain, validate
 
 
 def check_name(expectation: str) -> str:

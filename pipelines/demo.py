@@ -60,7 +60,7 @@ def demo(config: Config) -> int:
 
 def run_config(config: Config) -> dict[str, Any]:
     """The configuration as the job takes it: profile, seed, and what differs from the profile."""
-    from tracer.registry import changed
+    from tracer.registry.versions import changed
 
     overrides = [f"{key}={json.dumps(value)}" for key, value in changed(config).items()]
     tracer = {"profile": config.profile, "seed": config.seed, "overrides": overrides}
@@ -129,7 +129,7 @@ def end_dead_runs(instance: Any) -> None:
 def show(config: Config) -> None:
     """The table of results, the champion and the report."""
     from tracer import flow, registry
-    from tracer.tables import results_table
+    from tracer.reporting.tables import results_table
 
     print(results_table(flow.report_folders(config)))
     champion = registry.aliased(config.registry, registry.CHAMPION)

@@ -105,11 +105,11 @@ def _rollout(folder: Path, row: dict[str, Any]) -> str:
 
 def forecasts(config: Config, trajectories: Path, evaluation: Path) -> dg.MarkdownMetadataValue:
     """Forecasts drawn on the screens they were made for, right and wrong ones."""
-    from tracer.draw import draw
     from tracer.evaluation.offline import cases
     from tracer.evaluation.results import read_rows
     from tracer.evaluation.scoring import correct
     from tracer.forecast import ForecastError, grammar
+    from tracer.reporting.draw import draw
 
     rows = read_rows(evaluation)
     shown = [row for row in rows if row["step"] == 1][: FEW // 2] + [row for row in rows if row["step"] != 1][

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from pipelines.resources import Tracer
 from tracer import lineage
-from tracer.assembly import join_parts
 from tracer.dataset import SHARD_BYTES
-from tracer.ingest import STATS
-from tracer.mixture import mix
-from tracer.parts import ingest_part, parts_of
+from tracer.ingestion.assembly import join_parts
+from tracer.ingestion.ingest import STATS
+from tracer.ingestion.mixture import mix
+from tracer.ingestion.parts import ingest_part, parts_of
 from tracer.sources.base import MODULES, SourceError
 
 NAMES = tuple(name for name in MODULES if name != "jsonl")  # recordings are the flow's own asset, raw_episodes
@@ -87,7 +87,7 @@ def whole_asset(name: str, parts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"parquet"},
         deps=[dg.AssetDep(parts, partition_mapping=dg.AllPartitionMapping())],
-        code_version=lineage.code_digest("tracer.assembly")[:16],
+        code_version=lineage.code_digest("tracer.ingestion.assembly")[:16],
         description=f"{name}, its parts joined: shards, quarantine and counts.",
     )
     def whole(sources: Sources) -> dg.MaterializeResult[Any]:
@@ -137,7 +137,7 @@ WHOLES = {name: whole_asset(name, PARTS[name]) for name in NAMES}
     group_name=GROUP,
     kinds={"parquet"},
     deps=list(WHOLES.values()),
-    code_version=lineage.code_digest("tracer.mixture")[:16],
+    code_version=lineage.code_digest("tracer.ingestion.mixture")[:16],
 )
 def mixture(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """The sources that ``mixture`` of params.yaml names, filtered, capped and weighted, with a digest of its own."""

@@ -118,7 +118,7 @@ def _add_data(commands: Any) -> None:
 
 def _record(arguments: argparse.Namespace) -> int:
     from tracer.environments import pages
-    from tracer.record import record
+    from tracer.environments.record import record
 
     names = {"base": pages.BASE, "rl": pages.RL, "heldout": pages.HELDOUT}.get(
         arguments.pages
@@ -137,7 +137,7 @@ def _record(arguments: argparse.Namespace) -> int:
 def _ingest(arguments: argparse.Namespace) -> int:
     if arguments.source:
         return _ingest_source(arguments)
-    from tracer.ingest import ingest
+    from tracer.ingestion.ingest import ingest
 
     config = _config(arguments)
     out = arguments.out or config.out("ingest")
@@ -145,9 +145,9 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 
 def _ingest_source(arguments: argparse.Namespace) -> int:
-    from tracer.assembly import ingest_source
-    from tracer.check import check
-    from tracer.parts import parsed_options
+    from tracer.ingestion.assembly import ingest_source
+    from tracer.ingestion.check import check
+    from tracer.ingestion.parts import parsed_options
 
     if arguments.path is None:
         raise ConfigError("ingest SOURCE needs the PATH of the data set too")
@@ -165,7 +165,7 @@ def _ingest_source(arguments: argparse.Namespace) -> int:
 
 
 def _mix(arguments: argparse.Namespace) -> int:
-    from tracer.mixture import mix
+    from tracer.ingestion.mixture import mix
 
     config = _config(arguments)
     out = arguments.out or config.out("mixture")
@@ -173,7 +173,7 @@ def _mix(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from tracer.validation import raise_on_failure, validate
+    from tracer.validation.validate import raise_on_failure, validate
 
     config = _config(arguments)
     out = arguments.out or config.out("validate")
@@ -212,7 +212,7 @@ def _add_train(commands: Any) -> None:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    from tracer import gates
+    from tracer.training import gates
 
     config, stage = _config(arguments), arguments.stage
     out = arguments.out or config.out(f"gate-{stage}")
@@ -289,7 +289,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from tracer.flow import report_folders
-    from tracer.report import report
+    from tracer.reporting.report import report
 
     config = _config(arguments)
     out = arguments.out or config.out("report")
@@ -320,7 +320,8 @@ def _register(arguments: argparse.Namespace) -> int:
 
 
 def _promote(arguments: argparse.Namespace) -> int:
-    from tracer import flow, promotion
+    from tracer import flow
+    from tracer.registry import promotion
 
     config = _config(arguments)
     decision = promotion.promote(config, flow.incumbent(config), config.out("ingest"), again=arguments.again)
@@ -329,14 +330,14 @@ def _promote(arguments: argparse.Namespace) -> int:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    from tracer import promotion
+    from tracer.registry import promotion
 
     print(promotion.describe(promotion.rollback(_config(arguments).registry, arguments.reason)))
     return 0
 
 
 def _history(arguments: argparse.Namespace) -> int:
-    from tracer import promotion
+    from tracer.registry import promotion
 
     for decision in promotion.history(_config(arguments).registry):
         print(promotion.describe(decision))
@@ -371,7 +372,7 @@ def _add_research(commands: Any) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from tracer import bench, bench_page
+    from tracer.experiments import bench, bench_page
 
     config, out = _config(arguments), arguments.out
     result = bench.bench(
@@ -393,7 +394,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _ablate(arguments: argparse.Namespace) -> int:
-    from tracer import ablation, ablation_page
+    from tracer.experiments import ablation, ablation_page
 
     profile = _config(arguments).profile
     told = ablation.ablate(profile, seeds=arguments.seeds, only=arguments.only, overrides=arguments.overrides)
@@ -426,7 +427,7 @@ def _add_look(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from tracer import flow
-    from tracer.tables import results_table
+    from tracer.reporting.tables import results_table
 
     config = _config(arguments)
     flow.run(config)
@@ -485,7 +486,7 @@ def _forecast(arguments: argparse.Namespace) -> int:
     for number, step in enumerate(expected, start=1):
         print(f"  {number}. {step.instruction}")
     if arguments.draw:
-        from tracer.draw import draw
+        from tracer.reporting.draw import draw
 
         arguments.draw.write_bytes(draw(state, plan.forecast or (), expected))
         print(f"\ndrawn: {arguments.draw}")

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tracer.forecast import MAX_HORIZON
-from tracer.mixing import MixtureConfig
+from tracer.ingestion.mixing import MixtureConfig
 from tracer.reward import RewardConfig
 
 PARAMS = Path("params.yaml")

@@ -90,13 +90,13 @@ def run(config: Config, say: Callable[[str], None] = print) -> Mapping[str, dict
 
 
 def _ingest(config: Config, out: Path) -> dict[str, Any]:
-    from tracer.ingest import ingest
+    from tracer.ingestion.ingest import ingest
 
     return ingest(config, out)
 
 
 def _validate(config: Config, out: Path) -> dict[str, Any]:
-    from tracer.validation import raise_on_failure, validate
+    from tracer.validation.validate import raise_on_failure, validate
 
     lineage = validate(config, config.out("ingest"), out)
     raise_on_failure(out)
@@ -117,7 +117,7 @@ def _stage2(config: Config, out: Path) -> dict[str, Any]:
 
 def _gate(stage: str) -> Callable[[Config, Path], dict[str, Any]]:
     def run(config: Config, out: Path) -> dict[str, Any]:
-        from tracer import gates
+        from tracer.training import gates
 
         lineage = gates.gate(config, config.out(stage), model(config, BEFORE[stage]), config.out("ingest"), out)
         gates.require(out)
@@ -145,6 +145,6 @@ def _online(name: str) -> Callable[[Config, Path], dict[str, Any]]:
 
 
 def _report(config: Config, out: Path) -> dict[str, Any]:
-    from tracer.report import report
+    from tracer.reporting.report import report
 
     return report(config, report_folders(config), out)

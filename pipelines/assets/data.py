@@ -10,7 +10,7 @@ from pipelines.resources import Tracer
 from tracer import lineage
 from tracer.config import Config
 from tracer.flow import model
-from tracer.ingest import ingest
+from tracer.ingestion.ingest import ingest
 
 OWNERS = ["team:data"]
 RETRY = dg.RetryPolicy(max_retries=1, delay=1)
@@ -48,7 +48,7 @@ def base_planner(tracer: Tracer) -> dg.DataVersion:
     kinds={"parquet"},
     owners=OWNERS,
     tags={"domain": "data", "cost": "cheap"},
-    code_version=steps.code_version("tracer.ingest"),
+    code_version=steps.code_version("tracer.ingestion.ingest"),
     automation_condition=dg.AutomationCondition.eager(),
     retry_policy=RETRY,
     pool="dvc",

@@ -80,13 +80,13 @@ online_assets = [online_asset(name) for name in MODELS]
     kinds={"html"},
     owners=OWNERS,
     tags={"domain": "evaluation", "cost": "cheap"},
-    code_version=steps.code_version("tracer.report"),
+    code_version=steps.code_version("tracer.reporting.report"),
     automation_condition=dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed(),
 )
 def report(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """One HTML page: the table of results, reward curves, and forecasts drawn on their screens."""
-    from tracer.report import report as write
-    from tracer.tables import results_table
+    from tracer.reporting.report import report as write
+    from tracer.reporting.tables import results_table
 
     config = tracer.config()
     out, folders = config.out("report"), report_folders(config)

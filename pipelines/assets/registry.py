@@ -20,10 +20,11 @@ OWNERS = ["team:registry"]
     kinds={"mlflow"},
     owners=OWNERS,
     tags={"domain": "registry", "cost": "cheap"},
-    code_version=steps.code_version("tracer.registry"),
+    code_version=steps.code_version("tracer.registry.versions"),
 )
 def registered_model(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """A version of ``tracer-planner`` with the alias ``challenger``; the same weights find their version."""
+
     from tracer import registry
 
     config = tracer.config()
@@ -46,11 +47,11 @@ def registered_model(tracer: Tracer) -> dg.MaterializeResult[Any]:
     kinds={"mlflow"},
     owners=OWNERS,
     tags={"domain": "registry", "cost": "cheap"},
-    code_version=steps.code_version("tracer.promotion"),
+    code_version=steps.code_version("tracer.registry.promotion"),
 )
 def champion(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
     """The decision on the challenger. A refusal is a result: the champion stays who it is."""
-    from tracer import promotion
+    from tracer.registry import promotion
 
     config = tracer.config()
     decision = promotion.promote(config, incumbent(config), config.out("ingest"))

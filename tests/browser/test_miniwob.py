@@ -22,8 +22,8 @@ from tracer.environments.miniwob import (
 )
 from tracer.environments.pages import BASE, HELDOUT, RL
 from tracer.environments.performance import DemonstrationFailed, Performance
+from tracer.environments.record import record
 from tracer.instruction import locate
-from tracer.record import record
 from tracer.trajectory import element_at, inside
 
 pytestmark = pytest.mark.browser

@@ -16,7 +16,7 @@ from tracer.lineage import git_commit, hardware
 from tracer.planner.base import PlannerSettings
 from tracer.planner.prompt import prompt
 from tracer.training import memory, stage1, stage2
-from tracer.training.check import check_stage
+from tracer.training.gates import saved
 
 
 def test_the_classes_exist_and_their_shape_is_the_8b_of_the_paper() -> None:
@@ -69,8 +69,8 @@ def test_a_small_one_goes_through_both_stages(
     stage2.train(config, shards, config.out("stage1"), config.out("stage2"))
     # Random weights say nothing that parses, so every group is dead; what is checked is that nothing is damaged.
     for name, start in (("stage1", base), ("stage2", config.out("stage1"))):
-        found = check_stage(config, name, config.out(name), start, shards)
-        assert next(item for item in found if item.name == "reproduces_score").passed, found
+        found = saved(config, config.out(name), start, shards)
+        assert next(item for item in found if item["name"] == "reproduces_score")["passed"], found
 
 
 @pytest.mark.gpu

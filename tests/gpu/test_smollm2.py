@@ -13,7 +13,7 @@ from tracer.lineage import LineageError, finished, git_commit, hardware
 from tracer.planner import smollm2
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import stage1, stage2, warmup
-from tracer.training.check import check_stage
+from tracer.training.gates import saved
 
 
 def test_a_model_of_its_class_goes_through_both_stages(tmp_path: Path, shards: Path) -> None:
@@ -21,8 +21,8 @@ def test_a_model_of_its_class_goes_through_both_stages(tmp_path: Path, shards: P
     config = micro_config(base, image=False, stage1={"learning_rate": 1e-2}, stage2={"learning_rate": 1e-2})
     stage1.train(config, shards, base, config.out("stage1"))
     stage2.train(config, shards, config.out("stage1"), config.out("stage2"))
-    found = check_stage(config, "stage1", config.out("stage1"), base, shards)
-    assert all(item.passed for item in found), found
+    found = saved(config, config.out("stage1"), base, shards)
+    assert all(item["passed"] for item in found), found
 
 
 def test_demonstrations_teach_a_llama_the_grammar(tmp_path: Path, shards: Path) -> None:

@@ -9,9 +9,9 @@ import yaml
 
 from tests.episodes import sample, write_raw
 from tests.planners import micro_config, trajectories, write_base
-from tracer.ablation import METRICS, ablate, configuration, select
 from tracer.config import load
-from tracer.ingest import ingest
+from tracer.experiments.ablation import METRICS, ablate, configuration, select
+from tracer.ingestion.ingest import ingest
 from tracer.lineage import read
 
 NAMES = ("no-stage2", "horizon-1", "normalize-then-sum")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.planners import micro_config, trajectories, write_base
-from tracer.bench import PHASES, SIDES, bench
+from tracer.experiments.bench import PHASES, SIDES, bench
 from tracer.lineage import LineageError
 
 

@@ -14,7 +14,7 @@ from tracer.lineage import LineageError
 from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import grpo, stage1, stage2
-from tracer.training.check import check_stage
+from tracer.training.gates import saved
 from tracer.training.trainer import trainer_class
 
 LORA = {"rank": 4, "alpha": 8}
@@ -43,9 +43,9 @@ def test_a_llama_goes_through_both_stages(llama: Path, shards: Path) -> None:
     first, second = both(config, shards)
     assert 0 < first["reward_first"] < 2.0 and first["dead_groups"] < 1.0
     for stage, start in (("stage1", llama), ("stage2", config.out("stage1"))):
-        found = check_stage(config, stage, config.out(stage), start, shards)
-        assert [item.name for item in found] == ["differs_from_base", "reproduces_score"]
-        assert all(item.passed for item in found), found
+        found = saved(config, config.out(stage), start, shards)
+        assert [item["name"] for item in found] == ["differs_from_base", "reproduces_score"]
+        assert all(item["passed"] for item in found), found
     assert TransformersPlanner.load(config.out("stage2")).model.config.model_type == "llama"
     assert set(second) == set(first)
 
@@ -54,13 +54,13 @@ def test_a_planner_that_was_not_trained_or_is_another_is_found(llama: Path, shar
     config = micro_config(llama, image=False, stage1=LEARN, stage2=LEARN)
     out = config.out("stage1")
     stage1.train(config, shards, llama, out)  # found finished
-    same = check_stage(config, "stage1", out, out, shards)
-    assert [item.name for item in same if not item.passed] == ["differs_from_base"]
+    same = saved(config, out, out, shards)
+    assert [item["name"] for item in same if not item["passed"]] == ["differs_from_base"]
     weights = next((out / "model").glob("*.safetensors"))
     kept = weights.read_bytes()
     try:
         weights.write_bytes((llama / "model" / weights.name).read_bytes())  # the base in the stage's place
-        failed = [item.name for item in check_stage(config, "stage1", out, llama, shards) if not item.passed]
+        failed = [item["name"] for item in saved(config, out, llama, shards) if not item["passed"]]
         assert "differs_from_base" in failed
     finally:
         weights.write_bytes(kept)
@@ -82,8 +82,8 @@ def test_an_adapter_is_saved_without_its_base_and_goes_through_both_stages(adapt
         assert sorted(path.name for path in model.glob("*.safetensors")) == ["adapter_model.safetensors"]
         assert json.loads((model / "base.json").read_text())["id"] == str(base / "model")
         assert is_adapter(TransformersPlanner.load(model).model)
-        found = check_stage(adapted, stage, adapted.out(stage), start, shards)
-        assert all(item.passed for item in found), found
+        found = saved(adapted, adapted.out(stage), start, shards)
+        assert all(item["passed"] for item in found), found
     first, second = (TransformersPlanner.load(adapted.out(stage)).model.state_dict() for stage in ("stage1", "stage2"))
     assert first.keys() == second.keys()  # one adapter, trained on; not one on top of another
     assert any(not torch.equal(first[name], second[name]) for name in first if "lora_" in name)
@@ -108,8 +108,8 @@ def test_reduced_precision_and_checkpointing_work_where_the_libraries_allow(llam
     config = micro_config(llama, image=False, stage1=stage).model_copy(update={"seed": 5})
     metrics = stage1.train(config, shards, llama, config.out("stage1"))["metrics"]
     assert metrics["dead_groups"] < 1.0
-    found = check_stage(config, "stage1", config.out("stage1"), llama, shards)
-    assert all(item.passed for item in found), found
+    found = saved(config, config.out("stage1"), llama, shards)
+    assert all(item["passed"] for item in found), found
 
 
 def test_the_trainer_that_serves_a_model(llama: Path) -> None:

@@ -13,12 +13,12 @@ from tests.episodes import episode, picture, sample, write_raw
 from tracer import lineage
 from tracer.config import Config
 from tracer.dataset import DatasetError, schema
-from tracer.ingest import ingest
+from tracer.ingestion.ingest import ingest
 from tracer.planner.base import PlannerSettings
 from tracer.planner.length import PromptLength
-from tracer.suite import expectations
 from tracer.trajectory import State
-from tracer.validation import ValidationFailed, raise_on_failure, validate
+from tracer.validation.suite import expectations
+from tracer.validation.validate import ValidationFailed, raise_on_failure, validate
 
 Row = dict[str, Any]
 

@@ -202,7 +202,7 @@ def read(name: str, folder: Path, part: str | None) -> None:
 
 
 def ingest(name: str, folder: Path, workers: int) -> None:
-    from tracer.parts import ingest_parts
+    from tracer.ingestion.parts import ingest_parts
 
     out = folder.parent / f"out-{name}-{workers}"
     shutil.rmtree(out, ignore_errors=True)
@@ -240,7 +240,7 @@ def warm_up(name: str) -> None:
         "isal.igzip",
         "google.protobuf.message_factory",
         "PIL.Image",
-        "tracer.parts",
+        "tracer.ingestion.parts",
     ):
         importlib.import_module(module)
     if name == "mind2web":
@@ -287,7 +287,7 @@ def main() -> None:
     if arguments.measure:
         measured(arguments.source, arguments.folder, arguments.measure, arguments.part)
         return
-    from tracer.parts import parts_of
+    from tracer.ingestion.parts import parts_of
 
     for name in [arguments.source] if arguments.source else GENERATORS:
         folder = arguments.folder / f"{name}-{arguments.mb}"

@@ -7,13 +7,14 @@ import pytest
 from tests.episodes import sample, write_raw
 from tests.sources.writers import agentnet
 from tracer.action import GRAMMAR
-from tracer.check import SCHEMA, check, episode_schema, schema_errors
+from tracer.ingestion.check import SCHEMA, check, episode_schema, schema_errors
 
 
 def test_the_schema_file_is_the_models():
     assert json.loads(SCHEMA.read_text()) == episode_schema(), (
         "the interchange format changed: write it anew with python -c "
-        "'import json; from tracer.check import *; SCHEMA.write_text(json.dumps(episode_schema(), indent=2) + chr(10))'"
+        "'import json; from tracer.ingestion.check import *; "
+        "SCHEMA.write_text(json.dumps(episode_schema(), indent=2) + chr(10))'"
     )
 
 

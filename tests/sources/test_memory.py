@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from tests.sources.writers import agentnet, agenttrek, android_control, mind2web, mm_traj
-from tracer.parts import forget
+from tracer.ingestion.parts import forget
 from tracer.sources.base import source
 
 

@@ -12,12 +12,12 @@ from tests.sources.writers import agentnet, android_control, gui_odyssey
 from tests.strategies import patient
 from tracer import dataset
 from tracer.action import Action
-from tracer.assembly import ingest_source
 from tracer.config import Config
-from tracer.ingest import ingest
+from tracer.ingestion.assembly import ingest_source
+from tracer.ingestion.ingest import ingest
+from tracer.ingestion.mixing import MixtureConfig, reason_against, redundant_steps
+from tracer.ingestion.mixture import MixtureError, mix
 from tracer.lineage import LineageError
-from tracer.mixing import MixtureConfig, reason_against, redundant_steps
-from tracer.mixture import MixtureError, mix
 from tracer.trajectory import Step, Trajectory
 
 

@@ -12,11 +12,12 @@ import pytest
 
 from tests.sources.collect import collected
 from tests.sources.writers import agentnet, agenttrek, android_control, gui_odyssey, mind2web, mm_traj
-from tracer import assembly, dataset
-from tracer.assembly import assemble, compared, ingest_source
-from tracer.ingest import quarantined
+from tracer import dataset
+from tracer.ingestion import assembly
+from tracer.ingestion.assembly import assemble, compared, ingest_source
+from tracer.ingestion.ingest import quarantined
+from tracer.ingestion.parts import PARTS, PartsError, checked_options, ingest_part, ingest_parts, parsed_options
 from tracer.lineage import LINEAGE
-from tracer.parts import PARTS, PartsError, checked_options, ingest_part, ingest_parts, parsed_options
 from tracer.sources.base import SourceError
 
 SOURCES = {
@@ -97,7 +98,7 @@ def test_a_changed_source_gives_a_new_digest(tmp_path):
 def test_a_killed_ingestion_goes_on_without_writing_finished_shards_again(tmp_path):
     raw = many(tmp_path / "raw", 3000)
     script = (
-        "import sys; from pathlib import Path; from tracer.parts import ingest_parts\n"
+        "import sys; from pathlib import Path; from tracer.ingestion.parts import ingest_parts\n"
         "ingest_parts('agentnet', Path(sys.argv[1]), Path(sys.argv[2]), options={'images': False}, shard_bytes=150_000)"
     )
     out = tmp_path / "killed"

@@ -7,7 +7,7 @@ from pipelines import sources as module
 from pipelines.sources import PARTITIONS, PARTS, WHOLES, Sources, assets, checks, source_parts
 from tests.sources.writers import agentnet, android_control
 from tracer import dataset
-from tracer.parts import parts_of
+from tracer.ingestion.parts import parts_of
 
 SECOND = "android_control-00001-of-00002"
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.folders import step
-from tracer.ablation import (
+from tracer.config import Config, ConfigError, load
+from tracer.experiments.ablation import (
     BASELINE,
     HORIZONS,
     METRICS,
@@ -22,8 +23,7 @@ from tracer.ablation import (
     select,
     verdict,
 )
-from tracer.ablation_page import write_page
-from tracer.config import Config, ConfigError, load
+from tracer.experiments.ablation_page import write_page
 from tracer.lineage import LineageError
 
 CONFIG = Config.model_validate({"profile": "micro"})

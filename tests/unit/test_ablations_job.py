@@ -7,7 +7,7 @@ import itertools
 import dagster as dg
 
 from pipelines.ablations import OPS, RESOURCES, Ablations, ablations
-from tracer.ablation import VARIANTS
+from tracer.experiments.ablation import VARIANTS
 
 
 def test_an_op_a_variant_one_after_the_other() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tracer.bench import check, file_of, record, regressions, summary
-from tracer.bench_page import write_page
+from tracer.experiments.bench import check, file_of, record, regressions, summary
+from tracer.experiments.bench_page import write_page
 from tracer.lineage import LineageError
 
 

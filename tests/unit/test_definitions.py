@@ -57,8 +57,8 @@ def test_only_cheap_assets_materialise_by_themselves(defs: dg.Definitions) -> No
 
 def test_gates_block(defs: dg.Definitions) -> None:
     from tracer.config import Config
-    from tracer.gates import CHECKS
-    from tracer.suite import expectations
+    from tracer.training.gates import CHECKS
+    from tracer.validation.suite import expectations
 
     graph = defs.resolve_asset_graph()
     keys = {spec.key for spec in specs(defs).values()}

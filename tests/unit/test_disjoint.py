@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.episodes import episode, sample, write_raw
-from tracer.disjoint import make_disjoint, overlaps
+from tracer.ingestion.disjoint import make_disjoint, overlaps
 from tracer.sources.base import SourceError
 from tracer.sources.jsonl import read
 

@@ -8,8 +8,8 @@ from PIL import Image
 from tests.episodes import picture
 from tests.forecasts import BOXES, click, elements, state, typing
 from tracer.action import Action
-from tracer.draw import LARGEST, REFERENCE, RIGHT, WRONG, draw
 from tracer.forecast import ForecastStep
+from tracer.reporting.draw import LARGEST, REFERENCE, RIGHT, WRONG, draw
 from tracer.trajectory import centre
 
 SEEN = state(image=picture("screen"))

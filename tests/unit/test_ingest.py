@@ -10,7 +10,7 @@ from tests.episodes import episode, sample, write_raw
 from tracer import lineage
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.ingest import ingest, quarantined
+from tracer.ingestion.ingest import ingest, quarantined
 from tracer.sources.base import SourceError
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.folders import STATES, Chain
-from tracer import policy, promotion, registry, tracking
+from tracer import registry
 from tracer.config import Config, RegistryConfig
 from tracer.lineage import LineageError
+from tracer.registry import policy, promotion, tracking
 
 POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
 WEAK = [1.0 if index % 5 == 0 else 0.0 for index in range(STATES)]  # 20 % right

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.folders import Chain, step, weights
-from tracer import registry, tracking
+from tracer import registry
 from tracer.config import Config
 from tracer.lineage import LineageError, read
+from tracer.registry import tracking, versions
 from tracer.trajectory import Element, State
 
 RIGHT = [1.0, 0.0] * 6
@@ -175,7 +176,7 @@ def test_a_killed_registration_leaves_no_half_version(
         with pytest.raises(KeyboardInterrupt):
             registry.register(config, folder, {})
     with monkeypatch.context() as patch:  # killed again, with the model logged and no version yet
-        patch.setattr(registry, "content_digest", killed)
+        patch.setattr(versions, "content_digest", killed)
         with pytest.raises((KeyboardInterrupt, TypeError)):
             registry.register(config, folder, {})
     assert len(client.search_model_versions("name = 'tracer-planner'")) == 1

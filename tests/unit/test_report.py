@@ -7,15 +7,15 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.forecasts import Oracle, sample, shards
-from tracer.charts import Dots, Series, dot_chart, line_chart, running_mean, ticks
 from tracer.config import Config
 from tracer.evaluation import offline, online
 from tracer.evaluation.results import write_rows
-from tracer.gallery import pick
 from tracer.lineage import LineageError, run_step, write_json
-from tracer.report import report
+from tracer.reporting.charts import Dots, Series, dot_chart, line_chart, running_mean, ticks
+from tracer.reporting.gallery import pick
+from tracer.reporting.report import report
+from tracer.reporting.tables import number, offline_tables, online_tables, results_table, signed, skipped
 from tracer.statistics import mean_interval
-from tracer.tables import number, offline_tables, online_tables, results_table, signed, skipped
 
 CONFIG = Config(profile="demo", seed=3, planner={"horizon": 3}, evaluation={"resamples": 200, "episodes": 2})
 RIGHT = {"base": 0.2, "stage1": 0.6, "stage2": 0.95}

@@ -11,9 +11,10 @@ def log_score(config: Config, folder: Path, model: str | None = None) -> str:
     """Log a finished score's folder as a run, once; return the run's id.
 
     ``model`` is a registered model (``tracer-planner@challenger``): the metrics then carry its ``model_id`` and stand
-    on its page. Raises what ``tracer.registry`` raises where there is no such model.
+    on its page. Raises what ``tracer.registry.versions`` raises where there is no such model.
     """
-    from tracer import registry, tracking
+    from tracer import registry
+    from tracer.registry import tracking
 
     client = tracking.connect(config.registry)
     model_id = None

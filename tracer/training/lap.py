@@ -1,8 +1,8 @@
 """One side of the speed comparison: trains step by step, each step when it is told to, and says what it took.
 
-``python -m tracer.training.lap``, started by tracer/bench.py. It reads its job as a line of JSON from standard input,
-then a line for every step it may take; it answers each with a line of JSON. ``ours`` is the trainer of stage 1;
-``trl`` is ``trl.GRPOTrainer`` as it comes, given the same model, states, rewards and arguments.
+``python -m tracer.training.lap``, started by tracer/experiments/bench.py. It reads its job as a line of JSON from
+standard input, then a line for every step it may take; it answers each with a line of JSON. ``ours`` is the trainer of
+stage 1; ``trl`` is ``trl.GRPOTrainer`` as it comes, given the same model, states, rewards and arguments.
 """
 
 from __future__ import annotations

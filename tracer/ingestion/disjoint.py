@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tracer.sources.base import Rejected, SourceError
 from tracer.sources.jsonl import read
-from tracer.step_table import state_digest
 from tracer.trajectory import SPLITS, state_at
+from tracer.validation.step_table import state_digest
 
 
 def overlaps(folder: Path) -> dict[str, str]:

@@ -33,7 +33,7 @@ def ingest(config: Config, out: Path) -> dict[str, Any]:
     Raises ``LineageError`` for missing data, or data that changed under its DVC pin, and ``SourceError``.
     """
     if config.mixture.sources:
-        from tracer.mixture import mix  # which imports this module
+        from tracer.ingestion.mixture import mix  # which imports this module
 
         return mix(config.mixture, out)
     data = config.data
@@ -42,7 +42,7 @@ def ingest(config: Config, out: Path) -> dict[str, Any]:
 
     def body(folder: Path) -> dict[str, Any]:
         if data.limit is None and hasattr(adapter, "parts"):
-            from tracer.assembly import ingest_whole  # which imports this module
+            from tracer.ingestion.assembly import ingest_whole  # which imports this module
 
             stats = ingest_whole(data.source, Path(data.path), folder, options=data.options, workers=data.workers)
         else:

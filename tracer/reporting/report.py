@@ -9,13 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tracer.charts import Dots, Series, dot_chart, line_chart
 from tracer.config import Config
 from tracer.evaluation.results import read_scores
-from tracer.gallery import gallery, tally
 from tracer.lineage import digest_of, finished, run_step
-from tracer.statistics import Interval
-from tracer.tables import (
+from tracer.reporting.charts import Dots, Series, dot_chart, line_chart
+from tracer.reporting.gallery import gallery, tally
+from tracer.reporting.tables import (
     PLANNERS,
     SPLITS,
     STRATEGIES,
@@ -28,6 +27,7 @@ from tracer.tables import (
     skipped,
     strategy_differences,
 )
+from tracer.statistics import Interval
 
 PAGE = "report.html"
 EXHIBITS = 9
@@ -135,7 +135,7 @@ def render(**context: Any) -> str:
 
 
 def template() -> str:
-    return (files("tracer") / "templates" / "report.html.j2").read_text(encoding="utf-8")
+    return (files("tracer.reporting") / "templates" / "report.html.j2").read_text(encoding="utf-8")
 
 
 def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[Claim]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tracer.bench import MAX_REWARD_SHARE, PHASES
+from tracer.experiments.bench import MAX_REWARD_SHARE, PHASES
 from tracer.lineage import LineageError
 
 GOAL = 1.5

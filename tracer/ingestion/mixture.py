@@ -17,8 +17,8 @@ from typing import Any
 
 from tracer import lineage
 from tracer.dataset import SHARD_BYTES, ShardWriter, read
-from tracer.ingest import STATS, Counts
-from tracer.mixing import MixtureConfig, reason_against
+from tracer.ingestion.ingest import STATS, Counts
+from tracer.ingestion.mixing import MixtureConfig, reason_against
 from tracer.trajectory import Trajectory
 
 

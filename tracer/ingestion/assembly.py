@@ -15,8 +15,8 @@ from typing import Any
 
 from tracer import lineage
 from tracer.dataset import SHARD_BYTES, parquet_writer, trajectories_from_rows
-from tracer.ingest import QUARANTINE, STATS, Counts, QuarantineWriter
-from tracer.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
+from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, QuarantineWriter
+from tracer.ingestion.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
 from tracer.sources.base import MODULES, Rejected, SourceError, source
 from tracer.trajectory import SPLITS
 

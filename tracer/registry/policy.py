@@ -12,9 +12,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from tracer.config import ConfigError, Section
-from tracer.gates import GATE
 from tracer.lineage import LineageError, read
 from tracer.statistics import mcnemar, paired_difference
+from tracer.training.gates import GATE
 
 RESULTS = "results.jsonl"
 

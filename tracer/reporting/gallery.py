@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.draw import draw
 from tracer.evaluation.offline import Case, cases
 from tracer.evaluation.results import Row, case, read_rows
 from tracer.evaluation.scoring import correct
 from tracer.forecast import Forecast, ForecastError, grammar
-from tracer.tables import PLANNERS
+from tracer.reporting.draw import draw
+from tracer.reporting.tables import PLANNERS
 
 MAX_SPLITS = ("heldout", "test")
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from tracer import lineage
 from tracer.config import Config
-from tracer.ingest import QUARANTINE, quarantined
+from tracer.ingestion.ingest import QUARANTINE, quarantined
 from tracer.planner.base import PlannerSettings
-from tracer.step_table import KEYS, PromptTokens, step_table
-from tracer.suite import Expectation, expectations
+from tracer.validation.step_table import KEYS, PromptTokens, step_table
+from tracer.validation.suite import Expectation, expectations
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,7 +1,7 @@
 """Ingestion in parts: a source's files, or ranges of them, side by side, each of them resumable alone.
 
 A part is ingested into a folder of its own under ``<out>/.parts``. Killed, it goes on behind its finished shards
-without writing them again; failed, it fails alone. When all parts are there, tracer/assembly.py joins them.
+without writing them again; failed, it fails alone. When all parts are there, tracer/ingestion/assembly.py joins them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import yaml
 
 from tracer import lineage
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
-from tracer.ingest import QUARANTINE, STATS, Counts, Item, QuarantineWriter
-from tracer.progress import bar as _bar
+from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, Item, QuarantineWriter
+from tracer.ingestion.progress import bar as _bar
 from tracer.sources.base import MODULES, Rejected, SourceError, source
 from tracer.trajectory import Trajectory
 

@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tracer import policy as policies
-from tracer import registry, tracking
 from tracer.config import Config, RegistryConfig
 from tracer.lineage import digest_of, finished, write_json
-from tracer.policy import Check, Policy
-from tracer.registry import CHALLENGER, CHAMPION, RegistryError, Version
+from tracer.registry import policy as policies
+from tracer.registry import tracking, versions
+from tracer.registry.policy import Check, Policy
+from tracer.registry.versions import CHALLENGER, CHAMPION, RegistryError, Version
 
 BASE = "base"  # the incumbent before there is a champion
 DECISION = "decision.json"  # an artifact of the record, and beside the steps' folders the receipt of the last one
@@ -68,8 +68,8 @@ def promote(config: Config, base: Mapping[str, Path], trajectories: Path, again:
 
 def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, again: bool) -> Decision:
     client = tracking.connect(config.registry)
-    challenger = registry.version_of(f"{config.registry.model}@{CHALLENGER}", config.registry)
-    champion = registry.aliased(config.registry, CHAMPION)
+    challenger = versions.version_of(f"{config.registry.model}@{CHALLENGER}", config.registry)
+    champion = versions.aliased(config.registry, CHAMPION)
     past = history(config.registry)
     if champion is not None and champion.version == challenger.version:
         return _how_it_became_champion(champion, past)
@@ -112,13 +112,13 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, again
 def rollback(config: RegistryConfig, reason: str = "rolled back by hand") -> Decision:
     """Make the champion's predecessor champion again, and record it; raises ``RegistryError`` if it has none."""
     client = tracking.connect(config)
-    champion, past = registry.aliased(config, CHAMPION), history(config)
+    champion, past = versions.aliased(config, CHAMPION), history(config)
     if champion is None:
         raise RegistryError(f"{config.model} has no champion; `tracer promote` makes one")
     raised = next((entry for entry in reversed(past) if entry.promoted and entry.version == champion.version), None)
     if raised is None or raised.incumbent == BASE:
         raise RegistryError(f"version {champion.version} is the first champion of {config.model}: none is before it")
-    before = registry.version_of(f"{config.model}/{raised.incumbent}", config)
+    before = versions.version_of(f"{config.model}/{raised.incumbent}", config)
     decision = _entry(
         past,
         outcome="rolled back",
@@ -191,9 +191,9 @@ def required(policy: Policy, challenger: Version, ours: Mapping[str, Path], conf
     found = []
     for name in policy.required:
         if name == "files":
-            now = content_digest(registry.weights(registry.download(challenger.uri, config)))
+            now = content_digest(versions.weights(versions.download(challenger.uri, config)))
             passed, text = (
-                now == challenger.tags.get(registry.WEIGHTS),
+                now == challenger.tags.get(versions.WEIGHTS),
                 "the registered files are those that were evaluated",
             )
         else:
@@ -239,7 +239,7 @@ def _incumbent(
 
 def _evaluate(config: Config, step: str, champion: Version, trajectories: Path) -> Path:
     """Evaluate a champion of other days on today's items."""
-    model = registry.weights(registry.download(champion.uri, config.registry))
+    model = versions.weights(versions.download(champion.uri, config.registry))
     out = config.out(f"{step}-champion-{champion.version}")
     if step == "evaluate":
         from tracer.evaluation import offline
@@ -318,11 +318,11 @@ def _record(client: Any, config: RegistryConfig, decision: Decision) -> None:
 
 def _move(client: Any, config: RegistryConfig, decision: Decision, expected: Version | None) -> None:
     """Point ``champion`` at the decision's, unless another decision moved it meanwhile."""
-    present = registry.aliased(config, CHAMPION)
+    present = versions.aliased(config, CHAMPION)
     if (present and present.version) != (expected and expected.version):
         raise RegistryError(f"the champion of {config.model} changed while it was decided on; run the command again")
     client.set_registered_model_alias(config.model, CHAMPION, str(decision.champion))
-    client.set_model_version_tag(config.model, str(decision.version), "tracer.promotion", decision.outcome)
+    client.set_model_version_tag(config.model, str(decision.version), "tracer.registry.promotion", decision.outcome)
 
 
 def _read(text: str) -> Decision:

@@ -1,7 +1,7 @@
 """The registry: what a model version carries, how it gets there, and how it is loaded and rebuilt.
 
 A version of ``tracer-planner`` holds weights, processor, prompt grammar, signature, requirements, the library's code
-and ``lineage.json``, the lineages of every step from the raw data on. ``tracer/promotion.py`` decides the champion.
+and ``lineage.json``, the lineages of every step from the raw data on. ``promotion`` decides the champion.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import tracer
-from tracer import tracking
 from tracer.config import Config, ConfigError, RegistryConfig
 from tracer.config import load as load_config
 from tracer.lineage import LineageError, content_digest, finished, read, verify, write_json
 from tracer.planner.base import Planner
+from tracer.registry import tracking
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 OUTPUT = "tracer.output"
@@ -177,7 +177,7 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: 
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
                 name="planner",
-                python_model=str(Path(__file__).with_name("registry_model.py")),
+                python_model=str(Path(__file__).with_name("pyfunc.py")),
                 artifacts={"planner": str(model_folder(folder)), "lineage": str(document)},
                 code_paths=[str(Path(tracer.__file__).parent)],
                 signature=signature,

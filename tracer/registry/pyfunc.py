@@ -2,8 +2,8 @@
 
     mlflow.pyfunc.load_model("models:/tracer-planner@champion").predict(frame, params={"horizon": 5})
 
-One row is one state; ``tracer.registry.FIELDS`` names its columns. ``mlflow.models.set_model`` has to run on import:
-MLflow executes the file to find the model in it.
+One row is one state; ``tracer.registry.versions.FIELDS`` names its columns. ``mlflow.models.set_model`` has to run on
+import: MLflow executes the file to find the model in it.
 """
 
 from __future__ import annotations

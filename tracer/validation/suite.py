@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from tracer.action import COORDINATES, GRAMMAR
 from tracer.config import Config
-from tracer.step_table import SIDES
 from tracer.trajectory import OUTCOMES, SPLITS
+from tracer.validation.step_table import SIDES
 
 MAX_SIDE = 32_768  # pixels
 TOLERANCE = 1e-6  # of the screen: what float arithmetic on a box's edge may lose
@@ -31,7 +31,7 @@ class Expectation:
     mend: str = SOURCE
     severity: Literal["error", "warning"] = "error"
     table: Literal["steps", "records"] = "steps"
-    """``steps`` is the table of tracer/step_table.py, ``records`` has one row a record read, ingested or rejected."""
+    """``steps`` is the table of ``step_table``, ``records`` has one row a record read, ingested or rejected."""
 
     @property
     def columns(self) -> list[str]:
@@ -142,7 +142,8 @@ def _splits() -> list[Expectation]:
             "no state is in two splits",
             "twin_problem",
             # A score on a state that was trained on shows nothing.
-            mend="drop one of the two from the source, a recording's with tracer.disjoint.make_disjoint, and " + AGAIN,
+            mend="drop one of the two from the source, a recording's with tracer.ingestion.disjoint.make_disjoint, and "
+            + AGAIN,
         ),
         Expectation(
             name="most states differ",

@@ -1,7 +1,7 @@
 """``tracer ingest --check``: what an ingestion would reject, without writing anything.
 
 ``schema_errors`` holds a file of the interchange format (tracer/sources/jsonl.py) against the JSON schema that tools in
-other languages validate with, ``tracer/schemas/episode.schema.json``.
+other languages validate with, ``tracer/sources/episode.schema.json``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tracer.sources
 from tracer.action import COORDINATES, DIRECTIONS, GRAMMAR, NUMBERS, STATUSES
-from tracer.parts import checked_options, unique
+from tracer.ingestion.parts import checked_options, unique
 from tracer.sources.base import Rejected, source
 
-SCHEMA = Path(__file__).parent / "schemas" / "episode.schema.json"
+SCHEMA = Path(tracer.sources.__path__[0]) / "episode.schema.json"
 MAX_SHOWN = 20
 CHOICES = {"direction": DIRECTIONS, "status": STATUSES}
 

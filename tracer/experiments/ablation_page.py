@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer.ablation import METRICS as COMPARED
 from tracer.evaluation.scoring import METRICS
+from tracer.experiments.ablation import METRICS as COMPARED
 from tracer.lineage import LineageError
 
 HEAD = """\

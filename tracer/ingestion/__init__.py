@@ -1,0 +1,1 @@
+"""From a source's files to canonical shards: parts, assembly, quarantine, mixtures."""
