@@ -24,7 +24,8 @@ CONFIG = Config(profile="test", planner={"horizon": 3}, evaluation={"resamples":
 def scored(*steps, seen=None, expected=None):
     plan = Plan(text="", forecast=tuple(steps)) if steps else Plan(text="?", forecast=None, error="no")
     truth = expected or reference(trajectory(1), 0, 3)
-    return score(plan, seen or state(), truth, ElementLocator(), REWARD, RADIUS)
+    executed = ElementLocator().ground(seen or state(), plan.forecast[0]) if plan.forecast else None
+    return score(plan, executed, truth, REWARD, RADIUS)
 
 
 def test_the_reference_scores_full_marks():

@@ -168,9 +168,8 @@ def _finished_chunks(progress: Path) -> list[dict[str, Any]]:
 
 
 def _row(config: Config, case: Case, plan: Plan, agent: ToolAgent) -> dict[str, Any]:
-    scored = score(plan, case.state, case.reference, agent, config.reward, config.grounding.radius)
-    first = plan.forecast[0] if plan.forecast else None
-    executed = agent.ground(case.state, first) if first else None
+    executed = agent.ground(case.state, plan.forecast[0]) if plan.forecast else None
+    scored = score(plan, executed, case.reference, config.reward, config.grounding.radius)
     return {
         "trajectory": case.trajectory,
         "step_index": case.step,

