@@ -29,7 +29,7 @@ dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C ends both
 	@infra/dev.sh
 
 test: $(DEV) data build/bench/.stamp ## the tests that need no GPU, no network and no patience
-	@env -u DAGSTER_HOME $(BIN)/python -m pytest -m "not gpu and not slow and not network" $(ARGS)
+	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "not gpu and not slow and not network" $(ARGS)
 
 check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .

@@ -5,6 +5,7 @@ Every section is a frozen model that refuses unknown keys. A profile lists only 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from tracer.ingestion.mixing import MixtureConfig
 from tracer.reward import RewardConfig
 
 PARAMS = Path("params.yaml")
+# Read once: MLflow sets the variable itself, for its own later calls, to whatever it was last connected to.
+TRACKING_URI = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 class ConfigError(ValueError):
@@ -241,7 +244,7 @@ class LaunchConfig(Section):
 class RegistryConfig(Section):
     """Where runs and models are registered."""
 
-    tracking_uri: str = "sqlite:///mlflow.db"
+    tracking_uri: str = TRACKING_URI
     experiment: str = "tracer"
     model: str = "tracer-planner"
     policy: str = "mlflow/promotion.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -178,3 +179,11 @@ def test_nothing_heavy_is_loaded_to_refuse() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("given", ["http://mlflow:5000", ""])
+def test_mlflow_keeps_its_own_variable(given: str) -> None:
+    ask = "from tracer.config import RegistryConfig; print(RegistryConfig().tracking_uri)"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": given}
+    done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (given or "sqlite:///mlflow.db")
