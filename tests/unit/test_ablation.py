@@ -21,9 +21,9 @@ from tracer.experiments.ablation import (
     configuration,
     record,
     select,
-    verdict,
 )
 from tracer.experiments.ablation_page import write_page
+from tracer.experiments.seeds import verdict
 from tracer.lineage import LineageError
 
 CONFIG = Config.model_validate({"profile": "micro"})
@@ -109,7 +109,7 @@ def test_other_states_are_refused(model: Path) -> None:
     variant = select(["no-discount"])[0]
     found = runs(model, variant, [0.0])
     found[variant.name, "stage1", 0] = evaluation(model / "short", [1.0] * (STATES - 1))
-    with pytest.raises(LineageError, match="not evaluated on the same states"):
+    with pytest.raises(LineageError, match="not evaluated on the same cases"):
         compare(variant, found, seeds=1, resamples=50)
 
 

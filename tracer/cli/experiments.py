@@ -1,4 +1,4 @@
-"""Bench and ablate."""
+"""Bench, ablate and stages."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ def add(commands: Any) -> None:
     ablate.add_argument("--seeds", type=int, default=3)
     ablate.add_argument("--only", nargs="+", default=[], metavar="VARIANT")
     ablate.add_argument("--out", type=Path, default=Path("docs/ablations"))
+    stages = command(commands, "stages", "what each stage is worth: the whole chain over several seeds", _stages)
+    stages.add_argument("--seeds", type=int, default=3)
+    stages.add_argument("--out", type=Path, default=Path("docs"), help="where stages.md is written")
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -56,4 +59,13 @@ def _ablate(arguments: argparse.Namespace) -> int:
     ablation_page.write_page(arguments.out, arguments.out.parent / "ablations.md")
     for each in told:
         print(each["name"], each["verdict"])
+    return 0
+
+
+def _stages(arguments: argparse.Namespace) -> int:
+    from tracer.experiments import stages
+
+    profile = config_of(arguments).profile
+    told = stages.run(profile, seeds=arguments.seeds, overrides=arguments.overrides)
+    print(stages.write_page(told, arguments.out).read_text(), end="")
     return 0

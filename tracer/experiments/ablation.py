@@ -16,8 +16,8 @@ from typing import Any
 
 from tracer.config import Config, ConfigError, load
 from tracer.evaluation.results import read_rows
+from tracer.experiments.seeds import difference, verdict
 from tracer.lineage import LineageError, git_commit, hardware, read, write_json
-from tracer.statistics import Interval, mean_interval, paired_difference
 
 BASELINE = "paper"
 HORIZONS = (1, 2, 3, 5, 8, 10, 15)
@@ -210,61 +210,6 @@ def compare(variant: Variant, runs: Mapping[tuple[str, str, int], Path], seeds: 
             for side, name, stage in (("variant", variant.name, variant.stage), ("baseline", BASELINE, variant.against))
         },
     }
-
-
-Rows = Sequence[Mapping[str, Any]]
-
-
-def difference(ours: Sequence[Rows], theirs: Sequence[Rows], metric: str, resamples: int) -> dict[str, Any]:
-    """Means of both sides and of their paired difference, and each seed's own difference.
-
-    A state's values are first averaged over the seeds, then trajectories are resampled: so the interval is about other
-    states of this kind for these seeds. What other seeds would do, the seeds' own differences tell.
-    """
-    pairs = [_paired(mine, others, metric) for mine, others in zip(ours, theirs, strict=True)]
-    # A state counts where every seed of both sides can be scored on it: the same states stand behind every number.
-    states = sorted(set.intersection(*(set(pair) for pair in pairs)))
-    if not states:
-        return {"variant": None, "baseline": None, "difference": None, "seeds": []}
-
-    def averaged(side: int) -> list[float]:
-        return [sum(pair[state][side] for pair in pairs) / len(pairs) for state in states]
-
-    clusters = [state[0] for state in states]
-    each = [sum(pair[state][0] - pair[state][1] for state in states) / len(states) for pair in pairs]
-
-    def told(interval: Interval) -> dict[str, Any]:
-        return interval.to_dict()
-
-    return {
-        "variant": told(mean_interval(averaged(0), clusters, resamples=resamples)),
-        "baseline": told(mean_interval(averaged(1), clusters, resamples=resamples)),
-        "difference": told(paired_difference(averaged(0), averaged(1), clusters, resamples=resamples)),
-        "seeds": [round(value, 6) for value in each],
-    }
-
-
-def _paired(ours: Rows, theirs: Rows, metric: str) -> dict[tuple[str, int], tuple[float, float]]:
-    mine, others = ({(row["trajectory"], row["step_index"]): row for row in rows} for rows in (ours, theirs))
-    if mine.keys() != others.keys():
-        raise LineageError("two planners of the ablation were not evaluated on the same states; evaluate them again")
-    return {
-        state: (float(row[metric]), float(others[state][metric]))
-        for state, row in mine.items()
-        if row[metric] is not None and others[state][metric] is not None
-    }
-
-
-def verdict(sign: int, told: Mapping[str, Any]) -> str:
-    """Whether a claim came out: ``yes`` and ``opposite`` need an interval off zero and all seeds on one side."""
-    if told["difference"] is None:
-        return "not scorable"
-    low, high = told["difference"]["low"], told["difference"]["high"]
-    seeds = told["seeds"]
-    clear = 1 if low > 0 and min(seeds) > 0 else -1 if high < 0 and max(seeds) < 0 else 0
-    if not sign:
-        return {1: "more", -1: "less", 0: "no clear difference"}[clear]
-    return "not clear" if not clear else "yes" if clear == sign else "opposite"
 
 
 def record(

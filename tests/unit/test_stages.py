@@ -1,0 +1,60 @@
+"""What each stage is worth, from evaluations written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.folders import step
+from tracer.config import Config
+from tracer.experiments.stages import CLAIMS, compare, section, write_page
+from tracer.flow import MODELS
+
+STEP = {"base": 0.25, "stage1": 0.25, "stage2": 0.5}
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> list[Config]:
+    (tmp_path / "model").write_text("weights")
+    found = [Config.model_validate({"profile": "test", "build": str(tmp_path), "seed": seed}) for seed in range(2)]
+    for config in found:
+        for name in MODELS:
+            states: list[dict[str, Any]] = [
+                {
+                    "trajectory": f"t/{index}",
+                    "step_index": 0,
+                    "split": split,
+                    "step": STEP[name] + 0.1 * config.seed * (name == "stage2"),
+                    "similarity": 0.5,
+                }
+                for split in ("test", "heldout")
+                for index in range(*((0, 10) if split == "test" else (10, 20)))
+            ]
+            episodes: list[dict[str, Any]] = [
+                {"task": "page", "seed": seed, "split": "test", "strategy": strategy, "success": float(seed < 4)}
+                for strategy in ("anticipatory", "reactive", "plan_once")
+                for seed in range(8)
+            ]
+            inputs = {"model": tmp_path / "model"}
+            step("evaluate", config, config.out(f"evaluate-{name}"), inputs, {"results.jsonl": states})
+            step("online", config, config.out(f"online-{name}"), inputs, {"results.jsonl": episodes})
+    return found
+
+
+def test_each_stage_against_the_one_before(configs: list[Config], tmp_path: Path) -> None:
+    told = {(claim.ours.title, claim.theirs.title, claim.metric): compare(claim, configs) for claim in CLAIMS}
+    better = told["stage2", "stage1", "step"]["splits"]
+    assert better["all"]["difference"]["mean"] == pytest.approx(0.3)
+    assert better["all"]["seeds"] == pytest.approx([0.25, 0.35])
+    assert better["all"]["verdict"] == better["unseen pages"]["verdict"] == "yes"
+    assert told["stage1", "base", "similarity"]["splits"]["all"]["verdict"] == "not clear"
+    online = told["stage2, anticipatory", "stage2, reactive", "success"]["splits"]
+    assert online["all"]["difference"]["n"] == 8 and online["unseen pages"]["verdict"] == "not scorable"
+
+    stamp = {"profile": "test", "seeds": 2, "overrides": [], "git": {"commit": "c" * 40}}
+    result = {**stamp, "hardware": {"cpu": "a processor", "gpus": []}, "claims": list(told.values())}
+    page = write_page(result, tmp_path / "docs").read_text()
+    assert section(result) in page
+    assert "| stage2 over stage1 | step | all | 25.0 | 55.0 | +30.0 [+30.0, +30.0] | +25.0, +35.0 | **yes** |" in page

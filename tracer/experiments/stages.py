@@ -1,0 +1,151 @@
+"""What each stage of training is worth: the whole chain over several seeds, each stage against the one before it.
+
+The paper's order, each with its interval: stage 1 beats the base on forecast similarity, stage 2 beats stage 1 on
+grounded step success and on online task success; and re-forecasting beats acting reactively, or blindly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracer import flow
+from tracer.config import Config, load
+from tracer.evaluation.results import read_rows
+from tracer.experiments.seeds import difference, verdict
+from tracer.lineage import git_commit, hardware, write_json
+
+SPLITS = {"all": ("test", "heldout"), "unseen seeds": ("test",), "unseen pages": ("heldout",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One planner by one strategy; ``strategy`` is empty off-line, where there is none."""
+
+    model: str
+    strategy: str = ""
+
+    @property
+    def step(self) -> str:
+        return f"online-{self.model}" if self.strategy else f"evaluate-{self.model}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.model}, {self.strategy}" if self.strategy else self.model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """That ``ours`` beats ``theirs`` in ``metric``."""
+
+    ours: Side
+    theirs: Side
+    metric: str
+
+
+LOOP = "anticipatory"
+CLAIMS = (
+    Claim(ours=Side(model="stage1"), theirs=Side(model="base"), metric="similarity"),
+    Claim(ours=Side(model="stage2"), theirs=Side(model="stage1"), metric="step"),
+    Claim(ours=Side(model="stage2"), theirs=Side(model="base"), metric="step"),
+    Claim(ours=Side(model="stage2", strategy=LOOP), theirs=Side(model="stage1", strategy=LOOP), metric="success"),
+    Claim(ours=Side(model="stage2", strategy=LOOP), theirs=Side(model="base", strategy=LOOP), metric="success"),
+    Claim(ours=Side(model="stage2", strategy=LOOP), theirs=Side(model="stage2", strategy="reactive"), metric="success"),
+    Claim(
+        ours=Side(model="stage2", strategy=LOOP), theirs=Side(model="stage2", strategy="plan_once"), metric="success"
+    ),
+)
+
+
+def run(
+    profile: str | None, *, seeds: int, overrides: Sequence[str] = (), say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Run the chain for every seed, finding what is finished, and compare; what ``write_page`` shows."""
+    configs = []
+    for seed in range(seeds):
+        config = load(profile, [*overrides, f"seed={seed}"])
+        say(f"{config.profile}, seed {seed}")
+        flow.run(config, say)
+        configs.append(config)
+    return {
+        "profile": configs[0].profile,
+        "seeds": seeds,
+        "overrides": list(overrides),
+        "git": git_commit(),
+        "hardware": hardware(),
+        "claims": [compare(claim, configs) for claim in CLAIMS],
+    }
+
+
+def compare(claim: Claim, configs: Sequence[Config]) -> dict[str, Any]:
+    """One claim, on each of ``SPLITS``."""
+    ours, theirs = ([_rows(config, side) for config in configs] for side in (claim.ours, claim.theirs))
+    told: dict[str, Any] = {"ours": claim.ours.title, "theirs": claim.theirs.title, "metric": claim.metric}
+    told["splits"] = {}
+    for name, splits in SPLITS.items():
+        chosen = [[[row for row in rows if row["split"] in splits] for rows in side] for side in (ours, theirs)]
+        found = difference(*chosen, claim.metric, configs[0].evaluation.resamples)
+        told["splits"][name] = {**found, "verdict": verdict(1, found)}
+    return told
+
+
+def _rows(config: Config, side: Side) -> list[dict[str, Any]]:
+    rows = read_rows(config.out(side.step))
+    return [row for row in rows if row["strategy"] == side.strategy] if side.strategy else rows
+
+
+HEAD = """\
+# What each stage is worth
+
+Written by `tracer stages` from `docs/stages/*.json`; change neither by hand.
+
+The whole chain, trained anew for every seed. A difference is paired by case (a held-out state; online, a page and its
+seed); its 95 % interval is a bootstrap over trajectories (online: episodes) of the mean over the training seeds, and
+each seed's own difference stands beside it. `yes` needs an interval above zero and every seed on that side.
+"""
+
+
+def write_page(results: Mapping[str, Any], folder: Path) -> Path:
+    """Keep the results in ``<folder>/stages/<profile>.json``; write ``<folder>/stages.md`` from all that are there."""
+    kept = folder / "stages"
+    kept.mkdir(parents=True, exist_ok=True)
+    write_json(kept / f"{results['profile']}.json", dict(results))
+    found = [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))]
+    page = folder / "stages.md"
+    page.write_text("\n".join([HEAD, *map(section, found)]))
+    return page
+
+
+def section(result: Mapping[str, Any]) -> str:
+    machine = ", ".join(result["hardware"]["gpus"]) or result["hardware"]["cpu"]
+    commit = (result["git"].get("commit") or "unknown")[:12] + (" with changes" if result["git"].get("dirty") else "")
+    changed = f" Settings: `{'`, `'.join(result['overrides'])}`." if result["overrides"] else ""
+    lines = [
+        f"## Profile `{result['profile']}`",
+        "",
+        f"{result['seeds']} seeds; {machine}; commit {commit}.{changed}",
+        "",
+        "| claim | metric | on | less | more | difference (95 %) | each seed | came out |",
+        "|---|---|---|---:|---:|---|---|---|",
+    ]
+    for told in result["claims"]:
+        for name, each in told["splits"].items():
+            lines.append(
+                f"| {told['ours']} over {told['theirs']} | {told['metric']} | {name} | {_measured(each)} | "
+                f"**{each['verdict']}** |"
+            )
+    return "\n".join([*lines, ""])
+
+
+def _measured(told: Mapping[str, Any]) -> str:
+    if told["difference"] is None:
+        return "| | not scorable |"
+    found = told["difference"]
+    seeds = ", ".join(f"{100 * value:+.1f}" for value in told["seeds"])
+    return (
+        f"{100 * told['baseline']['mean']:.1f} | {100 * told['variant']['mean']:.1f} | "
+        f"{100 * found['mean']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}] | {seeds}"
+    )
