@@ -16,7 +16,7 @@ DEV := .venv/.dev
 PINS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test check doctor bench bench-training data clean lock environment
+.PHONY: help demo dev test check doctor bench items data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -39,11 +39,11 @@ check: $(DEV) ## lint, format, types
 doctor: $(BASE) ## what is missing on this machine, and the mend
 	@$(BIN)/tracer doctor
 
-bench-training: $(DEV) data ## our training step beside a bare TRL script, into docs/speed.md
+bench: $(DEV) data ## our training step beside a bare TRL script, into docs/speed.md
 	@$(BIN)/tracer ingest --profile tiny
 	@$(BIN)/tracer bench --profile tiny
 
-bench: $(DEV) build/bench/.stamp ## the items of the tool-use benchmarks
+items: $(DEV) build/bench/.stamp ## the items of the tool-use benchmarks
 	@:
 
 lock: ## constraints.txt anew, from a fresh installation of pyproject.toml

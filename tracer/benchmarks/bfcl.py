@@ -1,7 +1,7 @@
 """BFCL v4 multi-turn: 800 tasks over eight stateful APIs, judged by the package's own checker.
 
 The package ``bfcl-eval`` brings tasks, APIs, gold trajectories and checker. Its pins fit no environment of ours, so
-``make bench`` lays its files, without what it depends on, into ``build/bench``. The checker runs a prediction's calls
+``make items`` lays its files, without what it depends on, into ``build/bench``. The checker runs a prediction's calls
 as Python text, so each is read with ``ast`` first: a call that is not one plain function with literal arguments is
 replaced by one that fails, as an ill-formed call does there.
 """
