@@ -49,8 +49,8 @@ items: $(DEV) build/bench/.stamp ## the items of the tool-use benchmarks
 lock: ## constraints.txt anew, from a fresh installation of pyproject.toml
 	@PYTHON="$$(infra/python.sh)" infra/lock.sh
 
-clean: ## everything that can be made again: outputs, caches, the environment (data/ and .dvc/ stay)
-	@rm -rf .venv .stale build .dagster mlflow.db mlruns mlartifacts *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## everything that can be made again: outputs, caches, the environment (data and the registry stay)
+	@rm -rf .venv .stale build .dagster *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 environment: $(DEV) ## the environment alone

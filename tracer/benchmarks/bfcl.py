@@ -128,7 +128,7 @@ def find() -> None:
         sys.path.append(str(FOLDER.resolve()))
         importlib.invalidate_caches()
     if importlib.util.find_spec(PACKAGE) is None:
-        raise BenchmarkError("BFCL needs the package bfcl-eval, which `make bench` lays into build/bench")
+        raise BenchmarkError("BFCL needs the package bfcl-eval, which `make items` lays into build/bench")
 
 
 def tasks() -> Iterator[tuple[dict[str, Any], list[list[str]]]]:
