@@ -26,6 +26,11 @@ def models() -> dict[str, Any]:
     }
 
 
+@pytest.fixture(autouse=True)
+def several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "CHUNK", 2)  # the tests have few prompts
+
+
 @pytest.fixture(scope="module", params=["llama", "qwen3", "llava"])
 def named(request: pytest.FixtureRequest) -> tuple[str, Any]:
     return request.param, models()[request.param]

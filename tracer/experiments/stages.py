@@ -86,8 +86,8 @@ def compare(claim: Claim, configs: Sequence[Config]) -> dict[str, Any]:
     told: dict[str, Any] = {"ours": claim.ours.title, "theirs": claim.theirs.title, "metric": claim.metric}
     told["splits"] = {}
     for name, splits in SPLITS.items():
-        chosen = [[[row for row in rows if row["split"] in splits] for rows in side] for side in (ours, theirs)]
-        found = difference(*chosen, claim.metric, configs[0].evaluation.resamples)
+        mine, others = ([[row for row in rows if row["split"] in splits] for rows in side] for side in (ours, theirs))
+        found = difference(mine, others, claim.metric, configs[0].evaluation.resamples)
         told["splits"][name] = {**found, "verdict": verdict(1, found)}
     return told
 

@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+CHUNK = 4
+"""Groups that are scored together."""
+
 
 def prompt_positions(mask: torch.Tensor) -> torch.Tensor:
     """Position ids (U, P) of prompts padded on the left, from their mask (U, P)."""
@@ -102,14 +105,50 @@ def score(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities and entropies (B, C) of completions (B, C) after the prompts (U, P) that ``groups`` (B,) names.
 
-    ``extra`` holds the model's other inputs for the U prompts, such as pixel_values.
+    Both are 0 where a completion is padding. ``extra`` holds the model's other inputs for the U prompts, such as
+    pixel_values. Groups of like length go through the model together: padding costs as much as tokens.
     """
+    order = prompt_mask.sum(dim=1).argsort(stable=True)
+    rows, logprobs, entropies = [], [], []
+    for chunk in order.split(CHUNK):
+        number = torch.full((len(prompts),), -1, device=groups.device).index_copy(
+            0, chunk, torch.arange(len(chunk), device=groups.device)
+        )
+        members = (number[groups] >= 0).nonzero().squeeze(1)
+        length, width = int(prompt_mask[chunk].sum(dim=1).max()), int(completion_mask[members].sum(dim=1).max())
+        chosen, entropy = _score_packed(
+            model,
+            prompts[chunk, -length:],
+            prompt_mask[chunk, -length:],
+            completions[members, :width],
+            completion_mask[members, :width].bool(),
+            number[groups[members]],
+            temperature,
+            {name: value[chunk] for name, value in extra.items()},
+        )
+        padding = (0, completions.shape[1] - width)
+        rows.append(members)
+        logprobs.append(torch.nn.functional.pad(chosen, padding))
+        entropies.append(torch.nn.functional.pad(entropy, padding))
+    back = torch.cat(rows).argsort()
+    return torch.cat(logprobs)[back], torch.cat(entropies)[back]
+
+
+def _score_packed(
+    model: Any,
+    prompts: torch.Tensor,
+    prompt_mask: torch.Tensor,
+    completions: torch.Tensor,
+    completion_mask: torch.Tensor,
+    groups: torch.Tensor,
+    temperature: float,
+    extra: dict[str, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:
     number, width = prompts.shape[0], completions.shape[1]
     slot = slots(groups, number)
     size = int(slot.max()) + 1
     packed = completions.new_zeros(number, size, width)
-    packed_mask = completion_mask.new_zeros(number, size, width)
-    packed[groups, slot], packed_mask[groups, slot] = completions, completion_mask
+    packed[groups, slot] = completions
     ids = torch.cat([prompts, packed.view(number, size * width)], dim=1)
     start = prompt_mask.sum(dim=1, keepdim=True)
     steps = torch.arange(width, device=ids.device).repeat(size)[None]
@@ -130,7 +169,7 @@ def score(
     chosen = logprobs.gather(-1, completions[..., None]).squeeze(-1)
     with torch.no_grad():
         entropy = -(logprobs.exp() * logprobs).sum(-1)
-    return chosen, entropy
+    return chosen.masked_fill(~completion_mask, 0.0), entropy.masked_fill(~completion_mask, 0.0)
 
 
 def slots(groups: torch.Tensor, number: int) -> torch.Tensor:
