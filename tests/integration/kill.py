@@ -55,11 +55,11 @@ def main() -> int:
 
 
 def prepare(folder: Path) -> None:
-    write_base(folder / "base", trajectories(folder), image=False, steps=36)
+    write_base(folder / "base", trajectories(folder), image=True, steps=36)
 
 
 def configuration(folder: Path, name: str) -> Config:
-    config = micro_config(folder / "base", image=False, stage1=SETTINGS, stage2=SETTINGS)
+    config = micro_config(folder / "base", image=True, stage1=SETTINGS, stage2=SETTINGS)
     return config.model_copy(update={"build": str(folder / name)})
 
 

@@ -24,7 +24,7 @@ from torch.utils.data import Sampler
 from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 
-from tracer.training.resume import WRITING
+from tracer.training.resume import WRITING, NamedWeights
 
 
 class StepSampler(Sampler[int]):
@@ -48,7 +48,7 @@ class StepSampler(Sampler[int]):
         return len(self.plain)
 
 
-class ResumableTrainer(GRPOTrainer):
+class ResumableTrainer(NamedWeights, GRPOTrainer):
     """GRPO with exact resumption and whole checkpoints."""
 
     _writing: Path | None = None

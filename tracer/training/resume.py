@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
+
+from tracer.planner.adapter import is_adapter
 
 STATE = "trainer_state.json"  # the Trainer writes it last
 WRITING = ".writing"  # where a checkpoint is until it is whole
@@ -19,6 +22,24 @@ def last_checkpoint(folder: Path) -> str | None:
         if path not in complete:
             shutil.rmtree(path)
     return str(complete[-1]) if complete else None
+
+
+class NamedWeights:
+    """A mix-in for ``transformers.Trainer``: resuming takes up a checkpoint's weights whatever they are called in it.
+
+    ``save_pretrained`` writes a vision-language model's weights under their published names, which are not those of its
+    parameters. The Trainer loads them by name and leaves out what does not match: all of them, with no more than a
+    warning, and training goes on from the start's weights.
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        trainer: Any = self
+        model = model if model is not None else trainer.model
+        if not hasattr(type(model), "from_pretrained") or trainer.is_fsdp_enabled or is_adapter(model):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+            return
+        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, use_safetensors=True)
+        model.load_state_dict(saved.state_dict())
 
 
 CHOICE = "choice.pt"

@@ -21,7 +21,7 @@ from tracer.planner.base import PlannerSettings
 from tracer.planner.prompt import answer, messages, prompt
 from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.sources import jsonl
-from tracer.training.resume import last_checkpoint
+from tracer.training.resume import NamedWeights, last_checkpoint
 from tracer.trajectory import State, Trajectory, state_at
 
 MICRO_BATCHES = 4
@@ -77,7 +77,7 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example]
         disable_tqdm=True,
     )
 
-    class SortedTrainer(Trainer):
+    class SortedTrainer(NamedWeights, Trainer):
         def _get_train_sampler(self, train_dataset: Any = None) -> SortedBatches:
             return SortedBatches(self.train_dataset, options.batch, config.seed)
 
