@@ -285,7 +285,7 @@ def lock_digest() -> str | None:
 
 
 def hardware() -> dict[str, Any]:
-    """The processor, its cores and the GPUs. CUDA is asked only where torch is loaded already."""
+    """The processor, its cores, the GPUs and, where torch is loaded, its threads, which decide the last bits."""
     import sys
 
     torch = sys.modules.get("torch")
@@ -297,7 +297,8 @@ def hardware() -> dict[str, Any]:
             line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         cpu = names[0] if names else cpu
-    return {"cpu": cpu, "cores": os.cpu_count(), "gpus": gpus}
+    threads = {"threads": torch.get_num_threads()} if torch is not None else {}
+    return {"cpu": cpu, "cores": os.cpu_count(), "gpus": gpus, **threads}
 
 
 def versions() -> dict[str, str]:

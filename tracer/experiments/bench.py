@@ -153,9 +153,9 @@ def _side(laps: Sequence[Mapping[str, Any]], profiled: Mapping[str, Any]) -> dic
 
 
 def hardware_of() -> dict[str, Any]:
-    import torch  # the parent has to see what the sides see
+    import torch  # noqa: F401 - the parent has to see what the sides see
 
-    return {**hardware(), "threads": torch.get_num_threads()}
+    return hardware()
 
 
 def file_of(result: Mapping[str, Any], folder: Path) -> Path:

@@ -334,7 +334,9 @@ def rebuild_commands(config: Config, document: Mapping[str, Any]) -> list[str]:
     settings = " ".join([f"--profile {config.profile} --seed {config.seed}", *(f"--set {each}" for each in overrides)])
     for step, lineage in steps.items():
         if step in COMMANDS:
-            commands.append(f"tracer {COMMANDS[step]} {settings}  # output {lineage['output']}")
+            threads = lineage["hardware"].get("threads")
+            bits = f"OMP_NUM_THREADS={threads} " if threads else ""
+            commands.append(f"{bits}tracer {COMMANDS[step]} {settings}  # output {lineage['output']}")
     return commands
 
 
