@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import torch
 import yaml
 
 from tracer.config import load
@@ -45,8 +46,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("DAGSTER_HOME", str(folder / ".dagster"))
         patch.setenv("PYTHONPATH", str(ROOT))
+        # The number of threads decides the last bits: one in the processes that are started, and one in this.
         patch.setenv("OMP_NUM_THREADS", "1")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         yield folder
+        torch.set_num_threads(threads)
 
 
 def materialise(build: str, mode: str, instance: dg.DagsterInstance, **tracer: Any) -> dg.ExecuteInProcessResult:
