@@ -1,1 +1,1 @@
-"""What is measured about the method and its speed: the ablations, and the bench beside bare TRL."""
+"""What is measured about the method and its speed: ablations, what each stage is worth, the bench beside bare TRL."""

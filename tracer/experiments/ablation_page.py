@@ -9,6 +9,7 @@ from typing import Any
 
 from tracer.evaluation.scoring import METRICS
 from tracer.experiments.ablation import METRICS as COMPARED
+from tracer.experiments.stamp import commit, machine
 from tracer.lineage import LineageError
 
 HEAD = """\
@@ -44,8 +45,8 @@ def write_page(results: Path, page: Path) -> None:
 def section(result: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
     """The table and plots of one profile."""
     variants = result["variants"]
-    machines = sorted({", ".join(told["hardware"]["gpus"]) or told["hardware"]["cpu"] for told in variants})
-    commits = sorted({(told["git"].get("commit") or "unknown")[:12] for told in variants})
+    machines = sorted({machine(told["hardware"]) for told in variants})
+    commits = sorted({commit(told["git"]) for told in variants})
     changed = f" Settings changed for all: `{'`, `'.join(result['overrides'])}`." if result["overrides"] else ""
     rows = [
         f"| {told['title']}{' (ours)' if told['ours'] else ''} | {told['metric']} | {_mean(told, 'baseline')} | "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.experiments.bench import MAX_REWARD_SHARE, PHASES
+from tracer.experiments.stamp import machine, state
 from tracer.lineage import LineageError
 
 GOAL = 1.5
@@ -36,14 +37,13 @@ def write_page(results: Path, page: Path) -> None:
 
 def section(result: Mapping[str, Any]) -> str:
     """One result: what was measured, on what, and what it means."""
-    machine = result["hardware"]
-    kind = ", ".join(machine["gpus"]) or f"{machine['cpu']}, threads: {machine['threads']}"
-    commit = (result["git"].get("commit") or "unknown")[:12] + (" with changes" if result["git"].get("dirty") else "")
+    hardware = result["hardware"]
+    kind = machine(hardware) + ("" if hardware["gpus"] else f", threads: {hardware['threads']}")
     stage, speedup = result["settings"]["stage1"], result["speedup"]
     lines = [
         f"## `{result['profile']}` on {kind}",
         "",
-        f"Commit {commit}; {result['steps']} steps of {stage['groups']} groups of {stage['group_size']}, "
+        f"Commit {state(result['git'])}; {result['steps']} steps of {stage['groups']} groups of {stage['group_size']}, "
         f"{result['seeds']} seed{'s' if result['seeds'] > 1 else ''}; torch {result['versions']['torch']}, "
         f"TRL {result['versions']['trl']}; load average {result['load'][0]:g} at the end.",
         "",

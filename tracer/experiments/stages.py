@@ -16,6 +16,7 @@ from tracer import flow
 from tracer.config import Config, load
 from tracer.evaluation.results import read_rows
 from tracer.experiments.seeds import difference, verdict
+from tracer.experiments.stamp import machine, state
 from tracer.lineage import git_commit, hardware, write_json
 
 SPLITS = {"all": ("test", "heldout"), "unseen seeds": ("test",), "unseen pages": ("heldout",)}
@@ -120,13 +121,11 @@ def write_page(results: Mapping[str, Any], folder: Path) -> Path:
 
 
 def section(result: Mapping[str, Any]) -> str:
-    machine = ", ".join(result["hardware"]["gpus"]) or result["hardware"]["cpu"]
-    commit = (result["git"].get("commit") or "unknown")[:12] + (" with changes" if result["git"].get("dirty") else "")
     changed = f" Settings: `{'`, `'.join(result['overrides'])}`." if result["overrides"] else ""
     lines = [
         f"## Profile `{result['profile']}`",
         "",
-        f"{result['seeds']} seeds; {machine}; commit {commit}.{changed}",
+        f"{result['seeds']} seeds; {machine(result['hardware'])}; commit {state(result['git'])}.{changed}",
         "",
         "| claim | metric | on | less | more | difference (95 %) | each seed | came out |",
         "|---|---|---|---:|---:|---|---|---|",
