@@ -108,8 +108,9 @@ def argument_similarity(predicted: ForecastStep, reference: ForecastStep, config
 
     A point by its distance to the target's box (else to the reference point); a text by edit similarity or token F1;
     direction, key and status by equality; a tool call by its name and the share of its arguments that are equal.
-    A step that names a target not yet on the screen, and so has no point, is compared by its step instruction. Types
-    without arguments are equal. Where a text is typed and how far is scrolled do not count.
+    A step that names a target not yet on the screen, and so has no point, names the same one or another: anything in
+    between would pay more for an invented name than for a wrong element. Types without arguments are equal. Where a
+    text is typed and how far is scrolled do not count.
     """
     ours, theirs = predicted.action, reference.action
     if theirs.type == "tool_call":
@@ -127,12 +128,8 @@ def argument_similarity(predicted: ForecastStep, reference: ForecastStep, config
     if "x" not in GRAMMAR[theirs.type][0]:  # no argument that counts: navigate_back, wait
         return 1.0
     if ours.point is None or theirs.point is None:
-        return instruction_similarity(predicted, reference)
+        return float(predicted.instruction == reference.instruction)
     return nearness(ours.point, theirs.point, reference.target, config.distance_scale)
-
-
-def instruction_similarity(predicted: ForecastStep, reference: ForecastStep) -> float:
-    return text_similarity(predicted.instruction, reference.instruction, "edit")
 
 
 def nearness(point: Point, goal: Point, target: Box | None, scale: float) -> float:

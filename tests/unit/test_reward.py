@@ -61,12 +61,13 @@ SIMILARITIES = [
     (step("middle_click", x=0.33, y=0.44), step("middle_click", x=0.3, y=0.4), 0.49430355),
     (step("long_press", x=0.33, y=0.44), step("long_press", x=0.3, y=0.4), 0.49430355),
     (step("move", x=0.33, y=0.44), step("move", x=0.3, y=0.4), 0.49430355),
-    # No place, so the instructions count: "abcd" to "abxd" is 1 edit in 4: 0.2 + 0.8 * 0.75 = 0.8.
-    (step("click", "abcd"), step("click", "abxd", x=0.3, y=0.4), 0.8),
-    (step("click", "abcd", x=0.3, y=0.4), step("click", "abxd"), 0.8),
-    (step("click", "abcd"), step("click", "abxd"), 0.8),
-    (step("long_press", "abcd"), step("long_press", "abxd"), 0.8),
-    (step("move", "abcd"), step("move", "abxd"), 0.8),
+    # No place, so the instructions name the same target or another one: nearly the same name is another target.
+    (step("click", "abcd"), step("click", "abcd", x=0.3, y=0.4), 1.0),
+    (step("click", "abcd"), step("click", "abxd", x=0.3, y=0.4), 0.2),
+    (step("click", "abcd", x=0.3, y=0.4), step("click", "abxd"), 0.2),
+    (step("click", "abcd"), step("click", "abxd"), 0.2),
+    (step("long_press", "abcd"), step("long_press", "abxd"), 0.2),
+    (step("move", "abcd"), step("move", "abcd"), 1.0),
     # A drag: the start is right (1), the end is one scale off (0.36787944): 0.2 + 0.8 * 0.68393972 = 0.74715178.
     (
         step("drag", x=0.1, y=0.1, to_x=0.33, to_y=0.44),

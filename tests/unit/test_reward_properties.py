@@ -50,6 +50,18 @@ def test_similarity_is_between_0_and_1_and_1_for_the_same(
 
 
 @patient
+@given(fractions, fractions, fractions, fractions, texts, texts, configs)
+def test_naming_what_is_not_there_never_pays_more_than_pointing_at_something(
+    x: float, y: float, goal_x: float, goal_y: float, said: str, meant: str, config: RewardConfig
+) -> None:
+    assume(said != meant)
+    reference = ForecastStep(action=Action.of("click", x=goal_x, y=goal_y), instruction=meant)
+    named = ForecastStep(action=Action("click"), instruction=said)
+    pointed = ForecastStep(action=Action.of("click", x=x, y=y), instruction=said)
+    assert similarity(named, reference, config) <= similarity(pointed, reference, config)
+
+
+@patient
 @given(forecasts(), forecasts(), configs)
 def test_reward_is_bounded(forecast: Forecast, reference: Forecast, config: RewardConfig) -> None:
     reward = trajectory_reward(forecast, reference, config)
