@@ -65,7 +65,7 @@ def write_base(folder: Path, shards: Path, *, image: bool, steps: int) -> Path:
     else:
         processor.tokenizer.chat_template = TEMPLATE
         planner = TransformersPlanner(_llama(processor.tokenizer), processor.tokenizer, settings, name="base")
-    _teach(planner, pairs, steps)
+    teach(planner, pairs, steps)
     planner.save(folder / "model")
     return folder
 
@@ -88,7 +88,8 @@ def _llama(tokenizer: Any) -> LlamaForCausalLM:
     )
 
 
-def _teach(planner: TransformersPlanner, pairs: list[tuple[State, str]], steps: int) -> None:
+def teach(planner: TransformersPlanner, pairs: list[tuple[State, str]], steps: int) -> None:
+    """Supervised steps on one pair each, in place."""
     optimizer = torch.optim.AdamW(planner.model.parameters(), lr=5e-3)
     for step in range(steps):
         state, said = pairs[step % len(pairs)]
@@ -98,6 +99,9 @@ def _teach(planner: TransformersPlanner, pairs: list[tuple[State, str]], steps: 
         inputs["input_ids"] = torch.cat([inputs["input_ids"], tokens], dim=1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         inputs.pop("token_type_ids", None)
+        if "mm_token_type_ids" in inputs:  # Qwen3-VL's: which tokens are an image's; the answer's are not
+            kinds = inputs["mm_token_type_ids"]
+            inputs["mm_token_type_ids"] = torch.cat([kinds, torch.zeros_like(tokens)], dim=1)
         logits = planner.model(**inputs).logits[0, length - 1 : -1]
         loss = torch.nn.functional.cross_entropy(logits, tokens[0])
         loss.backward()

@@ -1,12 +1,26 @@
-"""The GPU tests: marked ``gpu`` where they need CUDA; the others run the same code on the processor, small."""
+"""The GPU tests: marked ``gpu`` where they need CUDA; the others run the same code on the processor, small.
+
+What reads images with Qwen3-VL's own processor needs torchvision, which never lies beside a torch without CUDA (its
+wheels are built for CUDA, and transformers would import it everywhere). For these tests alone it can be brought:
+
+    pip install --no-deps --target build/torchvision torchvision==0.28.0
+    PYTHONPATH=build/torchvision python -m pytest tests/gpu
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.planners import trajectories
+if importlib.util.find_spec("torchvision") and torch.version.cuda is None:
+    # Its import describes two operators of its library, which does not load without CUDA. No image function uses them.
+    for name in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+from tests.planners import trajectories  # transformers imports torchvision where it finds it
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from tests.planners import examples, teach
 from tracer.planner.base import PlannerSettings
+from tracer.planner.prompt import prompt
 from tracer.planner.tiny import END, build_processor
 from tracer.planner.transformers import TransformersPlanner
 
@@ -101,9 +103,12 @@ def _sections(head: int) -> list[int]:
     return [half - 2 * side, side, side]
 
 
-def write_base(folder: Path, texts: list[str], settings: PlannerSettings) -> Path:
-    """The small one as a base planner."""
+def write_base(folder: Path, shards: Path, settings: PlannerSettings, steps: int) -> Path:
+    """The small one as a base planner, after ``steps`` of teaching."""
     torch.manual_seed(0)
-    made = processor(texts)
-    TransformersPlanner(model(made.tokenizer, SMALL), made, settings, name="base").save(folder / "model")
+    pairs = examples(shards, settings)
+    made = processor([prompt(state, settings) + said for state, said in pairs])
+    planner = TransformersPlanner(model(made.tokenizer, SMALL), made, settings, name="base")
+    teach(planner, pairs, steps)
+    planner.save(folder / "model")
     return folder
