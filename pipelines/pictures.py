@@ -55,9 +55,7 @@ def curves(folder: Path) -> dg.MarkdownMetadataValue:
     """The reward of every step, and the shares of dead groups and unparsable forecasts."""
     path = folder / "metrics.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    series = {
-        name: [row[name] for row in rows if name in row] for name in ("reward", "frac_reward_zero_std", "unparsable")
-    }
+    series = {name: [row[name] for row in rows if name in row] for name in ("reward", "dead_groups", "unparsable")}
     return markdown([image(plot({name: values for name, values in series.items() if values}), "reward curve")])
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from pipelines import processes
 from tracer import lineage
 from tracer.config import Config, load
+from tracer.training import launch
 
 GPU_TAGS = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}}
 
@@ -33,9 +34,12 @@ class Tracer(dg.ConfigurableResource[Any]):
 
     def arguments(self) -> list[str]:
         """The same configuration as arguments of the ``tracer`` command."""
-        config = self.config()
+        return ["--profile", self.config().profile, *self.more()]
+
+    def more(self) -> list[str]:
+        """``arguments`` after the profile."""
         overrides = [argument for override in self.overrides for argument in ("--set", override)]
-        return ["--profile", config.profile, "--seed", str(config.seed), *overrides]
+        return ["--seed", str(self.config().seed), *overrides]
 
 
 class Trainer(dg.ConfigurableResource[Any]):
@@ -57,14 +61,23 @@ class Trainer(dg.ConfigurableResource[Any]):
         self, context: dg.AssetExecutionContext, tracer: Tracer, stage: str, call: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         """Run ``tracer train STAGE``; return the lineage of its folder."""
-        out = tracer.config().out(stage)
+        config = tracer.config()
+        out = config.out(stage)
         if self.mode == "in_process":
             return call()
-        command = ["train", stage, *tracer.arguments(), "--out", str(out)]
+        options = config.launch
+        if options.nodes > 1:
+            raise dg.Failure(
+                f"{stage} trains on {options.nodes} machines, which Dagster does not start: run `sbatch "
+                f"infra/accelerate/slurm.sbatch {stage} {config.profile}`, and materialize again; it is found finished"
+            )
+        command = launch.command(options, stage, config.profile, more=[*tracer.more(), "--out", str(out)])
         if self.mode == "subprocess":
-            processes.run(context, [sys.executable, "-m", "tracer", *command], self.stall_seconds)
+            processes.run(context, command, self.stall_seconds)
+        elif options.gpus > self.gpus:
+            raise dg.Failure(f"launch.gpus is {options.gpus}, and the pod has {self.gpus}; set the trainer's gpus")
         else:
-            self._pod(context, ["python", "-m", "tracer", *command])
+            self._pod(context, ["python" if word == sys.executable else word for word in command])
         return lineage.read(out)
 
     def _pod(self, context: dg.AssetExecutionContext, command: list[str]) -> None:

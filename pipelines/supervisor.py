@@ -25,7 +25,7 @@ GRACE_SECONDS = 10.0
 LOG_EVERY_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 LAST_LINES = 30
-SHOWN = {"reward": "reward", "frac_reward_zero_std": "dead groups", "unparsable": "unparsable", "entropy": "entropy"}
+SHOWN = {"reward": "reward", "dead_groups": "dead groups", "unparsable": "unparsable", "entropy": "entropy"}
 
 
 def main() -> int:

@@ -81,7 +81,7 @@ class Chain:
     ) -> dict[str, Path]:
         """Stages 1 and 2 whose weights are ``number``, and the evaluations of stage 2."""
         config, model = self.config, {"model/model.safetensors": weights(number), "model/config.json": {}}
-        history = [{"reward": 0.1 * number, "frac_reward_zero_std": 0.5}, {"reward": 0.2 * number}]
+        history = [{"reward": 0.1 * number, "dead_groups": 0.5}, {"reward": 0.2 * number}]
         one = step(
             "stage1", config, config.out("stage1"), {"trajectories": self.ingest, "base": Path(config.planner.base)},
             {**model, "metrics.jsonl": history},

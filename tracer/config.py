@@ -111,7 +111,6 @@ class LoraConfig(Section):
 
     rank: int = Field(default=64, gt=0)
     alpha: int = Field(default=128, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: str = "all-linear"
 
 
@@ -135,10 +134,9 @@ class GrpoConfig(Section):
     """Whether the reward parts are summed before they are normalised over the group (the paper), or after."""
     clip: float = Field(default=0.2, gt=0)
     """epsilon, the clipping range of the policy ratio."""
-    select: bool = True
-    """Prefer prompts whose groups disagreed: those that the planner can, but does not always, get right."""
     pass_rate_samples: int = Field(default=4, ge=0)
-    """Rollouts a prompt that measure its pass rate before training; 0 takes prompts at random."""
+    """Rollouts a prompt, before training, that find the prompts whose rewards disagree: those that the planner can, but
+    does not always, get right. Those are trained on; 0 takes prompts at random."""
     accumulation: int = Field(default=1, gt=0)
     """Micro-batches a step; groups * group_size has to be divisible by it."""
     checkpoint_every: int = Field(default=20, gt=0)
@@ -203,8 +201,14 @@ class GateConfig(Section):
     """How far a fresh load may be from the score that training ended with."""
 
 
+SHARDED = ("fsdp2", "zero3")  # the strategies under which no process holds all weights
+
+
 class LaunchConfig(Section):
-    """On how many processes a stage trains, and where vLLM runs. None of it changes what is learned."""
+    """On how many processes a stage trains, and where vLLM runs.
+
+    None of it changes what is learned but the number of processes, where each samples from a stream of its own.
+    """
 
     strategy: Literal["single", "cpu", "fsdp2", "zero3"] = "single"
     """One process, two on the processor (a test), or every weight sharded over the GPUs."""
@@ -280,7 +284,12 @@ class Config(Section):
                     f"{name}: {micro} groups a micro-batch cannot be dealt to {processes} processes as whole groups; "
                     f"choose {name}.groups divisible by {stage.accumulation * processes}"
                 )
-            if self.launch.strategy in ("fsdp2", "zero3"):
+            if stage.rollouts == "continuous_batching" and (self.planner.image or (stage.bf16 and not stage.lora)):
+                raise ValueError(
+                    f"{name}: TRL's continuous batching reads no images, and rounds trained weights to bf16; set "
+                    f"{name}.rollouts to transformers or one of vLLM's"
+                )
+            if self.launch.strategy in SHARDED:
                 if stage.pass_rate_samples:
                     raise ValueError(
                         f"{name}: prompts are selected before the weights are sharded, which a model of this size does "

@@ -65,9 +65,9 @@ def steps(config: Config) -> list[FlowStep]:
     listed = [
         FlowStep(name="ingest", reads=(), run=_ingest),
         FlowStep(name="validate", reads=("ingest",), run=_validate),
-        FlowStep(name="stage1", reads=("ingest", "validate"), run=_stage1),
+        FlowStep(name="stage1", reads=("ingest", "validate"), run=_stage("stage1")),
         FlowStep(name="gate-stage1", reads=("ingest", "stage1"), run=_gate("stage1")),
-        FlowStep(name="stage2", reads=("ingest", "stage1", "gate-stage1"), run=_stage2),
+        FlowStep(name="stage2", reads=("ingest", "stage1", "gate-stage1"), run=_stage("stage2")),
         FlowStep(name="gate-stage2", reads=("ingest", "stage1", "stage2"), run=_gate("stage2")),
     ]
     for name in MODELS:
@@ -103,16 +103,18 @@ def _validate(config: Config, out: Path) -> dict[str, Any]:
     return lineage
 
 
-def _stage1(config: Config, out: Path) -> dict[str, Any]:
-    from tracer.training import stage1
+def train(config: Config, stage: str, out: Path, start: Path | None = None) -> dict[str, Any]:
+    """Train a stage from ``start``, or from what comes before it; on a machine with GPUs its data is checked first."""
+    from tracer.training import preflight, processes, stage1, stage2
 
-    return stage1.train(config, config.out("ingest"), model(config, "base"), out)
+    data, start = config.out("ingest"), start or model(config, BEFORE[stage])
+    if processes.main():
+        preflight.before_gpus(config, stage, data, start, out)
+    return {"stage1": stage1, "stage2": stage2}[stage].train(config, data, start, out)
 
 
-def _stage2(config: Config, out: Path) -> dict[str, Any]:
-    from tracer.training import stage2
-
-    return stage2.train(config, config.out("ingest"), model(config, "stage1"), out)
+def _stage(name: str) -> Callable[[Config, Path], dict[str, Any]]:
+    return lambda config, out: train(config, name, out)
 
 
 def _gate(stage: str) -> Callable[[Config, Path], dict[str, Any]]:

@@ -9,7 +9,7 @@ from pipelines import pictures, steps
 from pipelines.assets.data import base_planner, trajectories
 from pipelines.resources import GPU_TAGS, Tracer, Trainer
 from tracer.config import Config
-from tracer.flow import BEFORE, STAGES, model
+from tracer.flow import BEFORE, STAGES, model, train
 
 OWNERS = ["team:training"]
 # A process that died or stalled goes on from its last checkpoint, so trying again costs little.
@@ -18,14 +18,6 @@ ABOUT = {
     "stage1": "Stage 1, trajectory RL: forecasts rewarded by how well they match what was really done.",
     "stage2": "Stage 2, grounded RL: the forecast's first step, carried out by the frozen tool agent.",
 }
-
-
-def train(config: Config, stage: str) -> dict[str, Any]:
-    """The stage's step function."""
-    from tracer.training import stage1, stage2
-
-    module = {"stage1": stage1, "stage2": stage2}[stage]
-    return module.train(config, config.out("ingest"), model(config, BEFORE[stage]), config.out(stage))
 
 
 def inputs(config: Config, stage: str) -> dict[str, Path]:
@@ -55,7 +47,7 @@ def stage_asset(stage: str, parent: Any) -> dg.AssetsDefinition:
         with steps.interruptible(context):
             done = steps.run(
                 config, stage, module, inputs(config, stage),
-                lambda: trainer.train(context, tracer, stage, lambda: train(config, stage)),
+                lambda: trainer.train(context, tracer, stage, lambda: train(config, stage, out)),
             )  # fmt: skip
         return steps.made(config, out, done, reward=pictures.curves(out), rollouts=pictures.rollouts(out))
 

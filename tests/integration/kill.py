@@ -27,7 +27,7 @@ from tracer.training.watch import read_heartbeat
 
 STAGES = ("stage1", "stage2")
 # Six states, two a step: the twelve steps are four epochs, so that the order of the prompts has to be taken up too.
-SETTINGS = {"steps": 12, "checkpoint_every": 2, "learning_rate": 2e-3, "pass_rate_samples": 2, "select": True}
+SETTINGS = {"steps": 12, "checkpoint_every": 2, "learning_rate": 2e-3, "pass_rate_samples": 2}
 PATIENCE_SECONDS = 300.0
 
 

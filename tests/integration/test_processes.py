@@ -72,7 +72,7 @@ def test_two_processes_give_the_curve_of_one(tmp_path: Path) -> None:
     first, second = curve(one), curve(two)
     assert len(first) == len(second) == STEPS
     for ours, theirs in zip(first, second, strict=True):
-        for name in ("reward", "frac_reward_zero_std", "unparsable", "loss"):
+        for name in ("reward", "dead_groups", "unparsable", "loss"):
             assert ours[name] == pytest.approx(theirs[name], abs=TOLERANCE), name
     assert len({entry["reward"] for entry in first}) > 1
     ours, theirs = (load_file(folder / "model" / "model.safetensors") for folder in (one, two))

@@ -77,6 +77,6 @@ def test_the_history_tells_what_is_watched(base: Path, shards: Path) -> None:
     metrics = stage1.train(config, shards, base, config.out("stage1"))["metrics"]
     out = config.out("stage1")
     history = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert all({"unparsable", "repeated", "reward_length", "frac_reward_zero_std"} <= set(entry) for entry in history)
+    assert all({"unparsable", "repeated", "reward_length", "dead_groups"} <= set(entry) for entry in history)
     assert all(list(entry) == sorted(entry) for entry in history)  # as one that went through a checkpoint
     assert metrics["warnings"] == len(json.loads((out / "warnings.json").read_text())) == 0

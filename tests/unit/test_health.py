@@ -6,7 +6,7 @@ import pytest
 
 from tracer.training.health import WINDOW, collapse, length_correlation, present, repeated_lines, signs
 
-HEALTHY = {"reward": 1.0, "frac_reward_zero_std": 0.2, "unparsable": 0.05, "repeated": 0.02, "reward_length": 0.1}
+HEALTHY = {"reward": 1.0, "dead_groups": 0.2, "unparsable": 0.05, "repeated": 0.02, "reward_length": 0.1}
 
 
 def history(count: int, first: int = 1, **changed: float) -> list[dict[str, float]]:
@@ -21,7 +21,7 @@ def test_a_healthy_run_shows_nothing() -> None:
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        ({"frac_reward_zero_std": 0.9}, "dead_groups"),
+        ({"dead_groups": 0.9}, "dead_groups"),
         ({"unparsable": 0.6}, "unparsable"),
         ({"repeated": 0.5}, "repetition"),
         ({"reward_length": 0.9}, "length"),
@@ -36,7 +36,7 @@ def test_each_sign_is_seen_once_where_it_sets_in(changed: dict[str, float], name
 
 
 def test_a_sign_that_goes_and_comes_back_is_told_twice() -> None:
-    bad = {"frac_reward_zero_std": 1.0}
+    bad = {"dead_groups": 1.0}
     parts = [history(WINDOW), history(WINDOW, **bad), history(WINDOW), history(WINDOW, **bad)]
     assert [sign.name for sign in signs([entry for part in parts for entry in part])] == ["dead_groups"] * 2
 
@@ -46,7 +46,7 @@ def test_what_was_bad_from_the_start_is_no_change() -> None:
 
 
 def test_collapse() -> None:
-    healthy, dead = history(5), history(5, first=6, frac_reward_zero_std=1.0, reward=0.2)
+    healthy, dead = history(5), history(5, first=6, dead_groups=1.0, reward=0.2)
     assert "every group has been dead for 5 steps" in (collapse(healthy + dead, 5) or "")
     assert collapse(healthy + dead, 0) is None  # switched off
     assert collapse(healthy + dead[:4], 5) is None  # not yet
@@ -54,7 +54,7 @@ def test_collapse() -> None:
 
 
 def test_a_planner_that_gets_everything_right_has_not_collapsed() -> None:
-    assert collapse(history(5) + history(5, first=6, frac_reward_zero_std=1.0, reward=2.5), 5) is None
+    assert collapse(history(5) + history(5, first=6, dead_groups=1.0, reward=2.5), 5) is None
 
 
 def test_length_correlation_is_within_groups() -> None:

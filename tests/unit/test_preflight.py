@@ -133,4 +133,4 @@ def test_vllm_that_is_not_there_is_named(made: tuple[Config, Path]) -> None:
     found = preflight.check(
         config.model_copy(update={"stage1": stage}), "stage1", shards, Path(config.planner.base), config.out("stage1")
     )
-    assert any(item.name == "vllm" and "continuous_batching" in item.mend for item in found)
+    assert any(item.name == "vllm" and "rollouts to transformers" in item.mend for item in found)

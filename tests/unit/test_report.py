@@ -53,7 +53,7 @@ def played(right):
 def trained(parts):
     def body(out):
         lines = [
-            {"step": at, "reward": at / 40, "frac_reward_zero_std": 0.5, "unparsable": 0.1}
+            {"step": at, "reward": at / 40, "dead_groups": 0.5, "unparsable": 0.1}
             | {f"rewards/{part}/mean": at / 80 for part in parts}
             for at in range(1, 21)
         ]

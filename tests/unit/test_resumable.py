@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from trl.trainer.utils import RepeatSampler
 
 from tracer.training import resumable
 from tracer.training.resumable import ResumableTrainer, StepSampler, publish
-from tracer.training.resume import STATE, WRITING, last_checkpoint, load_choice, save_choice
+from tracer.training.resume import STATE, WRITING, NamedWeights, last_checkpoint, load_choice, save_choice
 
 STATES, GROUPS, SIZE, STEPS = 7, 2, 3, 8  # three steps an epoch; one state a epoch is left over
 A_STEP = GROUPS * SIZE
@@ -93,12 +94,38 @@ def test_a_checkpoint_gets_its_name_last(tmp_path: Path, monkeypatch: pytest.Mon
     assert synced[-1] == (tmp_path.name, True)
 
 
-def test_the_choice_brings_its_random_state_back(tmp_path: Path) -> None:
+def test_the_choice_is_kept(tmp_path: Path) -> None:
     assert load_choice(tmp_path / "checkpoints") is None
-    torch.manual_seed(3)
-    torch.rand(5)  # what choosing consumed
     save_choice(tmp_path / "checkpoints", [4, 1])
-    after = torch.rand(3)
-    torch.manual_seed(99)
     assert load_choice(tmp_path / "checkpoints") == [4, 1]
-    assert torch.equal(torch.rand(3), after)
+
+
+def test_an_adapter_beside_its_frozen_copy_is_taken_up(tmp_path: Path) -> None:
+    """With a KL term TRL keeps a copy of the adapter that training starts from, and the Trainer would load it alone."""
+
+    class Plain:
+        is_fsdp_enabled = False
+
+    class Resumed(NamedWeights, Plain):
+        pass
+
+    trained, fresh = adapted(), adapted()
+    for name, weight in trained.named_parameters():
+        if ".default." in name:
+            torch.nn.init.normal_(weight)
+    trained.save_pretrained(tmp_path)
+    assert (tmp_path / "ref").is_dir()
+    Resumed()._load_from_checkpoint(str(tmp_path), fresh)
+    assert all(torch.equal(weight, fresh.state_dict()[name]) for name, weight in trained.state_dict().items())
+
+
+def adapted() -> Any:
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    small = LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=20)
+    lora = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(LlamaForCausalLM(small), lora)
+    model.add_adapter("ref", lora)
+    return model

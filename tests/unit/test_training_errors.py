@@ -81,7 +81,7 @@ def watch(tmp_path: Path) -> Watch:
 
 
 def entry(step: int, **changed: float) -> dict[str, float]:
-    healthy = {"loss": 0.0, "grad_norm": 1.0, "reward": 1.0, "frac_reward_zero_std": 0.0, "unparsable": 0.0}
+    healthy = {"loss": 0.0, "grad_norm": 1.0, "reward": 1.0, "dead_groups": 0.0, "unparsable": 0.0}
     return {"step": step, **healthy, **changed}
 
 
@@ -95,7 +95,7 @@ def test_nan_ends_training(tmp_path: Path, broken: dict[str, float]) -> None:
 
 def test_a_collapsed_reward_ends_training(tmp_path: Path) -> None:
     history = [entry(step) for step in range(1, 4)]
-    history += [entry(step, frac_reward_zero_std=1.0, reward=0.0) for step in range(4, 7)]
+    history += [entry(step, dead_groups=1.0, reward=0.0) for step in range(4, 7)]
     state = SimpleNamespace(global_step=6, log_history=history)
     with pytest.raises(CollapsedReward, match=r"stage2\.patience=0"):
         watch(tmp_path).on_log(None, state, None, logs=history[-1])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.cli.common import command, config_of, done
-from tracer.flow import BEFORE, STAGES, model
+from tracer.flow import BEFORE, STAGES, model, train
 
 
 def add(commands: Any) -> None:
@@ -55,18 +55,16 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from tracer.training import preflight, processes, stage1, stage2
+    from tracer.training import preflight, processes
 
     config = config_of(arguments)
-    module = {"stage1": stage1, "stage2": stage2}[arguments.stage]
     out = arguments.out or config.out(arguments.stage)
-    data, start = config.out("ingest"), model(config, arguments.start or BEFORE[arguments.stage])
+    start = model(config, arguments.start or BEFORE[arguments.stage])
     if arguments.dry_run:
-        print(preflight.dry_run(config, arguments.stage, data, start, out), end="")
+        more = ["--seed", str(config.seed), *(word for each in arguments.overrides for word in ("--set", each))]
+        print(preflight.dry_run(config, arguments.stage, config.out("ingest"), start, out, more), end="")
         return 0
-    if processes.main():
-        preflight.before_gpus(config, arguments.stage, data, start, out)
-    lineage = module.train(config, data, start, out)
+    lineage = train(config, arguments.stage, out, start)
     return done(lineage, out) if processes.main() else 0
 
 

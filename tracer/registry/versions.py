@@ -169,9 +169,10 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: 
     tracking.delete_models(client, client.get_run(run_id).info.experiment_id, run_id)
     with tempfile.TemporaryDirectory() as temporary:
         document = Path(temporary) / CHAIN
-        write_json(
-            document, {"config": config.model_dump(mode="json"), "steps": dict(lineages), "data": data_of(config)}
-        )
+        # What differs from the profile is told now: a later checkout's profile may say something else.
+        chain = {"profile": config.profile, "seed": config.seed, "overrides": changed(config)}
+        chain |= {"config": config.model_dump(mode="json"), "steps": dict(lineages), "data": data_of(config)}
+        write_json(document, chain)
         # MLflow advises type hints and an input example, from which it would infer what is given here explicitly.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
         with mlflow.start_run(run_id=run_id):
@@ -293,8 +294,6 @@ class Lineage:
     """Everything that made a version."""
 
     version: Version
-    config: Config
-    data: Mapping[str, Any]
     steps: Mapping[str, Mapping[str, Any]]
     commands: Sequence[str]
     """What rebuilds it, from a clone of the repository."""
@@ -304,21 +303,14 @@ def lineage_of(where: str, config: RegistryConfig | None = None) -> Lineage:
     """The chain of lineages of a registered version, and the commands that rebuild it; raises ``RegistryError``."""
     config = config or registry_config()
     document = json.loads((download(where, config) / "artifacts" / CHAIN).read_text())
-    made = Config.model_validate(document["config"])
-    return Lineage(
-        version=version_of(where, config),
-        config=made,
-        data=document["data"],
-        steps=document["steps"],
-        commands=rebuild_commands(made, document),
-    )
+    return Lineage(version=version_of(where, config), steps=document["steps"], commands=rebuild_commands(document))
 
 
 COMMANDS = {"ingest": "ingest", "stage1": "train stage1", "stage2": "train stage2"}
 
 
-def rebuild_commands(config: Config, document: Mapping[str, Any]) -> list[str]:
-    """The commands that make the version again, from a clone on. The configuration is written out as overrides."""
+def rebuild_commands(document: Mapping[str, Any]) -> list[str]:
+    """The commands that make the version again, from a clone on."""
     steps = document["steps"]
     last = list(steps.values())[-1]
     commit, dirty = (last["git"] or {}).get("commit"), (last["git"] or {}).get("dirty")
@@ -330,8 +322,9 @@ def rebuild_commands(config: Config, document: Mapping[str, Any]) -> list[str]:
     commands.append(f"python -m pip install -c constraints.txt -e .  # constraints.txt has sha256 {last['lock']}")
     if document["data"]["pointer"]:
         commands.append(f"dvc pull {document['data']['pointer']}  # md5 {document['data']['md5']}")
-    overrides = [shlex.quote(f"{key}={json.dumps(value)}") for key, value in changed(config).items()]
-    settings = " ".join([f"--profile {config.profile} --seed {config.seed}", *(f"--set {each}" for each in overrides)])
+    overrides = [shlex.quote(f"{key}={json.dumps(value)}") for key, value in document["overrides"].items()]
+    profile = f"--profile {document['profile']} --seed {document['seed']}"
+    settings = " ".join([profile, *(f"--set {each}" for each in overrides)])
     for step, lineage in steps.items():
         if step in COMMANDS:
             threads = lineage["hardware"].get("threads")

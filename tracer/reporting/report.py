@@ -190,7 +190,7 @@ def curves(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
         history = [json.loads(line) for line in path.read_text().splitlines()]
         parts = sorted({key for row in history for key in row if key.startswith("rewards/") and key.endswith("/mean")})
         rewards = {"reward": "reward"} | {key: key.split("/")[1] for key in parts if len(parts) > 1}
-        shares = {"frac_reward_zero_std": "dead groups", "unparsable": "unparsable"}
+        shares = {"dead_groups": "dead groups", "unparsable": "unparsable"}
         charts = []
         for names, share, label in ((rewards, False, "reward"), (shares, True, "dead groups and unparsable forecasts")):
             series = [_series(history, key, name) for key, name in names.items()]

@@ -1,8 +1,8 @@
 """The gate behind a training stage: what has to hold before the next step may build on its weights.
 
 The saved planner is loaded afresh. ``differs_from_base`` catches an adapter that was never applied,
-``reproduces_score`` one that is applied twice or a file that does not hold what was trained, ``unparsable`` and
-``dead_groups`` a reward that had nothing to choose from.
+``reproduces_score`` one that is applied twice or a file that does not hold what was trained (the score it is held to
+was measured before anything was saved), ``unparsable`` and ``dead_groups`` a reward that had nothing to choose from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.lineage import LineageError, read, run_step, verify, write_json
+from tracer.lineage import read, run_step, verify, write_json
 from tracer.trajectory import State
 
 GATE = "gate.json"
@@ -92,9 +92,10 @@ def saved(config: Config, stage: Path, parent: Path, trajectories: Path) -> list
     finished = read(stage)
     metrics, tolerance = finished["metrics"], config.gates.probe_tolerance
     score = {"stage1": stage1, "stage2": stage2}[finished["step"]].scorer(config)
-    states = _probes(config, trajectories)
+    held_out = grpo.held_out_prompts(trajectories, config.planner.horizon)
+    states = [item.state for item in random.Random(config.seed + 1).sample(held_out, min(PROBES, len(held_out)))]
     planner = TransformersPlanner.load(stage)
-    again = float(grpo.probe(planner, score, trajectories, config))
+    again = float(grpo.probe(planner, score, held_out, config.seed))
     after, answers = _behaviour(planner, states)
     del planner  # two planners of full size do not fit
     before, first = _behaviour(TransformersPlanner.load(parent, grpo.settings_for(config, parent)), states)
@@ -118,15 +119,6 @@ def saved(config: Config, stage: Path, parent: Path, trajectories: Path) -> list
 
 def _check(name: str, passed: bool, value: float, limit: float, description: str) -> dict[str, Any]:
     return {"name": name, "passed": bool(passed), "value": value, "limit": limit, "description": description}
-
-
-def _probes(config: Config, trajectories: Path) -> list[State]:
-    from tracer.training import grpo
-
-    found = [item.state for item in grpo.prompts_of(trajectories, "validation", config.planner.horizon)]
-    if not found:
-        raise LineageError(f"{trajectories} has no state in the split 'validation' to probe on")
-    return random.Random(config.seed + 1).sample(found, min(PROBES, len(found)))
 
 
 def _behaviour(planner: Any, states: Sequence[State]) -> tuple[Any, list[str]]:

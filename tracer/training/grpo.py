@@ -19,7 +19,7 @@ from tracer.config import Config, ConfigError, GrpoConfig
 from tracer.dataset import read
 from tracer.forecast import Forecast, reference
 from tracer.lineage import LineageError, write_json
-from tracer.planner.adapter import check_start, is_adapter
+from tracer.planner.adapter import check_start, is_adapter, model_folder
 from tracer.planner.base import PlannerSettings
 from tracer.planner.prompt import prompt
 from tracer.planner.transformers import TransformersPlanner, image_tokens
@@ -92,12 +92,15 @@ def _train(
     config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score, trajectories: Path, start: Path, out: Path
 ) -> dict[str, Any]:
     from transformers import set_seed
+    from transformers.integrations import unset_hf_deepspeed_config
 
+    processes.require(config)
     heartbeat = Heartbeat(out, stage.steps)
     heartbeat.beat("loading", 0)
     check_start(config.planner, stage.lora, start)
     processes.join()
     set_seed(config.seed)
+    kept = dtype_of(start)
     planner = TransformersPlanner.load(
         start,
         settings_for(config, start),
@@ -123,29 +126,61 @@ def _train(
     trainer.train(resume_from_checkpoint=processes.agree(checkpoint))
     history = [_untimed(entry) for entry in trainer.state.log_history if "reward" in entry]
     # Gathering sharded weights takes every process; everything from here on takes one.
-    weights = trainer.accelerator.get_state_dict(trainer.model) if processes.sharded() else None
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if processes.sharded() else None
     if not processes.main():
         return {}
     (out / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in history))
     signs = health.signs(history)
     write_json(out / "warnings.json", [sign.to_dict() for sign in signs])
     heartbeat.beat("saving", stage.steps)
-    model = trainer.accelerator.unwrap_model(trainer.model).eval()
-    TransformersPlanner(model, planner.processor, planner.settings, name=str(out)).save(out / "model", weights)
-    if processes.sharded():  # the whole model, which is loaded for the probe, needs the room of this process's shards
+    planner.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
+    held_out = held_out_prompts(trajectories, config.planner.horizon)
+    if weights is None:
+        if stage.lora is None:
+            planner.model.to(kept)
+        score_now = probe(planner, score, held_out, config.seed)
+        planner.save(out / "model")
+    else:
+        weights = {name: value.to(kept) if stage.lora is None else value for name, value in weights.items()}
+        planner.save(out / "model", weights)
+        # The whole model, which is loaded for the probe, needs the room of this process's shards.
         trainer.accelerator.free_memory()
-        del trainer, model, planner.model
+        del trainer, planner
         torch.cuda.empty_cache()
+        unset_hf_deepspeed_config()  # or loading would wait for the other processes
+        loaded = TransformersPlanner.load(out / "model")
+        same_weights(loaded.model, weights, out)
+        score_now = probe(loaded, score, held_out, config.seed)
     tail = history[-max(1, len(history) // 10) :]
     return {
         "states": len(states),
         "reward_first": history[0]["reward"],
         "reward_last": sum(entry["reward"] for entry in tail) / len(tail),
-        "dead_groups": sum(entry["frac_reward_zero_std"] for entry in history) / len(history),
+        "dead_groups": sum(entry["dead_groups"] for entry in history) / len(history),
         "unparsable": sum(entry["unparsable"] for entry in history) / len(history),
         "warnings": len(signs),
-        "probe": probe(TransformersPlanner.load(out / "model"), score, trajectories, config),
+        "probe": score_now,
     }
+
+
+def same_weights(model: Any, weights: Mapping[str, torch.Tensor], out: Path) -> None:
+    """Raise ``LineageError`` unless a loaded model has these weights: those that were gathered from all processes."""
+    found = model.state_dict()
+    if is_adapter(model):
+        from peft import get_peft_model_state_dict
+
+        found, weights = (get_peft_model_state_dict(model, state) for state in (found, dict(weights)))
+    wrong = [name for name, value in weights.items() if not torch.equal(found[name].cpu(), value.cpu())]
+    if wrong or not weights:
+        raise LineageError(f"{out} does not hold what was trained: {len(wrong)} weights differ, {wrong[:3]}")
+
+
+def dtype_of(folder: Path) -> torch.dtype:
+    """The type in which a folder of whole weights was saved; what is trained from it is saved in the same."""
+    from transformers import AutoConfig
+
+    path = model_folder(folder)
+    return (AutoConfig.from_pretrained(path).dtype if (path / "config.json").is_file() else None) or torch.float32
 
 
 def settings_for(config: Config, start: Path) -> PlannerSettings:
@@ -202,6 +237,11 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
         vllm_gpu_memory_utilization=launch.vllm_memory,
         vllm_tensor_parallel_size=launch.vllm_tensor_parallel,
         vllm_enable_sleep_mode=launch.vllm_sleep,
+        # vLLM's probabilities are not quite the trainer's. Each token is weighed by their ratio, cut at 3; TRL's own
+        # default leaves out the whole completion once the product of its ratios is over 3, which long ones soon are.
+        vllm_importance_sampling_correction=True,
+        vllm_importance_sampling_mode="token_truncate",
+        vllm_importance_sampling_clip_max=3.0,
         vllm_max_model_length=config.planner.max_prompt_tokens + config.planner.max_new_tokens,
         use_transformers_continuous_batching=stage.rollouts == "continuous_batching",
         ddp_timeout=int(processes.PATIENCE.total_seconds()),
@@ -218,6 +258,11 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
         dataloader_pin_memory=False,
         disable_tqdm=True,
     )
+
+
+def streams(config: Config, stage: GrpoConfig) -> int:
+    """How many streams of random numbers the stage samples from, which shapes its result: one a process, or one."""
+    return config.launch.processes if stage.sampling == "stream" else 1
 
 
 def local_batch(stage: GrpoConfig) -> int:
@@ -248,7 +293,6 @@ def lora(stage: GrpoConfig) -> Any:
     return LoraConfig(
         r=stage.lora.rank,
         lora_alpha=stage.lora.alpha,
-        lora_dropout=stage.lora.dropout,
         target_modules=stage.lora.targets,
         task_type="CAUSAL_LM",
     )
@@ -291,6 +335,7 @@ class Recorder:
             if first:
                 self._scored = [self.score(self.states[i], text) for i, text in zip(index, texts, strict=True)]
                 log_metric("unparsable", sum(not scored.parsed for scored in self._scored) / len(texts))
+                log_metric("dead_groups", health.dead_groups(index, [scored.parts for scored in self._scored]))
                 log_metric("repeated", sum(map(health.repeated_lines, texts)) / len(texts))
                 totals, lengths = [scored.total for scored in self._scored], [len(ids) for ids in completion_ids]
                 log_metric("reward_length", health.length_correlation(index, totals, lengths))
@@ -312,14 +357,18 @@ def select(
 ) -> list[Prompt]:
     """The states to train on: those whose sampled rewards disagree, so that their groups have something to teach.
 
-    The choice is kept in ``checkpoints``, with the random state it left: a killed run does not sample for it again.
+    The choice is kept in ``checkpoints``: a killed run does not sample for it again.
     """
     drawn = random.Random(config.seed)
     if stage.max_prompts is not None and stage.max_prompts < len(states):
         states = drawn.sample(states, stage.max_prompts)
     if not states:
         raise LineageError("no state to train on: the data set's split 'train' is empty")
-    if not stage.pass_rate_samples or not stage.select:
+    if len(states) < stage.groups:
+        raise ConfigError(
+            f"{len(states)} states cannot fill a step of {stage.groups} groups; lower groups, or raise max_prompts"
+        )
+    if not stage.pass_rate_samples:
         return states
     # One process decides: the others' arithmetic may differ in the last bit, and their prompts must not.
     chosen: list[int] = []
@@ -366,12 +415,17 @@ def rollouts(
 PROBE_STATES = 64
 
 
-def probe(planner: TransformersPlanner, score: Score, trajectories: Path, config: Config) -> float:
-    """Mean reward of the greedy answers on up to 64 validation states: what a fresh load has to reproduce."""
-    states = prompts_of(trajectories, "validation", config.planner.horizon)
-    states = random.Random(config.seed).sample(states, min(PROBE_STATES, len(states)))
-    if not states:
-        raise LineageError("no state to probe on: the data set's split 'validation' is empty")
+def held_out_prompts(trajectories: Path, horizon: int) -> list[Prompt]:
+    """The states to probe on; raises ``LineageError`` where there is none."""
+    found = prompts_of(trajectories, "validation", horizon)
+    if not found:
+        raise LineageError(f"{trajectories} has no state in the split 'validation' to probe on")
+    return found
+
+
+def probe(planner: TransformersPlanner, score: Score, held_out: Sequence[Prompt], seed: int) -> float:
+    """Mean reward of the greedy answers on up to 64 held-out states: what a fresh load has to reproduce."""
+    states = random.Random(seed).sample(held_out, min(PROBE_STATES, len(held_out)))
     answers = planner.answer([state.state for state in states])
     return sum(score(state, text).total for state, text in zip(states, answers, strict=True)) / len(states)
 

@@ -55,7 +55,7 @@ def present(history: Sequence[Entry]) -> list[Sign]:
     def sign(name: str, value: float, limit: float, message: str) -> None:
         found.append(Sign(step=int(history[-1].get("step", 0)), name=name, value=value, limit=limit, message=message))
 
-    dead = _recent(history, "frac_reward_zero_std")
+    dead = _recent(history, "dead_groups")
     if dead > DEAD:
         sign("dead_groups", dead, DEAD, f"{dead:.0%} of the last {WINDOW} steps' groups taught nothing: equal rewards")
     unparsable, first = _recent(history, "unparsable"), _first(history, "unparsable")
@@ -86,12 +86,23 @@ def collapse(history: Sequence[Entry], patience: int) -> str | None:
         return f"no forecast has parsed for {patience} steps"
     reward = _mean([entry["reward"] for entry in recent])
     before = _mean([entry["reward"] for entry in history[:patience]])
-    if all(entry["frac_reward_zero_std"] == 1.0 for entry in recent) and reward < before:
+    if all(entry["dead_groups"] == 1.0 for entry in recent) and reward < before:
         return (
             f"every group has been dead for {patience} steps at a mean reward of {reward:.3f}, less than the "
             f"{before:.3f} it began with: nothing is left that could teach the way back"
         )
     return None
+
+
+def dead_groups(groups: Sequence[int], parts: Sequence[Mapping[str, float]]) -> float:
+    """The share of groups whose completions all earned the same reward parts, and so teach nothing.
+
+    TRL's ``frac_reward_zero_std`` says so only of sums scaled group by group; otherwise it looks at the whole batch.
+    """
+    earned: dict[int, set[tuple[float, ...]]] = {}
+    for group, told in zip(groups, parts, strict=True):
+        earned.setdefault(group, set()).add(tuple(round(value, 9) for value in told.values()))
+    return sum(len(kinds) == 1 for kinds in earned.values()) / len(earned)
 
 
 def length_correlation(groups: Sequence[int], rewards: Sequence[float], lengths: Sequence[int]) -> float:

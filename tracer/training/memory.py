@@ -1,6 +1,6 @@
 """How much memory a stage needs on each GPU, from the shapes alone: no weight is loaded, no GPU is touched.
 
-An estimate, for choosing a profile before queueing for the hardware. tests/gpu hold it against what was measured.
+An estimate, for choosing a profile before queueing for the hardware. tests/gpu measures what it is held against.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 from tracer.config import Config, GrpoConfig
 
 GIGA = 1e9
+GPU = 80.0
+"""Gigabytes of the GPU whose share a colocated vLLM takes."""
 OVERHEAD = 1.5e9
 """CUDA's context, kernels and what the allocator cannot use, in bytes."""
 KEPT_PER_LAYER = 34
@@ -85,8 +87,8 @@ def shape(model: Any) -> Shape:
     )
 
 
-def estimate(shape: Shape, config: Config, stage: GrpoConfig, gpu: float = 80.0) -> Estimate:
-    """Gigabytes a GPU of ``gpu`` gigabytes, at the longest prompt and completion of the configuration."""
+def estimate(shape: Shape, config: Config, stage: GrpoConfig) -> Estimate:
+    """Gigabytes a GPU of ``GPU`` gigabytes, at the longest prompt and completion of the configuration."""
     launch, width = config.launch, 2 if stage.bf16 else 4
     shards = launch.processes if launch.strategy in ("fsdp2", "zero3") else 1
     trained = stage.lora.rank * shape.linear if stage.lora else shape.parameters
@@ -101,23 +103,23 @@ def estimate(shape: Shape, config: Config, stage: GrpoConfig, gpu: float = 80.0)
     layers = 2 * width * shape.layers / 2 + kept if recomputed else kept * shape.layers
     colocated = stage.rollouts == "vllm_colocate"
     cache = 0.0 if stage.rollouts.startswith("vllm") else tokens * shape.cache * width
+    # A KL term to all weights needs those it began with, in 32 bit; an adapter is switched off for them.
+    began = shape.parameters * 4 if stage.kl and not stage.lora else 0
     return Estimate(
-        weights=(shape.parameters * frozen + (trained * 4 if stage.lora else 0)) / shards / GIGA,
+        weights=(shape.parameters * frozen + began + (trained * 4 if stage.lora else 0)) / shards / GIGA,
         gradients=trained * 4 / shards / GIGA,
         optimizer=trained * 8 / shards / GIGA,
         activations=tokens * shape.hidden * layers / GIGA,
         # Logits, their logarithms and their gradient, in 32 bit, of the completions alone.
         logits=3 * rows * config.planner.max_new_tokens * shape.vocabulary * 4 / GIGA,
-        rollouts=(launch.vllm_memory * gpu if colocated else cache / GIGA),
+        rollouts=(launch.vllm_memory * GPU if colocated else cache / GIGA),
         rollouts_stay=colocated and not launch.vllm_sleep,
     )
 
 
 def tokens_per_step(config: Config, stage: GrpoConfig) -> dict[str, int]:
     """At most so many tokens a step: prompts as they are read, and completions as they are written."""
-    completions = stage.groups * stage.group_size
     return {
         "prompts": stage.groups * config.planner.max_prompt_tokens,
-        "prompts_scored": completions * config.planner.max_prompt_tokens,
-        "completions": completions * config.planner.max_new_tokens,
+        "completions": stage.groups * stage.group_size * config.planner.max_new_tokens,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -22,7 +22,7 @@ from tracer.planner.adapter import adapted, check_start, model_folder
 from tracer.planner.base import PlannerSettings
 from tracer.planner.length import PromptLength
 from tracer.training import memory
-from tracer.training.launch import command, shown
+from tracer.training.launch import command, shown, vllm_server
 from tracer.trajectory import State, state_at
 
 MAX_CUT = 0.0
@@ -51,10 +51,10 @@ def check(config: Config, stage: str, trajectories: Path, start: Path, out: Path
     check_start(config.planner, options.lora, start)
     weights = _weights(start)
     model = memory.shape_of(weights)
-    findings = [_context(config, weights), *_prompts(config, trajectories, start), _disk(config, options, model, out)]
+    findings = [_context(config, weights), *_prompts(config, trajectories, start), _disk(options, model, out)]
     if options.rollouts.startswith("vllm"):
         found = importlib.util.find_spec("vllm") is not None
-        mend = f"install the extra gpu, or set {stage}.rollouts to continuous_batching"
+        mend = f"install the extra gpu, or set {stage}.rollouts to transformers"
         findings.append(Finding(name="vllm", ok=found, detail="installed" if found else "not installed", mend=mend))
     return findings
 
@@ -132,7 +132,7 @@ def _chunks(trajectories: Path) -> Iterator[list[tuple[str, State]]]:
         yield chunk
 
 
-def _disk(config: Config, stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:
+def _disk(stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:
     trained = stage.lora.rank * model.linear if stage.lora else model.parameters
     # A checkpoint holds trained weights and Adam's two moments in 32 bit; one more is there while one is written.
     needed = trained * 4 * 3 * (stage.keep_checkpoints + 1) + trained * 4
@@ -146,8 +146,8 @@ def _disk(config: Config, stage: GrpoConfig, model: memory.Shape, out: Path) -> 
     )
 
 
-def dry_run(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> str:
-    """What the stage would do, as text; reads what is there, writes nothing."""
+def dry_run(config: Config, stage: str, trajectories: Path, start: Path, out: Path, more: Sequence[str] = ()) -> str:
+    """What the stage would do, as text; reads what is there, writes nothing. ``more``: how it was asked for."""
     from tracer.training import stage1, stage2
 
     options: GrpoConfig = getattr(config, stage)
@@ -158,7 +158,11 @@ def dry_run(config: Config, stage: str, trajectories: Path, start: Path, out: Pa
         f"# tokens a step, at most: {tokens['prompts']:,} of prompts, {tokens['completions']:,} of completions "
         f"({options.groups} groups of {options.group_size})"
     )
-    parts.append(f"# launched with: {shown(command(config.launch, stage, config.profile))}")
+    parts.append(f"# launched with: {shown(command(config.launch, stage, config.profile, more=more))}")
+    if options.rollouts == "vllm_server":
+        length = config.planner.max_prompt_tokens + config.planner.max_new_tokens
+        server = shown(vllm_server(config.launch, _weights(start) if start.exists() else start / "model", length))
+        parts.append(f"# asks the vLLM server at {config.launch.vllm_host}, started there with: {server}")
     settings = module.settings(config)
     parts.append(f"# configuration {lineage.digest_of({'config': settings, 'seed': config.seed})}")
     missing = [str(path) for path in (trajectories, start) if not path.exists()]

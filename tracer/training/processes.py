@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tracer import lineage
+from tracer.config import SHARDED, Config, ConfigError
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=4)
@@ -33,6 +34,17 @@ def sharded() -> bool:
     """Whether accelerate was told to shard the weights (FSDP or DeepSpeed)."""
     names = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
     return any(os.environ.get(name, "false").lower() in ("1", "true") for name in names)
+
+
+def require(config: Config) -> None:
+    """Raise ``ConfigError`` unless the processes are those of the configuration's section ``launch``."""
+    launch = config.launch
+    if (world(), sharded()) != (launch.processes, launch.strategy in SHARDED):
+        raise ConfigError(
+            f"launch says {launch.processes} processes, strategy {launch.strategy!r}, but {world()} run"
+            f"{', their weights sharded' if sharded() else ''}; `tracer train --dry-run` prints the command that "
+            f"starts them, or set launch.strategy, launch.nodes and launch.gpus to what you run"
+        )
 
 
 def join() -> None:

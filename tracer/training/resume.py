@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from tracer.lineage import LineageError, write_json
+from tracer.planner.adapter import NAME as ADAPTER
 from tracer.planner.adapter import is_adapter
 
 STATE = "trainer_state.json"  # the Trainer writes it last
@@ -29,42 +31,37 @@ class NamedWeights:
 
     ``save_pretrained`` writes a vision-language model's weights under their published names, which are not those of its
     parameters. The Trainer loads them by name and leaves out what does not match: all of them, with no more than a
-    warning, and training goes on from the start's weights.
+    warning. Of an adapter that has a frozen copy beside it, for the KL term, it loads the copy alone. Either way
+    training would go on from the start's weights.
     """
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         trainer: Any = self
         model = model if model is not None else trainer.model
-        if not hasattr(type(model), "from_pretrained") or trainer.is_fsdp_enabled or is_adapter(model):
+        if trainer.is_fsdp_enabled or not (is_adapter(model) or hasattr(type(model), "from_pretrained")):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
-            return
-        saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, use_safetensors=True)
-        model.load_state_dict(saved.state_dict())
+        elif is_adapter(model):
+            from peft import load_peft_weights, set_peft_model_state_dict
+
+            weights = load_peft_weights(resume_from_checkpoint, device="cpu")
+            missed = set_peft_model_state_dict(model, weights, adapter_name=ADAPTER)
+            if missed.unexpected_keys:
+                raise LineageError(f"{resume_from_checkpoint} holds another adapter: {missed.unexpected_keys[:3]}")
+        else:
+            saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, use_safetensors=True)
+            model.load_state_dict(saved.state_dict())
 
 
-CHOICE = "choice.pt"
+CHOICE = "choice.json"
 
 
 def save_choice(folder: Path, chosen: list[int]) -> None:
-    """Keep which states were chosen to train on, and the random state that choosing them left behind."""
-    import torch
-
+    """Keep which states were chosen to train on."""
     folder.mkdir(parents=True, exist_ok=True)
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    written = folder / f".{CHOICE}"
-    torch.save({"chosen": chosen, "cpu": torch.get_rng_state(), "cuda": cuda}, written)
-    os.replace(written, folder / CHOICE)
+    write_json(folder / CHOICE, chosen)
 
 
 def load_choice(folder: Path) -> list[int] | None:
-    """The kept choice, the random state set as if it had been made now; None if none was kept."""
-    import torch
-
+    """The kept choice; None if none was kept."""
     path = folder / CHOICE
-    if not path.is_file():
-        return None
-    kept = torch.load(path, weights_only=True)
-    torch.set_rng_state(kept["cpu"])
-    if kept["cuda"]:
-        torch.cuda.set_rng_state_all(kept["cuda"])
-    return list(kept["chosen"])
+    return json.loads(path.read_text()) if path.is_file() else None

@@ -37,6 +37,7 @@ def settings(config: Config) -> dict[str, Any]:
         "planner": config.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
         "reward": config.reward.model_dump(),
         "stage1": config.stage1.model_dump(),
+        "processes": grpo.streams(config, config.stage1),
     }
 
 

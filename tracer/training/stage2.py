@@ -38,6 +38,7 @@ def settings(config: Config) -> dict[str, Any]:
         "planner": config.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
         "grounding": config.grounding.model_dump(),
         "stage2": config.stage2.model_dump(),
+        "processes": grpo.streams(config, config.stage2),
     }
 
 
