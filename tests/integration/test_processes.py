@@ -1,4 +1,4 @@
-"""Two processes with accelerate (gloo, on the processor) train as one does with the same global batch."""
+"""Two processes with accelerate (gloo, on the processor) train as one does, and with sharded weights as ever."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from tests.planners import trajectories, write_base
@@ -40,6 +43,7 @@ def train(base: Path, shards: Path, build: Path, options: LaunchConfig) -> Path:
         "stage1.checkpoint_every": STEPS,
         "stage1.sampling": "step",
     }
+    settings |= {f"launch.{key}": value for key, value in options.model_dump(exclude_defaults=True).items()}
     more = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
@@ -94,7 +98,7 @@ def test_more_processes_than_groups_are_refused_by_all_of_them(tmp_path: Path) -
     base = write_base(tmp_path / "base", shards, image=False, steps=0)
     options = LaunchConfig(strategy="cpu", gpus=2, main_port=free_port())
     command = launch.command(
-        options, "stage1", "micro", more=["--set", "stage1.groups=1", "--set", f"planner.base={base}"]
+        options, "stage1", "micro", more=["--set", "stage1.groups=3", "--set", f"planner.base={base}"]
     )
     command += ["--set", "planner.image=false", "--set", f"build={tmp_path / 'build'}"]
     (tmp_path / "build" / "micro" / "seed0").mkdir(parents=True)
@@ -103,5 +107,73 @@ def test_more_processes_than_groups_are_refused_by_all_of_them(tmp_path: Path) -
         command, capture_output=True, text=True, timeout=500, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode != 0
-    assert "cannot be dealt to 2 processes" in done.stderr
+    assert "launch says 1 processes, strategy 'single', but 2 run" in done.stderr
     assert sys.executable in command
+
+
+SHARDED = {"fsdp2": "fsdp2-one-node.yaml", "zero3": "zero3-one-node.yaml"}
+MANY = 6
+
+
+def sharded(strategy: str, base: Path, shards: Path, build: Path, until: Path | None = None) -> Path:
+    """Stage 1 with the repository's own launch file, on two processes; killed once ``until`` is there."""
+    ingested = build / "micro" / "seed0" / "ingest"
+    if not ingested.exists():
+        ingested.parent.mkdir(parents=True)
+        ingested.symlink_to(shards, target_is_directory=True)
+    file = yaml.safe_load((launch.FOLDER / SHARDED[strategy]).read_text())
+    file |= {"num_processes": 2, "mixed_precision": "no", "main_process_ip": "127.0.0.1"}
+    file |= {"main_process_port": free_port()}
+    if strategy == "fsdp2":
+        file["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"] = "LlamaDecoderLayer"
+    (build / "launch.yaml").write_text(yaml.safe_dump(file))
+    settings = {
+        "build": build,
+        "launch.strategy": strategy,
+        "launch.gpus": 2,
+        "planner.base": base,
+        "planner.image": "false",
+        "planner.horizon": 2,
+        "planner.max_new_tokens": 12,
+        "stage1.steps": MANY,
+        "stage1.groups": 4,
+        "stage1.group_size": 4,
+        "stage1.learning_rate": 3e-3,
+        "stage1.checkpoint_every": 2,
+        "stage2.groups": 4,
+    }
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(build / "launch.yaml")]
+    command += ["tests/integration/sharded.py", "train", "stage1", "--profile", "micro"]
+    command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (".", os.environ.get("PYTHONPATH"))))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    if until is not None:
+        while not until.exists() and process.poll() is None:
+            time.sleep(0.02)
+        family = [*psutil.Process(process.pid).children(recursive=True), process]
+        for member in family:  # the launcher puts its processes into sessions of their own
+            member.kill()
+    words = process.communicate(timeout=500)[1]
+    assert until is not None or process.returncode == 0, words[-3000:]
+    return build / "micro" / "seed0" / "stage1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", sorted(SHARDED))
+def test_sharded_weights_are_trained_saved_and_taken_up_again(tmp_path: Path, strategy: str) -> None:
+    if strategy == "zero3":
+        pytest.importorskip("deepspeed")
+    shards = trajectories(tmp_path)
+    base = write_base(tmp_path / "base", shards, image=False, steps=36)
+    calm = sharded(strategy, base, shards, tmp_path / "calm")
+    start = load_file(base / "model" / "model.safetensors")
+    trained = load_file(calm / "model" / "model.safetensors")
+    assert any(not trained[name].equal(weight) for name, weight in start.items())
+    out = tmp_path / "killed" / "micro" / "seed0" / "stage1"
+    sharded(strategy, base, shards, tmp_path / "killed", until=out / "checkpoints" / "checkpoint-2")
+    assert not (out / "lineage.json").exists()
+    sharded(strategy, base, shards, tmp_path / "killed")
+    assert curve(out) == curve(calm)
+    resumed = load_file(out / "model" / "model.safetensors")
+    assert resumed.keys() == trained.keys() and all(resumed[name].equal(weight) for name, weight in trained.items())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from trl import GRPOTrainer
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config, ConfigError
 from tracer.lineage import LineageError
 from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
+from tracer.reward import advantages
 from tracer.training import grpo, stage1, stage2
 from tracer.training.gates import saved
 from tracer.training.trainer import trainer_class
@@ -64,6 +67,66 @@ def test_a_planner_that_was_not_trained_or_is_another_is_found(llama: Path, shar
         assert "differs_from_base" in failed
     finally:
         weights.write_bytes(kept)
+
+
+def test_a_save_that_loses_what_was_trained_is_found(
+    llama: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(self: TransformersPlanner, folder: Path, state: object = None) -> None:
+        shutil.copytree(llama / "model", folder)
+
+    monkeypatch.setattr(TransformersPlanner, "save", lose)
+    config = micro_config(llama, image=False, stage1=LEARN).model_copy(update={"seed": 7})
+    stage1.train(config, shards, llama, config.out("stage1"))
+    failed = [item["name"] for item in saved(config, config.out("stage1"), llama, shards) if not item["passed"]]
+    assert failed == ["differs_from_base", "reproduces_score"]
+
+
+def test_a_stage_is_saved_as_its_base_was_and_an_untouched_copy_is_no_difference(
+    llama: Path, shards: Path, tmp_path: Path
+) -> None:
+    planner = TransformersPlanner.load(llama)
+    planner.model.to(torch.bfloat16)
+    planner.save(tmp_path / "base" / "model")
+    frozen = {"learning_rate": 1e-30, "warmup": 0}
+    config = micro_config(tmp_path / "base", image=False, stage1=frozen, gates={"probe_tolerance": 0.02})
+    stage1.train(config, shards, tmp_path / "base", config.out("stage1"))
+    assert TransformersPlanner.load(config.out("stage1")).model.dtype == torch.bfloat16
+    found = saved(config, config.out("stage1"), tmp_path / "base", shards)
+    assert [item["name"] for item in found if not item["passed"]] == ["differs_from_base"]
+
+
+@pytest.mark.parametrize("aggregation", ["sum_then_normalize", "normalize_then_sum"])
+def test_the_advantages_that_train_are_the_formulas(
+    llama: Path, shards: Path, monkeypatch: pytest.MonkeyPatch, aggregation: str
+) -> None:
+    earned: list[torch.Tensor] = []
+    found: list[torch.Tensor] = []
+
+    def score(self: GRPOTrainer, *arguments: object) -> torch.Tensor:
+        earned.append(scored(self, *arguments))
+        return earned[-1]
+
+    def generate(self: GRPOTrainer, inputs: object) -> dict[str, torch.Tensor]:
+        made = generated(self, inputs)
+        found.append(made["advantages"])
+        return made
+
+    scored, generated = GRPOTrainer._calculate_rewards, GRPOTrainer._generate_and_score_completions
+    monkeypatch.setattr(GRPOTrainer, "_calculate_rewards", score)
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", generate)
+    config = micro_config(llama, image=False, stage1={**LEARN, "aggregation": aggregation, "groups": 4})
+    config = config.model_copy(update={"seed": 11})
+    stage1.train(config, shards, llama, config.out("stage1"))
+    assert len(found) == 2 and any(bool(told.any()) for told in found)
+    for parts, told in zip(earned, found, strict=True):
+        groups = [[part.tolist() for part in group.T] for group in parts.view(4, -1, 2)]  # 4 groups of 2 parts
+        if aggregation == "sum_then_normalize":  # the paper: each group's sums
+            expected = [advantages([a + r for a, r in zip(*group, strict=True)]) for group in groups]
+        else:  # each group's parts, then all completions of the step
+            apart = [[advantages(part) for part in group] for group in groups]
+            expected = [advantages([a + r for group in apart for a, r in zip(*group, strict=True)])]
+        assert told.tolist() == pytest.approx([value for group in expected for value in group], abs=1e-4)
 
 
 @pytest.fixture(scope="module")
