@@ -24,7 +24,9 @@ from torch.utils.data import Sampler
 from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 
+from tracer.planner.adapter import is_adapter
 from tracer.training.resume import WRITING, NamedWeights
+from tracer.training.vllm_sync import keep_base
 
 
 class StepSampler(Sampler[int]):
@@ -52,6 +54,11 @@ class ResumableTrainer(NamedWeights, GRPOTrainer):
     """GRPO with exact resumption and whole checkpoints."""
 
     _writing: Path | None = None
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        if self.use_vllm and is_adapter(self.model) and not self.is_fsdp_enabled:
+            keep_base(self.vllm_generation)
 
     def _get_train_sampler(self, dataset: Any = None) -> StepSampler:
         return StepSampler(super()._get_train_sampler(dataset), lambda: self.state.global_step, self.args.max_steps)
