@@ -16,7 +16,7 @@ DEV := .venv/.dev
 PINS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test check doctor bench items data clean lock environment
+.PHONY: help demo dev test patient check doctor bench items data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -30,6 +30,9 @@ dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C ends both
 
 test: $(DEV) data build/bench/.stamp ## the tests that need no GPU, no network and no patience
 	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "not gpu and not slow and not network" $(ARGS)
+
+patient: $(DEV) data ## the tests that take minutes each: ten kills, two processes, sharded weights
+	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "slow and not gpu and not network" $(ARGS)
 
 check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .

@@ -57,7 +57,7 @@ class PlannerConfig(Section):
     """The base planner: a folder, or a model id of the Hugging Face hub (``owner/name``)."""
     revision: str | None = None
     """The pinned commit of a base from the hub; a folder is pinned by its content."""
-    grammar: Literal["pointing", "literal"] = "pointing"
+    grammar: Literal["pointing", "literal", "reasoned"] = "pointing"
     horizon: int = Field(default=5, ge=1)
     """T, the steps of a forecast."""
     history: int = Field(default=4, ge=0)

@@ -1,6 +1,6 @@
 """A forecast: the steps a planner expects to take from a state on, the first of which is executed.
 
-Two grammars write a forecast as text, one line a step; ``grammar`` in params.yaml chooses.
+Three grammars write a forecast as text, one line a step; ``grammar`` in params.yaml chooses.
 
 - ``literal``, for large models: JSON lines, coordinates as integers 0 to 1000 (Qwen3-VL's convention), each with its
   step instruction: ``{"action": "click", "x": 512, "y": 80, "step": "click the button \\"Submit\\""}``.
@@ -24,6 +24,7 @@ from tracer.instruction import VERBS, describe, refer
 from tracer.trajectory import Box, Element, State, Trajectory, centre, element_at
 
 MAX_HORIZON = 10
+THOUGHT = "</think>"
 SCALE = 1000  # prompts and answers show coordinates as integers 0 to SCALE
 
 
@@ -55,8 +56,6 @@ def reference(trajectory: Trajectory, index: int, horizon: int) -> Forecast:
 class Grammar(Protocol):
     """How a forecast is written."""
 
-    name: str
-
     def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
         """The text of a forecast made in ``state``."""
 
@@ -66,13 +65,11 @@ class Grammar(Protocol):
 
 def grammar(name: str) -> Grammar:
     """The grammar of that name; raises ``KeyError``."""
-    known: dict[str, Grammar] = {"literal": Literal(), "pointing": Pointing()}
+    known: dict[str, Grammar] = {"literal": Literal(), "reasoned": Reasoned(), "pointing": Pointing()}
     return known[name]
 
 
 class Literal:
-    name = "literal"
-
     def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
         return "\n".join(json.dumps(self._line(step), ensure_ascii=False) for step in forecast)
 
@@ -85,8 +82,8 @@ class Literal:
         return {**line, "step": step.instruction}
 
     def parse(self, text: str, state: State, horizon: int) -> Forecast:
-        # Reasoning before, and words around the lines, are no part of the forecast.
-        lines = text.rpartition("</think>")[2].split("\n")  # splitlines would split texts at U+2028 and the like
+        # Words around the lines are no part of the forecast.
+        lines = text.split("\n")  # splitlines would split texts at U+2028 and the like
         lines = [line.strip().removesuffix(",") for line in lines if line.strip().startswith("{")]
         if not lines:
             raise ForecastError("no line holds a JSON object")
@@ -109,6 +106,17 @@ class Literal:
             return ForecastStep(action=Action.from_json({**fields, "type": kind}), instruction=instruction)
         except ActionError as error:
             raise ForecastError(str(error)) from error
+
+
+class Reasoned(Literal):
+    def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        return f"{THOUGHT}\n\n{super().format(forecast, state)}"
+
+    def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        _, ended, answer = text.rpartition(THOUGHT)
+        if not ended:  # cut off: a step drafted on the way is not what the planner settled on
+            raise ForecastError("the reasoning does not end")
+        return super().parse(answer, state, horizon)
 
 
 SPAN = re.compile(r'"([^"]*)"|(?<!^)(?<![.!?] )\b(\w*[A-Z]\w*|[a-z]+\d\w*)|(?<![\w"])(-?\d[\d/]*)')
@@ -149,8 +157,6 @@ def point(text: str, goal: str) -> str:
 
 
 class Pointing:
-    name = "pointing"
-
     def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
         return "\n".join(self._line(step, state, first=index == 0) for index, step in enumerate(forecast))
 

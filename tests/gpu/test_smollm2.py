@@ -26,6 +26,16 @@ def test_a_model_of_its_class_goes_through_both_stages(tmp_path: Path, shards: P
     assert all(item["passed"] for item in found), found
 
 
+@pytest.mark.gpu  # minutes a step on a processor
+def test_continuous_batching_serves_a_language_model(tmp_path: Path, shards: Path) -> None:
+    base = write_base(tmp_path / "base", shards, image=False, steps=36)
+    config = micro_config(base, image=False, stage1={"learning_rate": 1e-2, "rollouts": "continuous_batching"})
+    metrics = stage1.train(config, shards, base, config.out("stage1"))["metrics"]
+    assert metrics["dead_groups"] < 1.0
+    found = saved(config, config.out("stage1"), base, shards)
+    assert all(item["passed"] for item in found), found
+
+
 def test_demonstrations_teach_a_llama_the_grammar(tmp_path: Path, shards: Path) -> None:
     base = write_base(tmp_path / "base", shards, image=False, steps=0)
     planner = TransformersPlanner.load(base)

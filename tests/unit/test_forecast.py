@@ -66,7 +66,7 @@ def _without_place(action: Action) -> Action:
     | st.lists(st.sampled_from([*POINTING, " ", "\n", '"', "$1", "@0", "upper", "{", "[", "9", "button"])).map("".join)
 )
 def test_nothing_but_a_forecast_error_comes_out(text: str) -> None:
-    for name in ("literal", "pointing"):
+    for name in ("literal", "reasoned", "pointing"):
         try:
             forecast = grammar(name).parse(text, SCREEN, 3)
         except ForecastError:
@@ -162,12 +162,15 @@ def test_a_forecast_is_cut_at_the_horizon() -> None:
     assert len(grammar("literal").parse(f"{line}\n{line}\n{{nonsense", EMPTY, 2)) == 2
 
 
-def test_literal_reads_past_reasoning_and_prose() -> None:
+def test_reasoning_and_prose_are_read_past() -> None:
     line = '{"action": "click", "x": 500, "y": 250, "step": "click it"}'
-    text = f'<think>{{"action": "wait", "step": "no"}}</think>\nThe plan:\n```json\n  {line},\n```'
-    assert grammar("literal").parse(text, EMPTY, 5) == (
-        ForecastStep(action=Action.of("click", x=0.5, y=0.25), instruction="click it"),
-    )
+    prose = f"The plan:\n```json\n  {line},\n```"
+    expected = (ForecastStep(action=Action.of("click", x=0.5, y=0.25), instruction="click it"),)
+    assert grammar("literal").parse(prose, EMPTY, 5) == expected
+    drafted = '<think>{"action": "wait", "step": "no"}'
+    assert grammar("reasoned").parse(f"{drafted}</think>\n{prose}", EMPTY, 5) == expected
+    with pytest.raises(ForecastError, match="does not end"):
+        grammar("reasoned").parse(f"{drafted}\n{line}", EMPTY, 5)
 
 
 def test_the_reference_is_what_was_done_from_the_step_on() -> None:

@@ -165,11 +165,12 @@ prose = st.lists(st.text("abc {}[],:\"'`*#\t", max_size=20), max_size=3).map(
 def test_words_around_a_literal_forecast_change_nothing(
     made: list[Action], reference: Forecast, reasoning: str, before: str, after: str, config: RewardConfig
 ) -> None:
-    literal, state = grammar("literal"), State(goal="")
+    literal, reasoned, state = grammar("literal"), grammar("reasoned"), State(goal="")
     lines = literal.format([ForecastStep(action=action, instruction="do it") for action in made], state)
     alone = literal.parse(lines, state, 10)
-    around = f'<think>{reasoning}\n{{"action": "wait"}}</think>\n{before}\n{lines}\n{after}'
+    around = f"{before}\n{lines}\n{after}"
     assert literal.parse(around, state, 10) == alone
+    assert reasoned.parse(f'{reasoning}\n{{"action": "wait"}}</think>{around}', state, 10) == alone
     spread = "\n\n".join(f"  {line}," for line in lines.split("\n"))
     assert literal.parse(spread, state, 10) == alone
     found = trajectory_reward(literal.parse(around, state, 10), reference, config)
