@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from tracer import lines
 from tracer.config import Config
 
 FEW = 4
@@ -54,7 +54,7 @@ def png(picture: bytes) -> bytes:
 def curves(folder: Path) -> dg.MarkdownMetadataValue:
     """The reward of every step, and the shares of dead groups and unparsable forecasts."""
     path = folder / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    rows = lines.read(path) if path.is_file() else []
     series = {name: [row[name] for row in rows if name in row] for name in ("reward", "dead_groups", "unparsable")}
     return markdown([image(plot({name: values for name, values in series.items() if values}), "reward curve")])
 
@@ -91,7 +91,7 @@ def plot(series: dict[str, Sequence[float]]) -> bytes:
 def rollouts(folder: Path) -> dg.MarkdownMetadataValue:
     """A few of the last rollouts: the screen, the answer, its reward."""
     files = sorted((folder / "samples").glob("*.jsonl"))
-    rows = [json.loads(line) for line in files[-1].read_text().splitlines()][:FEW] if files else []
+    rows = lines.read(files[-1])[:FEW] if files else []
     return markdown(_rollout(folder / "samples", row) for row in rows)
 
 

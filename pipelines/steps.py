@@ -13,8 +13,6 @@ import dagster as dg
 from tracer import lineage
 from tracer.config import Config
 
-CONSTANTS = ("splits",)  # recorded beside the configuration, but set by the code, whose digest is compared too
-
 
 class Interrupted(dg.DagsterError):
     """Ctrl-C, or the run's termination from the UI."""
@@ -45,32 +43,17 @@ def code_version(module: str) -> str:
 
 
 def run(
-    config: Config, step: str, module: str, inputs: Mapping[str, Path], call: Callable[[], dict[str, Any]]
+    config: Config, stage: str, module: str, inputs: Mapping[str, Path], call: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """The lineage of a step: of its finished folder if that is current, else of ``call``, which runs it.
+    """The lineage of a training stage: of its finished folder if that is current, else of ``call``, which runs it.
 
     ``call`` would find the finished folder too, but only after the seconds that torch takes to import.
     """
-    return current(config, config.out(step), module, inputs) or call()
-
-
-def current(config: Config, out: Path, module: str, inputs: Mapping[str, Path]) -> dict[str, Any] | None:
-    """The lineage of a folder that the step would leave as it is, else None. Never wrong, sometimes too cautious."""
-    done = lineage.finished(out)
+    done = lineage.finished(config.out(stage))
     if done is None or not all(path.exists() for path in inputs.values()):
-        return None
-    now = config.model_dump(mode="json")
-    settings = {}
-    for name, recorded in done["config"].items():
-        if name in CONSTANTS:
-            settings[name] = recorded
-        elif isinstance(recorded, dict) and recorded.keys() <= now.get(name, {}).keys():
-            settings[name] = {key: now[name][key] for key in recorded}
-        else:
-            return None
-    sources = {name: lineage.content_digest(path) for name, path in inputs.items()}
-    digest = lineage.step_digest(done["step"], settings, sources, lineage.code_digest(module), config.seed)
-    return done if digest == done["digest"] else None
+        return call()
+    digest = lineage.expected_digest(stage, config.shaping(stage), inputs, module, config.seed)
+    return done if done["digest"] == digest else call()
 
 
 def made(config: Config, out: Path, done: Mapping[str, Any], **extra: Any) -> dg.MaterializeResult[Any]:

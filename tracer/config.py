@@ -302,6 +302,20 @@ class Config(Section):
                     )
         return self
 
+    def shaping(self, stage: str) -> dict[str, Any]:
+        """What of the configuration shapes a training stage's result, and so counts into its digest."""
+        options: GrpoConfig = getattr(self, stage)
+        judged = (
+            {"reward": self.reward.model_dump()} if stage == "stage1" else {"grounding": self.grounding.model_dump()}
+        )
+        return {
+            "planner": self.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
+            **judged,
+            stage: options.model_dump(),
+            # Each process samples from a stream of random numbers of its own, or all of them from one.
+            "processes": self.launch.processes if options.sampling == "stream" else 1,
+        }
+
     @property
     def folder(self) -> Path:
         return Path(self.build) / self.profile / f"seed{self.seed}"

@@ -94,15 +94,11 @@ def mlflow(root: Path) -> Finding:
 
 
 def browser() -> Finding:
-    from tracer.environments.miniwob import BrowserMissing, find_chromium
+    from tracer.environments.miniwob import chromium
 
-    missing = [name for name in ("miniwob", "playwright") if _version(name) is None]
-    if missing:
-        return Finding("chromium", False, f"not installed: {', '.join(missing)}", MAKE)
-    try:
-        return Finding("chromium", True, find_chromium())
-    except BrowserMissing as error:
-        return Finding("chromium", False, f"{error}; the online steps are skipped", "infra/chromium.sh as root")
+    found, missing = chromium()
+    detail = f"{missing}; the online steps are skipped" if missing else found
+    return Finding("chromium", not missing, detail, f"{MAKE}; infra/chromium.sh as root")
 
 
 def remote(root: Path) -> Finding:

@@ -95,6 +95,14 @@ def step_digest(name: str, settings: Mapping[str, Any], sources: Mapping[str, st
     return digest_of({"step": name, "config": settings, "inputs": sources, "code": code, "seed": seed})
 
 
+def expected_digest(
+    name: str, settings: Mapping[str, Any], inputs: Mapping[str, Path], module: str, seed: int = 0
+) -> str:
+    """The digest that ``run_step`` would give the step's output now."""
+    sources = {key: content_digest(Path(path)) for key, path in inputs.items()}
+    return step_digest(name, settings, sources, code_digest(module), seed)
+
+
 def finished(out: Path) -> dict[str, Any] | None:
     """The lineage of a finished folder, or None."""
     path = Path(out) / LINEAGE

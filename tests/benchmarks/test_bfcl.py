@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tracer import lines
 from tracer.benchmarks import bfcl
 from tracer.benchmarks import protocol as protocols
 from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.score import score, write_rows
+from tracer.benchmarks.score import score
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def gold() -> list[dict[str, Any]]:
 
 
 def test_gold_trajectories_score_800_of_800(gold: list[dict[str, Any]], tmp_path: Path) -> None:
-    predictions = write_rows(tmp_path / "gold.jsonl", iter(gold))
+    predictions = lines.write(tmp_path / "gold.jsonl", iter(gold))
     score("bfcl", "multi-turn", None, predictions, tmp_path / "out", resamples=10)
     from tracer.benchmarks.compare import read_summary
 

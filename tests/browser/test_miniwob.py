@@ -36,9 +36,10 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
-def test_a_missing_browser_says_what_to_install() -> None:
+def test_a_missing_browser_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BrowserMissing, match="apt-get install chromium"):
-        find_chromium("no-such-browser")
+        find_chromium()
 
 
 def test_the_groups_are_disjoint_and_all_pages_have_demonstrators() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tracer.action import Action
 from tracer.config import Config
+from tracer.environments.miniwob import chromium
 from tracer.environments.pages import HELDOUT, RL
 from tracer.evaluation import online
 from tracer.evaluation.episodes import Episode
@@ -188,7 +189,7 @@ def test_without_a_browser_the_step_says_so_and_runs_again_once_there_is_one(sma
     skipped = online.evaluate(CONFIG, tmp_path / "model.json", tmp_path / "out")
     assert "no Chromium found" in read_scores(tmp_path / "out")["skipped"]
     monkeypatch.undo()
-    assert online.chromium()[1] == ""
+    assert chromium()[1] == ""
     off = Config(profile="test", evaluation={"online": False})
     other = online.evaluate(off, tmp_path / "model.json", tmp_path / "off")
     assert "evaluation.online is false" in other["metrics"]["skipped"]

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.forecasts import Oracle, sample, shards
+from tracer import lines
 from tracer.config import Config
 from tracer.evaluation import offline, online
-from tracer.evaluation.results import write_rows
 from tracer.lineage import LineageError, run_step, write_json
 from tracer.reporting.charts import Dots, Series, dot_chart, line_chart, running_mean, ticks
 from tracer.reporting.gallery import pick
@@ -43,7 +43,7 @@ def played(right):
                     "reason": "solved" if solved else "failed: the page says so", "trace": [],
                 }
             )  # fmt: skip
-        write_rows(out / "results.jsonl", rows)
+        lines.write(out / "results.jsonl", rows)
         write_json(out / "scores.json", online.score(CONFIG, rows))
         return {}
 

@@ -20,9 +20,6 @@ from tracer.benchmarks.conventions import Convention, ConventionError, parse
 from tracer.benchmarks.names import BENCHMARKS
 from tracer.benchmarks.protocol import BenchmarkProtocol
 
-REASONS = ("", "missing", "malformed", "unparsable", "crashed")
-"""Why an item failed before its answer was judged; "" is judged."""
-
 Parts = Mapping[str, tuple[float, float]]
 
 

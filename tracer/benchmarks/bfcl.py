@@ -12,7 +12,6 @@ import ast
 import importlib
 import importlib.util
 import itertools
-import json
 import sys
 from collections.abc import Iterator
 from functools import cached_property
@@ -22,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from tracer import lines
 from tracer.benchmarks.base import BenchmarkError, Outcome, PredictionRow, Row, Unparsable
 from tracer.benchmarks.protocol import BenchmarkProtocol
 
@@ -134,13 +134,11 @@ def find() -> None:
 def tasks() -> Iterator[tuple[dict[str, Any], list[list[str]]]]:
     """Every task and its gold trajectory; raises ``BenchmarkError`` without the package."""
     find()
-    data = resources.files(PACKAGE) / "data"
+    data = Path(str(resources.files(PACKAGE))) / "data"
     for category in CATEGORIES:
         file = f"BFCL_v4_multi_turn_{category}.json"
-        questions = (data / file).read_text(encoding="utf-8").splitlines()
-        answers = (data / "possible_answer" / file).read_text(encoding="utf-8").splitlines()
-        gold = {row["id"]: row["ground_truth"] for row in map(json.loads, answers)}
-        for task in map(json.loads, questions):
+        gold = {row["id"]: row["ground_truth"] for row in lines.iterate(data / "possible_answer" / file)}
+        for task in lines.iterate(data / file):
             yield task, gold[task["id"]]
 
 

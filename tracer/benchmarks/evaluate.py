@@ -11,16 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from tracer import lineage
+from tracer import lineage, lines
 from tracer.benchmarks import miniwob
 from tracer.benchmarks import protocol as protocols
 from tracer.benchmarks.base import BenchmarkError, scorer_class
 from tracer.benchmarks.files import items as read_items
 from tracer.benchmarks.protocol import BenchmarkProtocol
 from tracer.benchmarks.run import Limits, Row, run
-from tracer.benchmarks.score import own_items, score_into, write_rows
+from tracer.benchmarks.score import own_items, score_into
 from tracer.config import Config
 
 DEMONSTRATORS = "demonstrators"
@@ -86,7 +84,7 @@ def evaluate_into(
     rows = [item.model_dump(mode="json") for item in read_items(path, scorer.item_model)]
     predictions = folder / "predictions.jsonl"
     if rules.benchmark == "miniwob":
-        write_rows(predictions, _episodes(folder, config, rules, model, rows))
+        lines.write(predictions, _episodes(folder, config, rules, model, rows))
     else:
         from tracer import planner as planners
         from tracer.benchmarks.drivers import worker
@@ -101,7 +99,7 @@ def _episodes(
     folder: Path, config: Config, rules: BenchmarkProtocol, model: str, rows: list[Row]
 ) -> Iterator[dict[str, Any]]:
     """MiniWoB++ episodes, those that a killed run finished first; raises ``BenchmarkError`` without a browser."""
-    from tracer.evaluation.online import chromium
+    from tracer.environments.miniwob import chromium
 
     _, missing = chromium()
     if missing:
@@ -111,14 +109,12 @@ def _episodes(
         raise BenchmarkError(f"{rules.id} is for {match.strategy!r}, which {model!r} is not; choose another protocol")
     progress = folder / "checkpoints" / "episodes.jsonl"
     progress.parent.mkdir(parents=True, exist_ok=True)
-    lines = progress.read_bytes().splitlines(keepends=True) if progress.is_file() else []
-    done = {row["id"]: row for row in map(orjson.loads, (line for line in lines if line.endswith(b"\n")))}
-    progress.write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in done.values()))
+    done = {row["id"]: row for row in lines.take_up(progress)}
     left = [row for row in rows if row["id"] not in done]
     with open(progress, "ab") as file:
         for played in _demonstrate(left) if model == DEMONSTRATORS else _play(config, rules, match, model, left):
             done[played["id"]] = played
-            file.write(orjson.dumps(played, option=orjson.OPT_APPEND_NEWLINE))
+            file.write(lines.one(played))
             file.flush()
     yield from (done[row["id"]] for row in rows)
 

@@ -10,13 +10,14 @@ Streams: items are read once, each prediction when its item comes. Writes
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from tracer import lineage
+from tracer import lineage, lines
 from tracer.benchmarks import protocol as protocols
 from tracer.benchmarks.aggregate import Tally, as_dict, intervals
 from tracer.benchmarks.base import BenchmarkError, Outcome, Row, Scorer, Unparsable, scorer_class
@@ -119,16 +120,7 @@ def judge(scorer: Scorer, item: Row, given: Predictions) -> Outcome:
 
 
 def _failed(scorer: Scorer, item: Row, reason: str, detail: str) -> Outcome:
-    failed = scorer.outcome(item, None)
-    return Outcome(
-        parts=failed.parts,
-        cluster=failed.cluster,
-        size=failed.size,
-        stratum=failed.stratum,
-        groups=failed.groups,
-        reason=reason,
-        detail=detail[:DETAIL],
-    )
+    return replace(scorer.outcome(item, None), reason=reason, detail=detail[:DETAIL])
 
 
 def _line(item: Row, outcome: Outcome) -> dict[str, Any]:
@@ -174,7 +166,7 @@ def _from_folder(rules: BenchmarkProtocol, folder: Path, path: Path) -> Path:
     module = importlib.import_module(f"tracer.benchmarks.{rules.benchmark}")
     if not hasattr(module, "results"):
         raise BenchmarkError(f"{folder} is a folder; {rules.benchmark} is scored from a predictions.jsonl")
-    return write_rows(path, module.results(folder, rules))
+    return lines.write(path, module.results(folder, rules))
 
 
 def own_items(rules: BenchmarkProtocol, path: Path) -> Path:
@@ -184,12 +176,4 @@ def own_items(rules: BenchmarkProtocol, path: Path) -> Path:
         raise BenchmarkError(
             f"{rules.benchmark} has no item list of its own; pass --items (docs/benchmarks.md says how they are made)"
         )
-    return write_rows(path, module.own_items(rules))
-
-
-def write_rows(path: Path, rows: Iterator[Mapping[str, Any]]) -> Path:
-    """Write JSON lines."""
-    with open(path, "wb") as file:
-        for row in rows:
-            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-    return path
+    return lines.write(path, module.own_items(rules))

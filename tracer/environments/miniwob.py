@@ -10,6 +10,7 @@ import base64
 import importlib.util
 import io
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,9 @@ from tracer.trajectory import Element, State, element_at
 
 WIDTH, HEIGHT = 160, 210
 """The part of the page that is the task, in CSS pixels."""
+MAX_TEXT = 40
+"""Characters of an element's text."""
+MAX_ELEMENTS = 60
 
 SCROLL = 0.5
 """How far a scroll without an amount goes, as a fraction of the screen's height (or width)."""
@@ -88,20 +92,26 @@ class UnsupportedAction(ValueError):
     """An action that has no meaning on a web page, for example opening an app."""
 
 
-def find_chromium(executable: str | None = None) -> str:
-    """The path of the Chromium to use: ``executable`` (a path or a name) or the first known name on PATH.
-
-    Raises ``BrowserMissing``.
-    """
-    for name in (executable,) if executable else CHROMIUM_NAMES:
+def find_chromium() -> str:
+    """The path of the first known Chromium on PATH; raises ``BrowserMissing``."""
+    for name in CHROMIUM_NAMES:
         found = shutil.which(name)
         if found:
             return found
-    wanted = executable or ", ".join(CHROMIUM_NAMES)
-    raise BrowserMissing(
-        f"no Chromium found ({wanted}); install one, for example with `apt-get install chromium`, "
-        "or name its path in the setting `executable`"
-    )
+    raise BrowserMissing(f"no Chromium on PATH ({', '.join(CHROMIUM_NAMES)}); install one: `apt-get install chromium`")
+
+
+def chromium() -> tuple[str, str]:
+    """The browser's version, and why pages cannot be played (empty where they can)."""
+    absent = [name for name in ("playwright", "miniwob") if importlib.util.find_spec(name) is None]
+    if absent:
+        return "", f"not installed: {', '.join(absent)}; install the extra `browser`"
+    try:
+        path = find_chromium()
+    except BrowserMissing as error:
+        return "", str(error)
+    asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
+    return asked.stdout.strip() or path, ""
 
 
 def pages_folder() -> Path:
@@ -115,10 +125,8 @@ def pages_folder() -> Path:
 class Browser:
     """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``."""
 
-    def __init__(self, executable: str | None = None, scale: float = 1.0) -> None:
-        """``executable``: a path or a name on PATH; ``scale``: device pixels a CSS pixel (2 or 3 for large models)."""
-        self.executable = find_chromium(executable)
-        self.scale = scale
+    def __init__(self) -> None:
+        self.executable = find_chromium()
         self._playwright: Any = None
         self._chromium: Any = None
         self.context: Any = None
@@ -130,9 +138,7 @@ class Browser:
         self._chromium = self._playwright.chromium.launch(
             executable_path=self.executable, headless=True, args=list(CHROMIUM_FLAGS)
         )
-        self.context = self._chromium.new_context(
-            viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=self.scale
-        )
+        self.context = self._chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT})
         self.context.add_init_script(_MARK_LISTENERS)
         return self
 
@@ -146,8 +152,8 @@ class Browser:
 class MiniWob:
     """One MiniWoB++ page: ``reset`` starts an episode, ``step`` acts in it. A context manager."""
 
-    def __init__(self, browser: Browser, page: str, *, max_text: int = 40, max_elements: int = 60) -> None:
-        """``page``: a name such as ``login-user``; texts are cut to ``max_text`` characters, lists to ``max_elements``.
+    def __init__(self, browser: Browser, page: str) -> None:
+        """``page``: a name such as ``login-user``.
 
         Raises ``FileNotFoundError`` for a page the package does not have.
         """
@@ -155,10 +161,7 @@ class MiniWob:
         if not self.path.is_file():
             raise FileNotFoundError(f"MiniWoB++ has no page {page!r} (looked for {self.path})")
         self.page = page
-        self._max_text = max_text
-        self._max_elements = max_elements
         self._list_elements = (Path(__file__).parent / "elements.js").read_text(encoding="utf-8")
-        self._size = (round(WIDTH * browser.scale), round(HEIGHT * browser.scale))
         self._tab = browser.context.new_page()
         self._cdp = browser.context.new_cdp_session(self._tab)
         self.state = State(goal="")
@@ -238,14 +241,14 @@ class MiniWob:
             raise UnsupportedAction(f"a MiniWoB++ page has no action {action.type!r}")
 
     def _look(self, goal: str, history: tuple[str, ...]) -> State:
-        listed = self._tab.evaluate(self._list_elements, self._max_text)
+        listed = self._tab.evaluate(self._list_elements, MAX_TEXT)
         shot = self._cdp.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
         return State(
             goal=goal,
             image=_webp(base64.b64decode(shot["data"])),
-            width=self._size[0],
-            height=self._size[1],
-            elements=tuple(_element(raw) for raw in listed[: self._max_elements]),
+            width=WIDTH,
+            height=HEIGHT,
+            elements=tuple(_element(raw) for raw in listed[:MAX_ELEMENTS]),
             history=history,
         )
 

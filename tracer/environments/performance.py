@@ -11,6 +11,7 @@ from tracer.environments.miniwob import MiniWob
 from tracer.instruction import describe
 from tracer.trajectory import Element, State, Step, centre
 
+MAX_STEPS = 40
 ROW = 0.09
 """Two elements whose centres are at most this far apart in height (a fraction of the screen) are in one row."""
 
@@ -22,10 +23,9 @@ class DemonstrationFailed(RuntimeError):
 class Performance:
     """One episode as a demonstrator plays it: the present screen, the ways to act, and the steps so far."""
 
-    def __init__(self, environment: MiniWob, seed: int, max_steps: int = 40) -> None:
+    def __init__(self, environment: MiniWob, seed: int) -> None:
         self._environment = environment
         self.page = environment.page
-        self._max_steps = max_steps
         self.state: State = environment.reset(seed)
         self.done = False
         self.success = False
@@ -41,8 +41,8 @@ class Performance:
 
     def act(self, action: Action, target: Element | None = None) -> None:
         """Take the step; raises ``DemonstrationFailed`` when the episode is over or too long."""
-        if self.done or len(self.steps) >= self._max_steps:
-            self.fail("the episode is over" if self.done else f"no end after {self._max_steps} steps")
+        if self.done or len(self.steps) >= MAX_STEPS:
+            self.fail("the episode is over" if self.done else f"no end after {MAX_STEPS} steps")
         instruction = describe(action, target, self.elements)
         self.steps.append(
             Step(

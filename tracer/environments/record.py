@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import tarfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from tracer import lines
 from tracer.trajectory import SPLITS, Element, Step
 
 ATTEMPTS = 4
@@ -53,49 +53,22 @@ class _Job:
     seeds: tuple[int, ...]
     out: Path
     split: str
-    executable: str | None
-    scale: float
-    replace: bool
-    keep_failures: bool
 
 
 def record(
-    pages: Sequence[str],
-    seeds: Sequence[int],
-    out: Path | str,
-    split: str,
-    *,
-    workers: int = 1,
-    executable: str | None = None,
-    scale: float = 1.0,
-    replace: bool = True,
-    keep_failures: bool = False,
+    pages: Sequence[str], seeds: Sequence[int], out: Path | str, split: str, *, workers: int = 1
 ) -> list[PageSummary]:
     """Play every page at every seed and write ``<out>/<split>/<page>.{jsonl,tar}``; prints a line a page.
 
-    A seed at which the demonstrator fails is skipped, or recorded with outcome ``failure`` if ``keep_failures``;
-    if ``replace``, the seeds after the last one are tried in its place. A page whose files exist is left alone, so
-    an interrupted recording goes on where it stopped. ``workers`` processes each run a browser of their own; one
-    worker is this process, in which no other ``Browser`` may be open. ``executable`` and ``scale`` are those of
-    ``Browser``.
+    A seed at which the demonstrator fails is skipped, and the seeds after the last one are tried in its place. A page
+    whose files exist is left alone, so an interrupted recording goes on where it stopped. ``workers`` processes each
+    run a browser of their own; one worker is this process, in which no other ``Browser`` may be open.
 
     Raises ``BrowserMissing``, ``ValueError`` for an unknown split, ``KeyError`` for a page without a demonstrator.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; splits are {', '.join(SPLITS)}")
-    jobs = [
-        _Job(
-            page=page,
-            seeds=tuple(seeds),
-            out=Path(out),
-            split=split,
-            executable=executable,
-            scale=scale,
-            replace=replace,
-            keep_failures=keep_failures,
-        )
-        for page in pages
-    ]
+    jobs = [_Job(page=page, seeds=tuple(seeds), out=Path(out), split=split) for page in pages]
     summaries = []
     if workers == 1:
         for job in jobs:
@@ -120,49 +93,48 @@ def _record_page(job: _Job) -> PageSummary:
     if lines_path.is_file() and images_path.is_file():
         return _summary(job, lines_path, images_path, failures=0, kept=True)
 
-    lines: list[str] = []
+    episodes: list[dict[str, Any]] = []
     images: dict[str, bytes] = {}
     failures = 0
     seeds = list(job.seeds)
-    if job.replace and seeds:
+    if seeds:
         following = seeds[-1] + 1
         seeds += range(following, following + (ATTEMPTS - 1) * len(job.seeds))
-    with Browser(job.executable, job.scale) as browser, MiniWob(browser, job.page) as environment:
+    with Browser() as browser, MiniWob(browser, job.page) as environment:
         for seed in seeds:
-            if len(lines) == len(job.seeds):
+            if len(episodes) == len(job.seeds):
                 break
             performance = Performance(environment, seed)
             with contextlib.suppress(DemonstrationFailed):
                 demonstrate(performance)
             failures += not performance.success
-            if performance.success or (job.keep_failures and performance.steps):
-                lines.append(_line(job, seed, performance.goal, performance.success, performance.steps, images))
+            if performance.success:
+                episodes.append(_episode(job, seed, performance.goal, performance.steps, images))
 
     folder.mkdir(parents=True, exist_ok=True)
     _write(images_path, _tar(images))
     # The lines come last: they are there only if the images are.
-    _write(lines_path, "".join(f"{line}\n" for line in lines).encode())
+    lines.write(lines_path, episodes)
     return _summary(job, lines_path, images_path, failures=failures, kept=False)
 
 
-def _line(job: _Job, seed: int, goal: str, success: bool, steps: Sequence[Step], images: dict[str, bytes]) -> str:
-    """The episode as a line of JSON; its screenshots are added to ``images`` under the names it gives them."""
+def _episode(job: _Job, seed: int, goal: str, steps: Sequence[Step], images: dict[str, bytes]) -> dict[str, Any]:
+    """The episode as it is written; its screenshots are added to ``images`` under the names it gives them."""
     raw_steps = []
     for index, step in enumerate(steps):
         name = f"{seed}-{index:02d}.webp"
         images[name] = step.image or b""
         raw_steps.append(_raw_step(step, name))
-    episode = {
+    return {
         "id": f"miniwob/{job.page}/{seed}",
         "source": "miniwob",
         "task": job.page,
         "seed": seed,
         "split": job.split,
         "goal": goal,
-        "outcome": "success" if success else "failure",
+        "outcome": "success",
         "steps": raw_steps,
     }
-    return json.dumps(episode, ensure_ascii=False, separators=(",", ":"))
 
 
 def _raw_step(step: Step, image: str) -> dict[str, Any]:
@@ -201,7 +173,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _summary(job: _Job, lines_path: Path, images_path: Path, *, failures: int, kept: bool) -> PageSummary:
-    episodes = [json.loads(line) for line in lines_path.read_text(encoding="utf-8").splitlines()]
+    episodes = lines.read(lines_path)
     return PageSummary(
         page=job.page,
         split=job.split,

@@ -6,18 +6,17 @@ split and a task. ``tracer/evaluation/scoring.py`` defines every number.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tracer import lines, tools
 from tracer import planner as planners
-from tracer import tools
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.evaluation.results import RESULTS, SCORES, Row, summary, write_rows
+from tracer.evaluation.results import RESULTS, SCORES, Row, summary
 from tracer.evaluation.scoring import METRICS, score
 from tracer.forecast import Forecast, reference
 from tracer.lineage import digest_of, run_step, write_json
@@ -43,10 +42,8 @@ class Case:
     reference: Forecast
 
 
-def evaluate(
-    config: Config, trajectories: Path, model: Path, out: Path, *, splits: Sequence[str] = SPLITS
-) -> dict[str, Any]:
-    """Score the planner in ``model`` on the splits' states into ``out``; return the lineage."""
+def evaluate(config: Config, trajectories: Path, model: Path, out: Path) -> dict[str, Any]:
+    """Score the planner in ``model`` on the held-out states into ``out``; return the lineage."""
     return run_step(
         "evaluate",
         config={
@@ -54,12 +51,11 @@ def evaluate(
             "reward": config.reward.model_dump(),
             "grounding": config.grounding.model_dump(),
             "evaluation": config.evaluation.model_dump(include={"max_states", "resamples"}),
-            "splits": list(splits),
         },
         inputs={"trajectories": trajectories, "model": model},
         out=out,
         module=__name__,
-        body=lambda folder: run(config, trajectories, planners.load(model), folder, splits),
+        body=lambda folder: run(config, trajectories, planners.load(model), folder, SPLITS),
         seed=config.seed,
     )
 
@@ -70,14 +66,15 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
     drawn = {split: draw(trajectories, split, config.evaluation.max_states, config.seed) for split in splits}
     progress = out / "checkpoints" / RESULTS
     progress.parent.mkdir(exist_ok=True)
-    rows = _finished_chunks(progress)
+    # Whole chunks: a planner's rounding may depend on what else is in a batch, so batches stay as they were.
+    rows = lines.take_up(progress, CHUNK)
     for chunk in _chunks(trajectories, drawn, config.planner.horizon, skip=len(rows)):
         plans = planner.forecast([case.state for case in chunk], config.planner.horizon)
         scored = [_row(config, case, plan, agent) for case, plan in zip(chunk, plans, strict=True)]
-        with open(progress, "a") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in scored)
+        with open(progress, "ab") as file:
+            file.writelines(map(lines.one, scored))
         rows += scored
-    write_rows(out / RESULTS, rows)
+    lines.write(out / RESULTS, rows)
     scores = {
         "protocol": {
             **PROTOCOL,
@@ -154,17 +151,6 @@ def _chunks(
                 chunk = []
     if chunk:
         yield chunk
-
-
-def _finished_chunks(progress: Path) -> list[dict[str, Any]]:
-    """The rows of whole chunks: a planner's rounding may depend on what else is in a batch, so batches stay as they
-    were."""
-    lines = progress.read_text().splitlines(keepends=True) if progress.is_file() else []
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = whole[: len(whole) // CHUNK * CHUNK]
-    if lines:
-        progress.write_text("".join(kept))
-    return [json.loads(line) for line in kept]
 
 
 def _row(config: Config, case: Case, plan: Plan, agent: ToolAgent) -> dict[str, Any]:

@@ -9,24 +9,22 @@ and some pages answer at random times, so that an online score is repeatable onl
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tracer import lines, tools
 from tracer import planner as planners
-from tracer import tools
 from tracer.agents.anticipatory import Anticipatory
 from tracer.agents.base import Agent
 from tracer.agents.plan_once import PlanOnce
 from tracer.agents.react import React
 from tracer.config import Config
-from tracer.environments.miniwob import BrowserMissing, find_chromium
+from tracer.environments.miniwob import chromium
 from tracer.environments.pages import HELDOUT, RL
 from tracer.evaluation.episodes import CRASHED, Episode, Limits, play
-from tracer.evaluation.results import RESULTS, SCORES, Row, difference, summary, write_rows
+from tracer.evaluation.results import RESULTS, SCORES, Row, difference, summary
 from tracer.lineage import digest_of, run_step, write_json
 from tracer.planner.base import Planner
 from tracer.tools.base import ToolAgent
@@ -65,19 +63,6 @@ def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
     )
 
 
-def chromium() -> tuple[str, str]:
-    """The browser's version, and why pages cannot be played (empty where they can)."""
-    absent = [name for name in ("playwright", "miniwob") if importlib.util.find_spec(name) is None]
-    if absent:
-        return "", f"not installed: {', '.join(absent)}; install the extra `browser`"
-    try:
-        path = find_chromium()
-    except BrowserMissing as error:
-        return "", str(error)
-    asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
-    return asked.stdout.strip() or path, ""
-
-
 def skip(out: Path, reason: str) -> dict[str, Any]:
     write_json(out / SCORES, {"skipped": reason})
     return {"skipped": reason}
@@ -88,18 +73,18 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
     progress = out / "checkpoints" / RESULTS
     progress.parent.mkdir(exist_ok=True)
     every = list(episodes(config))
-    done = _played(progress)
+    done = {row["id"]: row for row in lines.take_up(progress)}
     left = [episode for episode in every if episode.id not in done]
     if left:
         (out / "logs").mkdir(exist_ok=True)
-        with open(progress, "a") as file, open(out / "logs" / "seconds.jsonl", "a") as log:
+        with open(progress, "ab") as file, open(out / "logs" / "seconds.jsonl", "a") as log:
             for row, seconds in play_pages(config, left, planners.load(model)):
                 done[row["id"]] = row
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(lines.one(row))
                 file.flush()
                 log.write(json.dumps({"id": row["id"], "seconds": round(seconds, 2)}) + "\n")
     rows = [done[episode.id] for episode in every]
-    write_rows(out / RESULTS, rows)
+    lines.write(out / RESULTS, rows)
     scores = score(config, rows)
     write_json(out / SCORES, scores)
     return {
@@ -190,12 +175,3 @@ def counts(rows: Sequence[Row]) -> dict[str, Any]:
     return {"episodes": len(rows)} | {
         name: sum(row["reason"].startswith(end) for row in rows) for name, end in zip(names, ends, strict=True)
     }
-
-
-def _played(progress: Path) -> dict[str, dict[str, Any]]:
-    lines = progress.read_text().splitlines(keepends=True) if progress.is_file() else []
-    whole = [line for line in lines if line.endswith("\n")]
-    if len(whole) < len(lines):
-        # A kill in the middle of a line: what follows has to start on a line of its own.
-        progress.write_text("".join(whole))
-    return {row["id"]: row for row in map(json.loads, whole)}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tracer import lines
 from tracer.lineage import read as read_lineage
 from tracer.statistics import Interval, mean_interval, paired_difference
 
@@ -22,7 +23,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     """The rows of a finished evaluation, in their order; raises ``LineageError`` for an unfinished one."""
     read_lineage(folder)
     path = folder / RESULTS
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return lines.read(path) if path.is_file() else []
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
@@ -40,15 +41,15 @@ def cluster(row: Row) -> Any:
     return row["trajectory"] if "trajectory" in row else case(row)
 
 
-def interval(rows: Iterable[Row], metric: str, resamples: int, seed: int = 0) -> Interval:
+def interval(rows: Iterable[Row], metric: str, resamples: int) -> Interval:
     """The mean of a metric over the rows where it is scorable, with its 95 % interval."""
     scorable = [row for row in rows if row[metric] is not None]
     return mean_interval(
-        [float(row[metric]) for row in scorable], [cluster(row) for row in scorable], resamples=resamples, seed=seed
+        [float(row[metric]) for row in scorable], [cluster(row) for row in scorable], resamples=resamples
     )
 
 
-def difference(ours: Iterable[Row], theirs: Iterable[Row], metric: str, resamples: int, seed: int = 0) -> Interval:
+def difference(ours: Iterable[Row], theirs: Iterable[Row], metric: str, resamples: int) -> Interval:
     """The mean of ours - theirs over the cases that are scorable for both, with its 95 % interval."""
     pairs = paired(ours, theirs, metric)
     return paired_difference(
@@ -56,7 +57,6 @@ def difference(ours: Iterable[Row], theirs: Iterable[Row], metric: str, resample
         [float(other[metric]) for _, other in pairs],
         [cluster(mine) for mine, _ in pairs],
         resamples=resamples,
-        seed=seed,
     )
 
 
@@ -93,10 +93,3 @@ def _block(rows: Sequence[Row], metrics: Sequence[str], resamples: int, count: C
         "counts": dict(count(rows)),
         "metrics": {metric: interval(rows, metric, resamples).to_dict() for metric in metrics},
     }
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """One JSON object a line, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    part.replace(path)

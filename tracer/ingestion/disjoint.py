@@ -7,12 +7,12 @@ to drop the later split's episode.
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Collection
 from pathlib import Path
 
+from tracer import lines
 from tracer.sources.base import Rejected, SourceError
 from tracer.sources.jsonl import read
 from tracer.trajectory import SPLITS, state_at
@@ -47,12 +47,11 @@ def make_disjoint(folder: Path) -> dict[str, str]:
     """Drop the overlapping episodes, and their pictures, from the files of a recording; returns what was dropped."""
     dropped = overlaps(folder)
     for path in sorted(folder.rglob("*.jsonl")):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if json.loads(line)["id"] not in dropped]
-        if len(kept) < len(lines):
-            names = {step["image"] for line in kept for step in json.loads(line)["steps"]}
-            _keep(path.with_suffix(".tar"), names)
-            _replace(path, "".join(f"{line}\n" for line in kept))
+        episodes = lines.read(path)
+        kept = [episode for episode in episodes if episode["id"] not in dropped]
+        if len(kept) < len(episodes):
+            _keep(path.with_suffix(".tar"), {step["image"] for episode in kept for step in episode["steps"]})
+            lines.write(path, kept)
     return dropped
 
 
@@ -63,10 +62,4 @@ def _keep(path: Path, names: Collection[str]) -> None:
         for member in archive:
             if member.name in names:
                 rewritten.addfile(member, archive.extractfile(member))
-    os.replace(part, path)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
     os.replace(part, path)

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from tracer import lines
 from tracer.config import ConfigError, Section
+from tracer.evaluation.results import RESULTS
 from tracer.lineage import LineageError, read
 from tracer.statistics import mcnemar, paired_difference
 from tracer.training.gates import GATE
-
-RESULTS = "results.jsonl"
 
 
 class Comparison(Section):
@@ -181,9 +181,11 @@ def rows(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> list[dict
     path = evaluations.get(rule.evaluation)
     if path is None or not (path / RESULTS).is_file():
         return []
-    with open(path / RESULTS) as lines:
-        found = [json.loads(line) for line in lines]
-    return [row for row in found if all(row.get(name) == value for name, value in rule.where.items())]
+    return [
+        row
+        for row in lines.iterate(path / RESULTS)
+        if all(row.get(name) == value for name, value in rule.where.items())
+    ]
 
 
 def _value(row: Mapping[str, Any], metric: str) -> float:

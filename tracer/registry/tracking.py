@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tracer import lines
 from tracer.config import Config, RegistryConfig
 from tracer.lineage import pinned_md5, read
 
@@ -117,7 +118,7 @@ def metrics(folder: Path, lineage: Mapping[str, Any]) -> list[tuple[int, str, fl
     sources = [(0, lineage["metrics"])] + ([(0, json.loads(scores.read_text()))] if scores.is_file() else [])
     history = folder / "metrics.jsonl"
     if history.is_file():
-        rows = [json.loads(line) for line in history.read_text().splitlines()]
+        rows = lines.read(history)
         sources += [(int(row.get("step", index)), row) for index, row in enumerate(rows)]
     for step, values in sources:
         for key, value in flatten(values).items():
@@ -163,7 +164,7 @@ def log_samples(client: Any, run_id: str, folder: Path) -> None:
     from PIL import Image
 
     files = sorted((folder / "samples").glob("*.jsonl"))
-    rows = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    rows = [row for path in files for row in lines.iterate(path)]
     rows = rows[:: max(1, -(-len(rows) // MAX_SAMPLES))]
     if not rows:
         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tracer import lines
 from tracer.config import Config
 from tracer.evaluation.results import read_scores
 from tracer.lineage import digest_of, finished, run_step
@@ -187,7 +187,7 @@ def curves(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
         path = folders[stage] / "metrics.jsonl" if stage in folders else None
         if path is None or not path.is_file():
             continue
-        history = [json.loads(line) for line in path.read_text().splitlines()]
+        history = lines.read(path)
         parts = sorted({key for row in history for key in row if key.startswith("rewards/") and key.endswith("/mean")})
         rewards = {"reward": "reward"} | {key: key.split("/")[1] for key in parts if len(parts) > 1}
         shares = {"dead_groups": "dead groups", "unparsable": "unparsable"}
@@ -263,7 +263,7 @@ def lineage_rows(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 def data_rows(folders: Mapping[str, Path]) -> dict[str, Any]:
     """The headline metrics of the ingestion and the validation."""
-    names = {"trajectories": "ingest", "validate": "validate", "validation": "validate"}
+    names = {"trajectories": "ingest", "validate": "validate"}
     found = {title: finished(folders[name]) for name, title in names.items() if name in folders}
     return {title: lineage["metrics"] for title, lineage in found.items() if lineage is not None}
 

@@ -5,7 +5,6 @@ stage1.py and stage2.py say what is rewarded; this module says how a reward beco
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from tracer import lines
 from tracer.config import Config, ConfigError, GrpoConfig
 from tracer.dataset import read
 from tracer.forecast import Forecast, reference
@@ -129,7 +129,7 @@ def _train(
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if processes.sharded() else None
     if not processes.main():
         return {}
-    (out / "metrics.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in history))
+    lines.write(out / "metrics.jsonl", history)
     signs = health.signs(history)
     write_json(out / "warnings.json", [sign.to_dict() for sign in signs])
     heartbeat.beat("saving", stage.steps)
@@ -258,11 +258,6 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
         dataloader_pin_memory=False,
         disable_tqdm=True,
     )
-
-
-def streams(config: Config, stage: GrpoConfig) -> int:
-    """How many streams of random numbers the stage samples from, which shapes its result: one a process, or one."""
-    return config.launch.processes if stage.sampling == "stream" else 1
 
 
 def local_batch(stage: GrpoConfig) -> int:

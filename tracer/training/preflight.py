@@ -18,6 +18,7 @@ from tracer import lineage
 from tracer.config import Config, ConfigError, GrpoConfig
 from tracer.dataset import read
 from tracer.doctor import Finding
+from tracer.flow import BEFORE
 from tracer.planner.adapter import adapted, check_start, model_folder
 from tracer.planner.base import PlannerSettings
 from tracer.planner.length import PromptLength
@@ -148,10 +149,7 @@ def _disk(stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:
 
 def dry_run(config: Config, stage: str, trajectories: Path, start: Path, out: Path, more: Sequence[str] = ()) -> str:
     """What the stage would do, as text; reads what is there, writes nothing. ``more``: how it was asked for."""
-    from tracer.training import stage1, stage2
-
     options: GrpoConfig = getattr(config, stage)
-    module = {"stage1": stage1, "stage2": stage2}[stage]
     parts = [yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip()]
     tokens = memory.tokens_per_step(config, options)
     parts.append(
@@ -163,15 +161,14 @@ def dry_run(config: Config, stage: str, trajectories: Path, start: Path, out: Pa
         length = config.planner.max_prompt_tokens + config.planner.max_new_tokens
         server = shown(vllm_server(config.launch, _weights(start) if start.exists() else start / "model", length))
         parts.append(f"# asks the vLLM server at {config.launch.vllm_host}, started there with: {server}")
-    settings = module.settings(config)
+    settings = config.shaping(stage)
     parts.append(f"# configuration {lineage.digest_of({'config': settings, 'seed': config.seed})}")
     missing = [str(path) for path in (trajectories, start) if not path.exists()]
     if missing:
         parts.append(f"# not made yet: {', '.join(missing)}; memory, data and the step's digest follow from them")
         return "\n".join(parts) + "\n"
-    read_by = {"trajectories": trajectories, {"stage1": "base", "stage2": "stage1"}[stage]: start}
-    sources = {name: lineage.content_digest(path) for name, path in read_by.items()}
-    digest = lineage.step_digest(stage, settings, sources, lineage.code_digest(module.__name__), config.seed)
+    inputs = {"trajectories": trajectories, BEFORE[stage]: start}
+    digest = lineage.expected_digest(stage, settings, inputs, f"tracer.training.{stage}", config.seed)
     done = lineage.finished(out)
     state = (
         "finished already" if done and done["digest"] == digest else "another digest is there" if done else "to be made"

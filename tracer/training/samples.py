@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tracer import lines
 from tracer.config import GrpoConfig
 from tracer.training import processes
 
@@ -26,13 +26,13 @@ class SampleLog:
         if step % self.every or not self.count or not processes.main():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = []
+        rows = []
         for state, text, score in list(zip(states, texts, scored, strict=True))[: self.count]:
             picture = None
             if state.state.image is not None:
                 picture = f"{state.trajectory}-{state.step}".replace("/", "-") + ".webp"
                 (self.folder / picture).write_bytes(state.state.image)
-            lines.append(
+            rows.append(
                 {
                     "step": step,
                     "trajectory": state.trajectory,
@@ -45,5 +45,4 @@ class SampleLog:
                     "picture": picture,
                 }
             )
-        path = self.folder / f"step-{step:05d}.jsonl"
-        path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        lines.write(self.folder / f"step-{step:05d}.jsonl", rows)

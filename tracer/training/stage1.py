@@ -22,23 +22,13 @@ def train(config: Config, trajectories: Path, base: Path, out: Path) -> dict[str
     """Train ``base`` on the validated trajectories into ``out``; return the lineage."""
     return run_step(
         "stage1",
-        config=settings(config),
+        config=config.shaping("stage1"),
         inputs={"trajectories": trajectories, "base": base},
         out=out,
         module=__name__,
         body=lambda folder: grpo.train(config, config.stage1, PARTS, scorer(config), trajectories, base, folder),
         seed=config.seed,
     )
-
-
-def settings(config: Config) -> dict[str, Any]:
-    """What of the configuration shapes the result, and so counts into the step's digest."""
-    return {
-        "planner": config.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
-        "reward": config.reward.model_dump(),
-        "stage1": config.stage1.model_dump(),
-        "processes": grpo.streams(config, config.stage1),
-    }
 
 
 def scorer(config: Config) -> grpo.Score:

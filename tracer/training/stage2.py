@@ -23,23 +23,13 @@ def train(config: Config, trajectories: Path, stage1: Path, out: Path) -> dict[s
     """Train the planner of ``stage1`` (or any other start) into ``out``; return the lineage."""
     return run_step(
         "stage2",
-        config=settings(config),
+        config=config.shaping("stage2"),
         inputs={"trajectories": trajectories, "stage1": stage1},
         out=out,
         module=__name__,
         body=lambda folder: grpo.train(config, config.stage2, PARTS, scorer(config), trajectories, stage1, folder),
         seed=config.seed,
     )
-
-
-def settings(config: Config) -> dict[str, Any]:
-    """What of the configuration shapes the result, and so counts into the step's digest."""
-    return {
-        "planner": config.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
-        "grounding": config.grounding.model_dump(),
-        "stage2": config.stage2.model_dump(),
-        "processes": grpo.streams(config, config.stage2),
-    }
 
 
 def scorer(config: Config) -> grpo.Score:

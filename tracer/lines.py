@@ -1,0 +1,48 @@
+"""JSON lines that tracer writes itself: one object a line.
+
+A line ends with a newline and with nothing else. What people and planners write holds characters (U+2028 and the like)
+at which ``str.splitlines`` would break it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+def iterate(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file, one by one; raises ``ValueError`` for a line that is no JSON."""
+    with open(path, "rb") as file:
+        yield from map(orjson.loads, file)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return list(iterate(path))
+
+
+def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write the rows, whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    with open(part, "wb") as file:
+        file.writelines(map(one, rows))
+    os.replace(part, path)
+    return path
+
+
+def one(row: Mapping[str, Any]) -> bytes:
+    """The line of a row."""
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def take_up(path: Path, chunk: int = 1) -> list[dict[str, Any]]:
+    """The rows that a killed run left, in whole chunks; what a kill tore off is cut from the file."""
+    found = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    whole = [line for line in found if line.endswith(b"\n")]
+    kept = whole[: len(whole) // chunk * chunk]
+    if len(kept) < len(found):
+        path.write_bytes(b"".join(kept))
+    return list(map(orjson.loads, kept))
