@@ -305,12 +305,10 @@ class Config(Section):
     def shaping(self, stage: str) -> dict[str, Any]:
         """What of the configuration shapes a training stage's result, and so counts into its digest."""
         options: GrpoConfig = getattr(self, stage)
-        judged = (
-            {"reward": self.reward.model_dump()} if stage == "stage1" else {"grounding": self.grounding.model_dump()}
-        )
+        judge = {"stage1": "reward", "stage2": "grounding"}[stage]
         return {
             "planner": self.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
-            **judged,
+            judge: getattr(self, judge).model_dump(),
             stage: options.model_dump(),
             # Each process samples from a stream of random numbers of its own, or all of them from one.
             "processes": self.launch.processes if options.sampling == "stream" else 1,
