@@ -58,11 +58,12 @@ def test_unknown_names_are_refused() -> None:
 
 
 STATES = 40
+SEEN = {"reference": ["click", "type"], "forecast": ["click"]}
 
 
 def evaluation(folder: Path, values: list[float], **extra: Any) -> Path:
     rows = [
-        {"trajectory": f"t/{index // 2}", "step_index": index % 2, **dict.fromkeys(METRICS, value), **extra}
+        {"trajectory": f"t/{index // 2}", "step_index": index % 2, **dict.fromkeys(METRICS, value), **SEEN, **extra}
         for index, value in enumerate(values)
     ]
     return step("evaluate", CONFIG, folder, {"model": folder.parent / "model"}, {"results.jsonl": rows})
@@ -141,7 +142,14 @@ def test_results_are_kept_beside_each_other_and_shown(model: Path) -> None:
     assert names == ["horizon-1", "horizon-10", "no-discount"]  # the order of VARIANTS
     write_page(results, page)
     text = page.read_text()
-    for expected in ("| T = 1 |", "**yes**", "**opposite**", "ablations/micro-differences.svg", "micro-horizon.svg"):
+    for expected in (
+        "| T = 1 |",
+        "**yes**",
+        "**opposite**",
+        "ablations/micro-differences.svg",
+        "micro-horizon.svg",
+        "| T = 10 | 2.00 | 1.00 |",
+    ):
         assert expected in text, expected
     before = {path.name: path.read_bytes() for path in results.glob("*.svg")}
     assert len(before) == 2

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from tracer.config import Config, ConfigError, load
@@ -205,6 +206,8 @@ def compare(variant: Variant, runs: Mapping[tuple[str, str, int], Path], seeds: 
         "overrides": list(variant.overrides),
         "metrics": metrics,
         "verdict": verdict(variant.sign, metrics[variant.metric]),
+        # How far there was to see, within T, and how far was looked.
+        "steps": {name: mean(len(row[name]) for rows in ours for row in rows) for name in ("reference", "forecast")},
         "outputs": {
             side: [read(runs[name, stage, seed])["output"] for seed in range(seeds)]
             for side, name, stage in (("variant", variant.name, variant.stage), ("baseline", BASELINE, variant.against))
