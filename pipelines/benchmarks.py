@@ -23,6 +23,7 @@ from tracer.benchmarks.score import score
 from tracer.benchmarks.tracked import log_score
 from tracer.config import Config
 from tracer.flow import model as planner_folder
+from tracer.planner import is_registered
 
 GROUP = "benchmarks"
 OWNERS = ["team:evaluation"]
@@ -75,9 +76,7 @@ def run_benchmark(config: Config, benchmark: str, settings: Benchmark) -> dict[s
             f"runner's predictions.jsonl or results/, into {given}",
             allow_retries=False,
         )
-    registered = "@" in settings.model or settings.model.startswith("models:/")
-    model = settings.model if registered else str(planner_folder(config, settings.model))
-    return evaluate(config, benchmark, name, model, out, items=items)
+    return evaluate(config, benchmark, name, str(planner_folder(config, settings.model)), out, items=items)
 
 
 @dg.asset(
@@ -109,8 +108,7 @@ def benchmark_results(
         "figures": dg.MetadataValue.table(_rows(summary)),
     }
     if config.mlflow:
-        registered = config.model if "@" in config.model or config.model.startswith("models:/") else None
-        extra["mlflow_run"] = log_score(settings, out, registered)
+        extra["mlflow_run"] = log_score(settings, out, config.model if is_registered(config.model) else None)
     return steps.made(settings, out, done, **extra)
 
 

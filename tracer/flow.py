@@ -31,7 +31,7 @@ class FlowStep:
 
 
 def model(config: Config, name: str) -> Path:
-    """The folder of the planner ``base``, ``stage1`` or ``stage2``; any other name is a path."""
+    """The folder of the planner ``base``, ``stage1`` or ``stage2``; any other name is a path, or a registered model."""
     if name == "base":
         return hub.folder(config)
     return config.out(name) if name in STAGES else Path(name)

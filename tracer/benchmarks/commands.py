@@ -82,15 +82,14 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
-    from tracer.benchmarks.evaluate import DEMONSTRATORS, evaluate
+    from tracer.benchmarks.evaluate import evaluate
     from tracer.benchmarks.run import Limits
     from tracer.config import load
     from tracer.flow import model
 
     seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
     config = load(arguments.profile, [*arguments.overrides, *seed])
-    elsewhere = arguments.model == DEMONSTRATORS or "@" in arguments.model or arguments.model.startswith("models:/")
-    planner = arguments.model if elsewhere else str(model(config, arguments.model))
+    planner = str(model(config, arguments.model))
     name = f"benchmark-{arguments.benchmark}-{arguments.protocol}-{Path(arguments.model).name.replace('@', '-')}"
     out = arguments.out or config.out(name)
     limits = Limits(batch=arguments.batch, concurrency=arguments.concurrency, seconds=arguments.seconds)

@@ -78,8 +78,7 @@ def _forecast(arguments: argparse.Namespace) -> int:
     if arguments.step >= len(trajectory.steps):
         raise LineageError(f"{trajectory.id} has {len(trajectory.steps)} steps; --step counts from 0")
     state = state_at(trajectory, arguments.step)
-    where = model(config, arguments.model) if "@" not in arguments.model else arguments.model
-    plan = planner.load(where).forecast([state], config.planner.horizon)[0]
+    plan = planner.load(model(config, arguments.model)).forecast([state], config.planner.horizon)[0]
     expected = reference(trajectory, arguments.step, config.planner.horizon)
     print(f"{trajectory.id}, step {arguments.step}\ngoal: {state.goal}\n\nforecast:")
     for number, step in enumerate(plan.forecast or (), start=1):

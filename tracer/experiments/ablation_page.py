@@ -21,8 +21,9 @@ Each variant changes one thing and is trained anew for every seed; everything el
 forecast the same held-out states. A difference is the variant less the baseline, paired by state; its 95 % interval is
 a bootstrap over trajectories of the mean over the seeds, and each seed's own difference stands beside it. *Came out*
 says `yes` or `opposite` only where the interval leaves out zero and all seeds are on one side; otherwise it says so.
-The tiny base was taught forecasts of five steps: a longer T gives stage 1 room that it has to fill itself. The paper measured a planner of 8 billion parameters on other benchmarks: a claim that does not come out here is no
-refutation, and one that does is no proof.
+The tiny base was taught forecasts of five steps: a longer T gives stage 1 room that it has to fill itself. The paper
+measured a planner of 8 billion parameters on other benchmarks: a claim that does not come out here is no refutation,
+and one that does is no proof.
 """
 WORST, BEST = "#b3382c", "#2c6fb3"
 

@@ -7,16 +7,20 @@ from pathlib import Path
 from tracer.planner.base import Planner
 
 
+def is_registered(where: str | Path) -> bool:
+    """Whether this names a registered model (``name@alias``, ``models:/...``) and not a folder."""
+    return not Path(where).exists() and ("@" in str(where) or str(where).startswith("models:/"))
+
+
 def load(where: str | Path) -> Planner:
     """The planner of a step's output folder, a model folder, or a registered model (``name@alias``, ``models:/...``).
 
     Raises ``FileNotFoundError`` where there is none.
     """
-    path = Path(where)
-    if not path.exists() and ("@" in str(where) or str(where).startswith("models:/")):
+    if is_registered(where):
         from tracer import registry
 
         return registry.load(str(where))
     from tracer.planner.transformers import TransformersPlanner
 
-    return TransformersPlanner.load(path)
+    return TransformersPlanner.load(where)

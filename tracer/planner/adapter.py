@@ -7,6 +7,7 @@ known by its id and commit, a folder by the digest of its weights. Loading compa
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,11 +86,12 @@ def check_start(config: PlannerConfig, lora: LoraConfig | None, start: Path) -> 
         )
 
 
-def load_adapter(path: Path, image: bool, dtype: str, trainable: bool = False) -> tuple[Any, Any]:
-    """The base with the adapter on it, and the processor; raises ``LineageError`` for another or a missing base."""
-    from peft import PeftModel
+def load_adapter(path: Path, load: Callable[..., Any], trainable: bool = False) -> Any:
+    """The base with the adapter on it; ``load`` loads whole weights from a folder, or an id of the hub and its commit.
 
-    from tracer.planner.transformers import load_model
+    Raises ``LineageError`` for another or a missing base.
+    """
+    from peft import PeftModel
 
     base = adapted(path)
     assert base is not None  # only called where there is an adapter
@@ -97,16 +99,16 @@ def load_adapter(path: Path, image: bool, dtype: str, trainable: bool = False) -
         found = base_of(base.path)
         if not base.same(found):
             raise LineageError(f"the adapter in {path} was trained on {base}, but {base.path} now holds {found}")
-        model, _ = load_model(base.path, image, dtype=dtype)
+        model = load(base.path)
     elif base.revision:
-        model, _ = load_model(base.id, image, revision=base.revision, dtype=dtype)
+        model = load(base.id, base.revision)
     else:
         raise LineageError(f"the base of the adapter in {path} is gone: {base.path}; bring back the weights {base}")
-    processor = load_processor(path, image)
-    return PeftModel.from_pretrained(model, str(path), is_trainable=trainable), processor
+    return PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
 
 
 def load_processor(path: Path, image: bool) -> Any:
+    """The processor, or for a planner without images the tokenizer, of a model folder."""
     from transformers import AutoProcessor, AutoTokenizer
 
     return (AutoProcessor if image else AutoTokenizer).from_pretrained(path)

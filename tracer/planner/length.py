@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tracer.planner.adapter import load_processor, model_folder
 from tracer.planner.base import PlannerSettings
 from tracer.planner.prompt import messages
 from tracer.trajectory import State
@@ -26,14 +27,9 @@ class PromptLength:
         self._image_tokens = lru_cache(maxsize=4096)(self._count_image_tokens)
 
     @classmethod
-    def load(cls, base: str | Path, settings: PlannerSettings, revision: str | None = None) -> PromptLength:
-        """With the processor of a model folder, of the ``model`` folder of a step's output, or of a hub id."""
-        from transformers import AutoProcessor, AutoTokenizer
-
-        path = Path(base) / "model"
-        kind = AutoProcessor if settings.image else AutoTokenizer
-        options = {"revision": revision} if revision else {}
-        return cls(kind.from_pretrained(str(path if path.is_dir() else base), **options), settings)
+    def load(cls, base: Path, settings: PlannerSettings) -> PromptLength:
+        """With the processor of a model folder, or of the ``model`` folder of a step's output."""
+        return cls(load_processor(model_folder(base), settings.image), settings)
 
     def __call__(self, states: Sequence[State]) -> list[int]:
         """One count a state; a state without a picture counts its text alone."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from tracer.forecast import ForecastError, grammar
-from tracer.planner.adapter import is_adapter, load_adapter, save_adapter
+from tracer.planner.adapter import CONFIG as ADAPTER
+from tracer.planner.adapter import is_adapter, load_adapter, load_processor, model_folder, save_adapter
 from tracer.planner.base import Plan, PlannerSettings
 from tracer.planner.prompt import messages
 from tracer.trajectory import State
@@ -46,14 +47,16 @@ class TransformersPlanner:
         ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none.
         Raises ``FileNotFoundError`` where the folder holds no model, naming it.
         """
-        path = Path(folder)
-        path = path / "model" if (path / "model").is_dir() else path
-        if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+        path = model_folder(Path(folder))
+        if not (path / "config.json").is_file() and not (path / ADAPTER).is_file():
             raise FileNotFoundError(f"{folder} holds no planner; a stage's output folder has one in 'model/'")
         settings = settings or PlannerSettings.load(path)
-        model, processor = load_model(path, settings.image, dtype=dtype, trainable=trainable)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(model.to(device).eval(), processor, settings, name=str(folder))
+        # To answer, a model may lie on several GPUs; accelerate says where it lies to be trained.
+        spread = not trainable and device is None and torch.cuda.device_count() > 1
+        model = load_model(path, settings.image, dtype, trainable, spread)
+        if not spread:
+            model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return cls(model.eval(), load_processor(path, settings.image), settings, name=str(folder))
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -128,17 +131,16 @@ def picture(state: State) -> Image.Image:
     return Image.open(io.BytesIO(state.image)).convert("RGB")
 
 
-def load_model(
-    path: str | Path, image: bool, revision: str | None = None, dtype: str = "auto", trainable: bool = False
-) -> tuple[Any, Any]:
-    """Weights and processor, never run from remote code and never unpickled."""
-    options: dict[str, Any] = {"revision": revision} if revision else {}
-    if (Path(path) / "adapter_config.json").is_file():
-        return load_adapter(Path(path), image, dtype, trainable)
+def load_model(path: Path, image: bool, dtype: str = "auto", trainable: bool = False, spread: bool = False) -> Any:
+    """Weights, never run from remote code and never unpickled; ``spread`` lays them over all GPUs."""
     kind = AutoModelForImageTextToText if image else AutoModelForCausalLM
-    model = kind.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
-    processor = (AutoProcessor if image else AutoTokenizer).from_pretrained(path, **options)
-    return model, processor
+
+    def whole(source: str, revision: str | None = None) -> Any:
+        options: dict[str, Any] = {"revision": revision} if revision else {}
+        options |= {"device_map": "auto"} if spread else {}
+        return kind.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+
+    return load_adapter(path, whole, trainable) if (path / ADAPTER).is_file() else whole(str(path))
 
 
 def image_tokens(config: Any) -> list[int]:

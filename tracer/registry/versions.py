@@ -20,6 +20,7 @@ import tracer
 from tracer.config import Config, ConfigError, RegistryConfig
 from tracer.config import load as load_config
 from tracer.lineage import LineageError, content_digest, finished, read, verify, write_json
+from tracer.planner.adapter import model_folder
 from tracer.planner.base import Planner
 from tracer.registry import tracking
 
@@ -99,7 +100,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
         tags |= {
             tracking.DIGEST: lineage["digest"],
             OUTPUT: lineage["output"],
-            WEIGHTS: content_digest(model_folder(folder)),
+            WEIGHTS: content_digest(weights_folder(folder)),
             "tracer.profile": config.profile,
             "tracer.seed": str(config.seed),
             "tracer.data": tracking.data_digest(config) or "not tracked",
@@ -179,7 +180,7 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: 
             info = mlflow.pyfunc.log_model(
                 name="planner",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={"planner": str(model_folder(folder)), "lineage": str(document)},
+                artifacts={"planner": str(weights_folder(folder)), "lineage": str(document)},
                 code_paths=[str(Path(tracer.__file__).parent)],
                 signature=signature,
                 pip_requirements=requirements(),
@@ -187,9 +188,9 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: 
     return str(info.model_id)
 
 
-def model_folder(folder: Path) -> Path:
+def weights_folder(folder: Path) -> Path:
     """Where a stage's weights lie; raises ``RegistryError``."""
-    path = folder / "model" if (folder / "model").is_dir() else folder
+    path = model_folder(folder)
     if not any(path.glob("*.safetensors")):
         raise RegistryError(f"{path} holds no weights (*.safetensors); run the stage that makes them")
     return path

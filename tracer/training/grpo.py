@@ -186,7 +186,7 @@ def dtype_of(folder: Path) -> torch.dtype:
 def settings_for(config: Config, start: Path) -> PlannerSettings:
     """The planner's settings; they have to be those it was trained with. Raises ``LineageError``."""
     wanted = PlannerSettings.of(config.planner)
-    saved = PlannerSettings.load(start / "model" if (start / "model").is_dir() else start)
+    saved = PlannerSettings.load(model_folder(start))
     for name in ("grammar", "history", "image"):
         if getattr(saved, name) != getattr(wanted, name):
             raise LineageError(

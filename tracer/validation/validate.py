@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tracer import lineage
 from tracer.config import Config
 from tracer.ingestion.ingest import QUARANTINE, quarantined
+from tracer.planner import hub
 from tracer.planner.base import PlannerSettings
 from tracer.validation.step_table import KEYS, PromptTokens, step_table
 from tracer.validation.suite import Expectation, expectations
@@ -39,13 +40,13 @@ def validate(config: Config, trajectories: Path, out: Path) -> dict[str, Any]:
 
     Raises ``DatasetError`` for a shard that cannot be read at all. Failed expectations do not raise.
     """
-    base = base_planner(config)
+    base = hub.folder(config)
     inputs = {"trajectories": Path(trajectories)}
-    if base is not None and base.exists():
+    if base.exists():
         inputs["base"] = base
 
     def body(folder: Path) -> dict[str, Any]:
-        counter = prompt_counter(config)
+        counter = prompt_counter(config, base)
         table = step_table(Path(trajectories), counter)
         records = records_table(table, Path(trajectories))
         results = list(check(table, records, expectations(config, prompts=counter is not None), folder))
@@ -92,19 +93,13 @@ def explain(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"    mend: {result['mend']}"])
 
 
-def base_planner(config: Config) -> Path | None:
-    """The folder of the base planner, or None where it is an id of the hub, known by its pinned revision."""
-    return None if config.planner.revision else Path(config.planner.base)
-
-
-def prompt_counter(config: Config) -> PromptTokens | None:
+def prompt_counter(config: Config, base: Path) -> PromptTokens | None:
     """What counts prompts in the base planner's tokens, or None while there is no base planner."""
-    base = base_planner(config)
-    if base is not None and not base.exists():
+    if not base.exists():
         return None
     from tracer.planner.length import PromptLength
 
-    return PromptLength.load(config.planner.base, PlannerSettings.of(config.planner), config.planner.revision)
+    return PromptLength.load(base, PlannerSettings.of(config.planner))
 
 
 def _not_applicable(config: Config) -> dict[str, Any]:
@@ -116,10 +111,10 @@ def _not_applicable(config: Config) -> dict[str, Any]:
         "applicable": False,
         "success": False,
         "expected": {"max_value": config.planner.max_prompt_tokens},
-        "observed": f"not checked: planner.base {config.planner.base} does not exist",
+        "observed": f"not checked: the base planner {hub.folder(config)} does not exist",
         "unexpected": 0,
         "examples": [],
-        "mend": "fetch the base planner with `dvc pull`, or build it with `tracer train bootstrap`",
+        "mend": "bring the base planner: `dvc pull`, `tracer base hub`, or build one with `tracer train bootstrap`",
     }
 
 
