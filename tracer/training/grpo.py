@@ -137,7 +137,8 @@ def _train(
     held_out = held_out_prompts(trajectories, config.planner.horizon)
     if weights is None:
         if stage.lora is None:
-            planner.model.to(kept)
+            for weight in planner.model.parameters():  # and no buffer: a loaded model computes those anew, in 32 bit
+                weight.data = weight.data.to(kept)
         score_now = probe(planner, score, held_out, config.seed)
         planner.save(out / "model")
     else:
