@@ -80,6 +80,11 @@ def steps(config: Config) -> list[FlowStep]:
     return listed
 
 
+def step(config: Config, name: str) -> FlowStep:
+    """The step of that name."""
+    return next(step for step in steps(config) if step.name == name)
+
+
 def run(config: Config, say: Callable[[str], None] = print) -> Mapping[str, dict[str, Any]]:
     """Run every step in order; finished ones are found by their digest. Returns each step's lineage."""
     done: dict[str, dict[str, Any]] = {}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tracer import flow
 from tracer.config import Config, load
 
 Handler = Callable[[argparse.Namespace], int]
@@ -36,6 +37,13 @@ def config_of(arguments: argparse.Namespace) -> Config:
     if arguments.seed is not None:
         overrides.append(f"seed={arguments.seed}")
     return load(arguments.profile, overrides, force=arguments.force)
+
+
+def run_step(arguments: argparse.Namespace, name: str) -> int:
+    """Run a step of the flow, into ``--out`` or where the flow has it."""
+    config = config_of(arguments)
+    out = arguments.out or config.out(name)
+    return done(flow.step(config, name).run(config, out), out)
 
 
 def done(lineage: dict[str, Any], out: Path) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tracer.cli.common import command, config_of, done
+from tracer.cli.common import command, config_of, done, run_step
 from tracer.config import ConfigError
 
 
@@ -62,11 +62,7 @@ def _record(arguments: argparse.Namespace) -> int:
 def _ingest(arguments: argparse.Namespace) -> int:
     if arguments.source:
         return _ingest_source(arguments)
-    from tracer.ingestion.ingest import ingest
-
-    config = config_of(arguments)
-    out = arguments.out or config.out("ingest")
-    return done(ingest(config, out), out)
+    return run_step(arguments, "ingest")
 
 
 def _ingest_source(arguments: argparse.Namespace) -> int:
@@ -98,10 +94,4 @@ def _mix(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from tracer.validation.validate import raise_on_failure, validate
-
-    config = config_of(arguments)
-    out = arguments.out or config.out("validate")
-    lineage = validate(config, config.out("ingest"), out)
-    raise_on_failure(out)
-    return done(lineage, out)
+    return run_step(arguments, "validate")

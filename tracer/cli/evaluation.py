@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.benchmarks import commands as benchmarks
-from tracer.cli.common import command, config_of, done
+from tracer.cli.common import command, config_of, done, run_step
 from tracer.flow import MODELS, model
 
 
@@ -39,9 +39,4 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from tracer.flow import report_folders
-    from tracer.reporting.report import report
-
-    config = config_of(arguments)
-    out = arguments.out or config.out("report")
-    return done(report(config, report_folders(config), out), out)
+    return run_step(arguments, "report")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tracer.cli.common import command, config_of, done
+from tracer.cli.common import command, config_of, done, run_step
 from tracer.flow import BEFORE, STAGES, model, train
 
 
@@ -37,13 +37,7 @@ def add(commands: Any) -> None:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    from tracer.training import gates
-
-    config, stage = config_of(arguments), arguments.stage
-    out = arguments.out or config.out(f"gate-{stage}")
-    lineage = gates.gate(config, config.out(stage), model(config, BEFORE[stage]), config.out("ingest"), out)
-    gates.require(out)
-    return done(lineage, out)
+    return run_step(arguments, f"gate-{arguments.stage}")
 
 
 def _bootstrap(arguments: argparse.Namespace) -> int:
