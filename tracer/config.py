@@ -363,10 +363,12 @@ def _override(settings: Mapping[str, Any], override: str) -> dict[str, Any]:
     node = changed
     *parents, leaf = key.split(".")
     for name in parents:
+        if not isinstance(node.get(name) or {}, Mapping):
+            raise ConfigError(f"{override!r}: {name} is a value and has no settings of its own")
         node[name] = dict(node.get(name) or {})
         node = node[name]
     try:
-        node[leaf] = yaml.safe_load(value)
+        node[leaf] = yaml.safe_load(value) if value else ""
     except yaml.YAMLError as error:
         raise ConfigError(f"the value of {override!r} is no YAML") from error
     return changed

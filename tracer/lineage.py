@@ -260,11 +260,14 @@ def write_json(path: Path, value: Any) -> None:
     """Write atomically: a reader, or a run after a kill, sees the old file or the new one, never half of it."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # what a full disk leaves would count into the output's digest
 
 
 def _relative(path: Path) -> str:

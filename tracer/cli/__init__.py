@@ -20,9 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return handler(arguments)
     except Exception as error:
         # Our own errors say what is wrong and how to mend it; any other is a bug, and keeps its traceback.
-        if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(
-            error, FileNotFoundError
-        ):
+        # A full disk, a folder nobody may write to, a server nobody answers at are no bugs either.
+        if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(error, OSError):
             raise
         print(f"tracer: {error}", file=sys.stderr)
         return 1

@@ -39,6 +39,14 @@ def config_of(arguments: argparse.Namespace) -> Config:
     return load(arguments.profile, overrides, force=arguments.force)
 
 
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
 def run_step(arguments: argparse.Namespace, name: str) -> int:
     """Run a step of the flow, into ``--out`` or where the flow has it."""
     config = config_of(arguments)

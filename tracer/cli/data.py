@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tracer.cli.common import command, config_of, done, run_step
+from tracer.cli.common import command, config_of, done, positive, run_step
 from tracer.config import ConfigError
 
 
@@ -20,9 +20,9 @@ def add(commands: Any) -> None:
     )
     record.add_argument("--split", required=True, choices=("train", "validation", "test", "heldout"))
     record.add_argument("--first-seed", type=int, default=1000)
-    record.add_argument("--episodes", type=int, default=40, help="episodes a page")
+    record.add_argument("--episodes", type=positive, default=40, help="episodes a page")
     record.add_argument("--out", type=Path, required=True)
-    record.add_argument("--workers", type=int, default=1)
+    record.add_argument("--workers", type=positive, default=1)
 
     ingest = command(
         commands, "ingest", "raw episodes, or a published data set, into canonical Parquet shards", _ingest
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     ingest.add_argument("source", nargs="?", help="an adapter of tracer/sources (default: data.source)")
     ingest.add_argument("path", nargs="?", type=Path, help="where it lies (default: data.path)")
     ingest.add_argument("--out", type=Path)
-    ingest.add_argument("--workers", type=int, default=1, help="parts of the data set ingested side by side")
+    ingest.add_argument("--workers", type=positive, default=1, help="parts of the data set ingested side by side")
     ingest.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the adapter")
     ingest.add_argument("--check", action="store_true", help="read everything, write nothing, list what is wrong")
 
@@ -62,6 +62,8 @@ def _record(arguments: argparse.Namespace) -> int:
 def _ingest(arguments: argparse.Namespace) -> int:
     if arguments.source:
         return _ingest_source(arguments)
+    if arguments.check:
+        raise ConfigError("--check is for a data set of its own; say which: `tracer ingest SOURCE PATH --check`")
     return run_step(arguments, "ingest")
 
 

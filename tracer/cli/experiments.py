@@ -8,23 +8,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tracer.cli.common import command, config_of
+from tracer.cli.common import command, config_of, positive
 from tracer.flow import model
 
 
 def add(commands: Any) -> None:
     bench = command(commands, "bench", "seconds and tokens of a training step, beside a bare TRL script", _bench)
-    bench.add_argument("--steps", type=int, default=20)
-    bench.add_argument("--seeds", type=int, default=1)
+    bench.add_argument("--steps", type=positive, default=20)
+    bench.add_argument("--seeds", type=positive, default=1)
     bench.add_argument("--out", type=Path, default=Path("docs/bench"))
     bench.add_argument("--check", action="store_true", help="compare with what is recorded; record nothing")
     bench.add_argument("--tolerance", type=float, default=0.25)
     ablate = command(commands, "ablate", "the paper's ablations, and ours", _ablate)
-    ablate.add_argument("--seeds", type=int, default=3)
+    ablate.add_argument("--seeds", type=positive, default=3)
     ablate.add_argument("--only", nargs="+", default=[], metavar="VARIANT")
     ablate.add_argument("--out", type=Path, default=Path("docs/ablations"))
     stages = command(commands, "stages", "what each stage is worth: the whole chain over several seeds", _stages)
-    stages.add_argument("--seeds", type=int, default=3)
+    stages.add_argument("--seeds", type=positive, default=3)
     stages.add_argument("--out", type=Path, default=Path("docs"), help="where stages.md is written")
 
 

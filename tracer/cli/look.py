@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     forecast = command(commands, "forecast", "forecast from a held-out state, beside what was really done", _forecast)
     forecast.add_argument("model", nargs="?", default="stage2", help="base, stage1, stage2, a folder, or name@alias")
     forecast.add_argument("--trajectory", help="a trajectory id (default: the first held-out one)")
-    forecast.add_argument("--step", type=int, default=0)
+    forecast.add_argument("--step", type=int, default=0, help="from which of its steps on, from 0")
     forecast.add_argument("--draw", type=Path, help="write the forecast drawn on the screenshot to this PNG")
 
 
@@ -75,7 +75,7 @@ def _forecast(arguments: argparse.Namespace) -> int:
             break
     else:
         raise LineageError(f"{config.out('ingest')} has no trajectory {arguments.trajectory!r}")
-    if arguments.step >= len(trajectory.steps):
+    if not 0 <= arguments.step < len(trajectory.steps):
         raise LineageError(f"{trajectory.id} has {len(trajectory.steps)} steps; --step counts from 0")
     state = state_at(trajectory, arguments.step)
     plan = planner.load(model(config, arguments.model)).forecast([state], config.planner.horizon)[0]

@@ -146,7 +146,7 @@ def evaluated(folder: Path, lineages: Mapping[str, Any], evaluations: Mapping[st
     chained = {lineage["output"] for lineage in lineages.values()}
     chained |= {source["digest"] for lineage in lineages.values() for source in lineage["inputs"].values()}
     for step, path in evaluations.items():
-        for name, source in read(path)["inputs"].items():
+        for name, source in verify(path)["inputs"].items():
             if source["digest"] not in ({output} if name in ("model", "stage") else chained):
                 raise LineageError(
                     f"{path} ({step}) was made with another {name} ({source['path']}) than {folder}; "
@@ -326,11 +326,16 @@ def rebuild_commands(document: Mapping[str, Any]) -> list[str]:
     overrides = [shlex.quote(f"{key}={json.dumps(value)}") for key, value in document["overrides"].items()]
     profile = f"--profile {document['profile']} --seed {document['seed']}"
     settings = " ".join([profile, *(f"--set {each}" for each in overrides)])
+    known = tracking.flatten(document["config"])
     for step, lineage in steps.items():
         if step in COMMANDS:
+            # Where a step was made with other settings than it was registered with, its own count.
+            own = {key: value for key, value in tracking.flatten(lineage["config"]).items() if key in known}
+            own = {key: value for key, value in own.items() if known[key] != value}
+            words = [settings, *(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in own.items())]
             threads = lineage["hardware"].get("threads")
             bits = f"OMP_NUM_THREADS={threads} " if threads else ""
-            commands.append(f"{bits}tracer {COMMANDS[step]} {settings}  # output {lineage['output']}")
+            commands.append(f"{bits}tracer {COMMANDS[step]} {' '.join(words)}  # output {lineage['output']}")
     return commands
 
 

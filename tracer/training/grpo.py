@@ -98,6 +98,7 @@ def _train(
     heartbeat = Heartbeat(out, stage.steps)
     heartbeat.beat("loading", 0)
     check_start(config.planner, stage.lora, start)
+    held_out = held_out_prompts(trajectories, config.planner.horizon)
     processes.join()
     set_seed(config.seed)
     kept = dtype_of(start)
@@ -134,7 +135,6 @@ def _train(
     write_json(out / "warnings.json", [sign.to_dict() for sign in signs])
     heartbeat.beat("saving", stage.steps)
     planner.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-    held_out = held_out_prompts(trajectories, config.planner.horizon)
     if weights is None:
         if stage.lora is None:
             for weight in planner.model.parameters():  # and no buffer: a loaded model computes those anew, in 32 bit
