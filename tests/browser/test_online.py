@@ -187,7 +187,7 @@ def test_without_a_browser_the_step_says_so_and_runs_again_once_there_is_one(sma
     write_json(tmp_path / "model.json", {})
     monkeypatch.setenv("PATH", str(tmp_path))
     skipped = online.evaluate(CONFIG, tmp_path / "model.json", tmp_path / "out")
-    assert "no Chromium found" in read_scores(tmp_path / "out")["skipped"]
+    assert "no Chromium on PATH" in read_scores(tmp_path / "out")["skipped"]
     monkeypatch.undo()
     assert chromium()[1] == ""
     off = Config(profile="test", evaluation={"online": False})
