@@ -323,19 +323,18 @@ def rebuild_commands(document: Mapping[str, Any]) -> list[str]:
     commands.append(f"python -m pip install -c constraints.txt -e .  # constraints.txt has sha256 {last['lock']}")
     if document["data"]["pointer"]:
         commands.append(f"dvc pull {document['data']['pointer']}  # md5 {document['data']['md5']}")
-    overrides = [shlex.quote(f"{key}={json.dumps(value)}") for key, value in document["overrides"].items()]
-    profile = f"--profile {document['profile']} --seed {document['seed']}"
-    settings = " ".join([profile, *(f"--set {each}" for each in overrides)])
     known = tracking.flatten(document["config"])
     for step, lineage in steps.items():
         if step in COMMANDS:
             # Where a step was made with other settings than it was registered with, its own count.
-            own = {key: value for key, value in tracking.flatten(lineage["config"]).items() if key in known}
-            own = {key: value for key, value in own.items() if known[key] != value}
-            words = [settings, *(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in own.items())]
+            made = tracking.flatten(lineage["config"])
+            own = {key: value for key, value in made.items() if key in known and known[key] != value}
+            overrides = {**document["overrides"], **own}
+            words = [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in overrides.items()]
+            settings = " ".join([f"--profile {document['profile']} --seed {document['seed']}", *words])
             threads = lineage["hardware"].get("threads")
             bits = f"OMP_NUM_THREADS={threads} " if threads else ""
-            commands.append(f"{bits}tracer {COMMANDS[step]} {' '.join(words)}  # output {lineage['output']}")
+            commands.append(f"{bits}tracer {COMMANDS[step]} {settings}  # output {lineage['output']}")
     return commands
 
 

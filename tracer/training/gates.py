@@ -8,7 +8,6 @@ was measured before anything was saved), ``unparsable`` and ``dead_groups`` a re
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,9 +93,9 @@ def saved(config: Config, stage: Path, parent: Path, trajectories: Path) -> list
     metrics, tolerance = finished["metrics"], config.gates.probe_tolerance
     score = {"stage1": stage1, "stage2": stage2}[finished["step"]].scorer(config)
     held_out = grpo.held_out_prompts(trajectories, config.planner.horizon)
-    states = [item.state for item in random.Random(config.seed + 1).sample(held_out, min(PROBES, len(held_out)))]
+    states = [item.state for item in grpo.draw(held_out, PROBES, config.seed + 1)]
     planner = TransformersPlanner.load(stage)
-    again = float(grpo.probe(planner, score, held_out, config.seed))
+    again = float(grpo.probe(planner, score, grpo.draw(held_out, grpo.PROBE_STATES, config.seed)))
     after, answers = _behaviour(planner, states)
     del planner  # two planners of full size do not fit
     before, first = _behaviour(TransformersPlanner.load(parent, grpo.settings_for(config, parent)), states)

@@ -98,7 +98,7 @@ def _train(
     heartbeat = Heartbeat(out, stage.steps)
     heartbeat.beat("loading", 0)
     check_start(config.planner, stage.lora, start)
-    held_out = held_out_prompts(trajectories, config.planner.horizon)
+    probes = draw(held_out_prompts(trajectories, config.planner.horizon), PROBE_STATES, config.seed)
     processes.join()
     set_seed(config.seed)
     kept = dtype_of(start)
@@ -139,7 +139,7 @@ def _train(
         if stage.lora is None:
             for weight in planner.model.parameters():  # and no buffer: a loaded model computes those anew, in 32 bit
                 weight.data = weight.data.to(kept)
-        score_now = probe(planner, score, held_out, config.seed)
+        score_now = probe(planner, score, probes)
         planner.save(out / "model")
     else:
         weights = {name: value.to(kept) if stage.lora is None else value for name, value in weights.items()}
@@ -151,7 +151,7 @@ def _train(
         unset_hf_deepspeed_config()  # or loading would wait for the other processes
         loaded = TransformersPlanner.load(out / "model")
         same_weights(loaded.model, weights, out)
-        score_now = probe(loaded, score, held_out, config.seed)
+        score_now = probe(loaded, score, probes)
     tail = history[-max(1, len(history) // 10) :]
     return {
         "states": len(states),
@@ -419,9 +419,13 @@ def held_out_prompts(trajectories: Path, horizon: int) -> list[Prompt]:
     return found
 
 
-def probe(planner: TransformersPlanner, score: Score, held_out: Sequence[Prompt], seed: int) -> float:
-    """Mean reward of the greedy answers on up to 64 held-out states: what a fresh load has to reproduce."""
-    states = random.Random(seed).sample(held_out, min(PROBE_STATES, len(held_out)))
+def draw(prompts: Sequence[Prompt], most: int, seed: int) -> list[Prompt]:
+    """At most so many of the prompts, drawn with the seed."""
+    return random.Random(seed).sample(prompts, min(most, len(prompts)))
+
+
+def probe(planner: TransformersPlanner, score: Score, states: Sequence[Prompt]) -> float:
+    """Mean reward of the greedy answers on the drawn held-out states: what a fresh load has to reproduce."""
     answers = planner.answer([state.state for state in states])
     return sum(score(state, text).total for state, text in zip(states, answers, strict=True)) / len(states)
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tracer.reward import dead
+
 Entry = Mapping[str, Any]
 
 WINDOW = 10
@@ -99,10 +101,11 @@ def dead_groups(groups: Sequence[int], parts: Sequence[Mapping[str, float]]) -> 
 
     TRL's ``frac_reward_zero_std`` says so only of sums scaled group by group; otherwise it looks at the whole batch.
     """
-    earned: dict[int, set[tuple[float, ...]]] = {}
+    earned: dict[int, list[Mapping[str, float]]] = {}
     for group, told in zip(groups, parts, strict=True):
-        earned.setdefault(group, set()).add(tuple(round(value, 9) for value in told.values()))
-    return sum(len(kinds) == 1 for kinds in earned.values()) / len(earned)
+        earned.setdefault(group, []).append(told)
+    lost = [all(dead([told[part] for told in group]) for part in group[0]) for group in earned.values()]
+    return sum(lost) / len(lost)
 
 
 def length_correlation(groups: Sequence[int], rewards: Sequence[float], lengths: Sequence[int]) -> float:
