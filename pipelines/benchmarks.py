@@ -15,15 +15,15 @@ import dagster as dg
 from pipelines import steps
 from pipelines.assets.training import stage2
 from pipelines.resources import GPU_TAGS, Tracer
-from tracer.benchmarks.compare import read_summary
-from tracer.benchmarks.comparison import comparison
-from tracer.benchmarks.evaluate import evaluate
 from tracer.benchmarks.names import BENCHMARKS
-from tracer.benchmarks.score import score
-from tracer.benchmarks.tracked import log_score
 from tracer.config import Config
 from tracer.flow import model as planner_folder
 from tracer.planner import is_registered
+from tracer.registry.scores import log_score
+from tracer.scoring.evaluate import evaluate
+from tracer.scoring.paired import read_summary
+from tracer.scoring.published import comparison
+from tracer.scoring.score import score
 
 GROUP = "benchmarks"
 OWNERS = ["team:evaluation"]
@@ -87,7 +87,7 @@ def run_benchmark(config: Config, benchmark: str, settings: Benchmark) -> dict[s
     kinds={"json"},
     owners=OWNERS,
     tags={"domain": "evaluation", "cost": "gpu"},
-    code_version=steps.code_version("tracer.benchmarks.evaluate"),
+    code_version=steps.code_version("tracer.scoring.evaluate"),
     pool="gpu",
     op_tags=GPU_TAGS,
 )
@@ -132,7 +132,7 @@ def _rows(summary: dict[str, Any]) -> list[dg.TableRecord]:
     kinds={"markdown"},
     owners=OWNERS,
     tags={"domain": "evaluation", "cost": "cheap"},
-    code_version=steps.code_version("tracer.benchmarks.comparison"),
+    code_version=steps.code_version("tracer.scoring.published"),
 )
 def benchmark_comparison(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """Our scores beside the published ones, protocol by protocol, with row counts and sources."""

@@ -128,11 +128,12 @@ def end_dead_runs(instance: Any) -> None:
 
 def show(config: Config) -> None:
     """The table of results, the champion and the report."""
-    from tracer import flow, registry
+    from tracer import flow
+    from tracer.registry import versions
     from tracer.reporting.tables import results_table
 
     print(results_table(flow.report_folders(config)))
-    champion = registry.aliased(config.registry, registry.CHAMPION)
+    champion = versions.aliased(config.registry, versions.CHAMPION)
     if champion is None:
         print("champion: none; `tracer history` says why the challenger was refused")
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from tracer import lines
+from tracer import json_lines
 from tracer.config import Config
 
 FEW = 4
@@ -54,7 +54,7 @@ def png(picture: bytes) -> bytes:
 def curves(folder: Path) -> dg.MarkdownMetadataValue:
     """The reward of every step, and the shares of dead groups and unparsable forecasts."""
     path = folder / "metrics.jsonl"
-    rows = lines.read(path) if path.is_file() else []
+    rows = json_lines.read(path) if path.is_file() else []
     series = {name: [row[name] for row in rows if name in row] for name in ("reward", "dead_groups", "unparsable")}
     return markdown([image(plot({name: values for name, values in series.items() if values}), "reward curve")])
 
@@ -91,7 +91,7 @@ def plot(series: dict[str, Sequence[float]]) -> bytes:
 def rollouts(folder: Path) -> dg.MarkdownMetadataValue:
     """A few of the last rollouts: the screen, the answer, its reward."""
     files = sorted((folder / "samples").glob("*.jsonl"))
-    rows = lines.read(files[-1])[:FEW] if files else []
+    rows = json_lines.read(files[-1])[:FEW] if files else []
     return markdown(_rollout(folder / "samples", row) for row in rows)
 
 
@@ -106,8 +106,9 @@ def forecasts(config: Config, trajectories: Path, evaluation: Path) -> dg.Markdo
     from tracer.evaluation.offline import cases
     from tracer.evaluation.results import read_rows
     from tracer.evaluation.scoring import correct
-    from tracer.forecast import ForecastError, grammar
-    from tracer.reporting.draw import draw
+    from tracer.forecast import ForecastError
+    from tracer.grammars.grammar import grammar
+    from tracer.reporting.overlay import draw
 
     rows = read_rows(evaluation)
     shown = [row for row in rows if row["step"] == 1][: FEW // 2] + [row for row in rows if row["step"] != 1][

@@ -19,7 +19,7 @@ from tracer.ingestion.assembly import join_parts
 from tracer.ingestion.ingest import STATS
 from tracer.ingestion.mixture import mix
 from tracer.ingestion.parts import ingest_part, parts_of
-from tracer.sources.base import MODULES, SourceError
+from tracer.sources.source import MODULES, SourceError
 
 NAMES = tuple(name for name in MODULES if name != "jsonl")  # recordings are the flow's own asset, raw_episodes
 GROUP = "sources"

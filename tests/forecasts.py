@@ -9,9 +9,10 @@ from pathlib import Path
 from tests.episodes import HEIGHT, WIDTH, picture
 from tracer.action import Action
 from tracer.dataset import write_shards
-from tracer.forecast import ForecastError, ForecastStep, Pointing, reference
+from tracer.forecast import ForecastError, ForecastStep, reference
+from tracer.grammars.pointing import Pointing
 from tracer.instruction import describe
-from tracer.planner.base import Plan
+from tracer.planner.plan import Plan
 from tracer.trajectory import Box, Element, State, Step, Trajectory, centre, state_at
 
 BOXES: dict[str, Box] = {"One": (0.1, 0.2, 0.4, 0.3), "Two": (0.5, 0.2, 0.9, 0.3), "Send": (0.1, 0.6, 0.4, 0.7)}

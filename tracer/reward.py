@@ -13,18 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rapidfuzz.distance import Levenshtein
 
 from tracer.action import GRAMMAR, Action
 from tracer.forecast import Forecast, ForecastStep
+from tracer.settings import Section
 from tracer.trajectory import Box, Point, inside
 
 
-class RewardConfig(BaseModel):
+class RewardConfig(Section):
     """The stage-1 reward. gamma, align and repetition are the paper's; the rest it leaves open, and is ours."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     gamma: float = Field(default=0.9, gt=0, le=1)
     """Discount of later steps."""

@@ -25,10 +25,10 @@ OWNERS = ["team:registry"]
 def registered_model(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """A version of ``tracer-planner`` with the alias ``challenger``; the same weights find their version."""
 
-    from tracer import registry
+    from tracer.registry import versions
 
     config = tracer.config()
-    version = registry.register(config, config.out("stage2"), registered(config))
+    version = versions.register(config, config.out("stage2"), registered(config))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{version.name}/{version.version}/{version.output}"),
         metadata={

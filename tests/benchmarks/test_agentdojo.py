@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tracer import lines
+from tracer import json_lines
 from tracer.benchmarks import agentdojo
-from tracer.benchmarks.compare import read_summary
-from tracer.benchmarks.score import score
+from tracer.scoring.paired import read_summary
+from tracer.scoring.score import score
 
 pytest.importorskip("agentdojo")
 VERSION = "v1.2.2"
@@ -23,7 +23,7 @@ def gold() -> list[dict[str, Any]]:
 
 
 def run(rows: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
-    score("agentdojo", "utility", None, lines.write(folder / "p.jsonl", iter(rows)), folder / "out", resamples=10)
+    score("agentdojo", "utility", None, json_lines.write(folder / "p.jsonl", iter(rows)), folder / "out", resamples=10)
     return read_summary(folder / "out")
 
 

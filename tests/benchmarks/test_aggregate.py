@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.aggregate import Tally, intervals
-from tracer.benchmarks.base import Outcome
+from tracer.scoring import protocol as protocols
+from tracer.scoring.aggregate import Tally, intervals
+from tracer.scoring.contract import Outcome
 from tracer.statistics import mean_interval
 
 

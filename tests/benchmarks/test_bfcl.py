@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tracer import lines
+from tracer import json_lines
 from tracer.benchmarks import bfcl
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.score import score
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.score import score
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def gold() -> list[dict[str, Any]]:
 
 
 def test_gold_trajectories_score_800_of_800(gold: list[dict[str, Any]], tmp_path: Path) -> None:
-    predictions = lines.write(tmp_path / "gold.jsonl", iter(gold))
+    predictions = json_lines.write(tmp_path / "gold.jsonl", iter(gold))
     score("bfcl", "multi-turn", None, predictions, tmp_path / "out", resamples=10)
-    from tracer.benchmarks.compare import read_summary
+    from tracer.scoring.paired import read_summary
 
     summary = read_summary(tmp_path / "out")
     assert summary["items"] == {**summary["items"], "scored": 800, "expected": 800, "complete": True}

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from tracer.action import Action
-from tracer.benchmarks import agentdojo, bfcl, drivers
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.compare import read_summary
-from tracer.benchmarks.evaluate import evaluate
-from tracer.config import Config, GroundingConfig
+from tracer.benchmarks import agentdojo, bfcl
+from tracer.config import Config
 from tracer.forecast import ForecastStep
-from tracer.planner.base import Plan
+from tracer.planner.plan import Plan
+from tracer.scoring import drivers
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.evaluate import evaluate
+from tracer.scoring.paired import read_summary
+from tracer.tools.settings import GroundingConfig
 from tracer.trajectory import State
 
 

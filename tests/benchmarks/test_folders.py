@@ -14,10 +14,10 @@ import numpy
 import pytest
 
 from tracer.benchmarks import android_world, inert_pickle, miniwob, osworld
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.compare import read_summary
-from tracer.benchmarks.score import score
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.paired import read_summary
+from tracer.scoring.score import score
 
 
 def checkpoint(folder: Path, name: str, **episode: Any) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from tests.benchmarks import generate
 from tests.benchmarks.second.gta import overlap
-from tracer.benchmarks import protocol as protocols
 from tracer.benchmarks.android_control import Scorer as AndroidControl
-from tracer.benchmarks.base import Outcome, Unparsable
 from tracer.benchmarks.gaia import Scorer as Gaia
 from tracer.benchmarks.gta import Scorer as Gta
 from tracer.benchmarks.gui_odyssey import Scorer as Odyssey
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import Outcome, Unparsable
 
 DATA = Path(__file__).parent / "data"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tracer.benchmarks import protocol as protocols
 from tracer.benchmarks.android_control import Node, candidate_boxes
-from tracer.benchmarks.base import Outcome, scorer_class
 from tracer.benchmarks.mind2web import page_blocks, row_item
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import Outcome, scorer_class
 
 
 def parts(benchmark: str, protocol: str, item: dict[str, Any], prediction: dict[str, Any], strict: bool = True) -> Any:

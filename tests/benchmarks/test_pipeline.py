@@ -11,9 +11,9 @@ import pytest
 
 from pipelines import benchmarks
 from pipelines.resources import Tracer
-from tracer.benchmarks import protocol as protocols
 from tracer.benchmarks.names import BENCHMARKS
 from tracer.config import Config
+from tracer.scoring import protocol as protocols
 
 
 def test_every_benchmark_is_a_partition_with_a_protocol() -> None:

@@ -9,12 +9,12 @@ import jsonschema
 import pytest
 import yaml
 
-from tracer.benchmarks import comparison, schema
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.base import BenchmarkError, scorer_class
 from tracer.benchmarks.names import BENCHMARKS
-from tracer.benchmarks.protocol import ProtocolError
-from tracer.benchmarks.score import score
+from tracer.scoring import protocol as protocols
+from tracer.scoring import published, schema
+from tracer.scoring.contract import BenchmarkError, scorer_class
+from tracer.scoring.protocol import ProtocolError
+from tracer.scoring.score import score
 
 EVERY = [(benchmark, name) for benchmark in BENCHMARKS for name in protocols.names(benchmark)]
 
@@ -80,8 +80,8 @@ def test_real_rows_follow_the_schemas(name: str, benchmark: str) -> None:
 
 
 def test_every_published_figure_is_in_the_table_with_its_source() -> None:
-    known = comparison.published()
-    text = comparison.comparison({})
+    known = published.published()
+    text = published.comparison({})
     document = yaml.safe_load((schema.FOLDER.parent / "published.yaml").read_text())
     assert sum(len(table["figures"]) for table in document["tables"]) == text.count("](http")
     for table in known.tables:
@@ -98,7 +98,7 @@ def test_our_scores_stand_under_their_protocol(tmp_path: Path) -> None:
     predictions.write_text(json.dumps({"id": "a", "native": "1"}))
     score("gaia", "validation-level1", items, predictions, tmp_path / "s", resamples=5)
     score("gaia", "validation-level1", items, predictions, tmp_path / "l", strict=False, resamples=5)
-    text = comparison.comparison({"tiny: a": tmp_path / "s", "loose: a": tmp_path / "l"})
+    text = published.comparison({"tiny: a": tmp_path / "s", "loose: a": tmp_path / "l"})
     assert (
         "| **tiny** (ours) | 1 of 53 | 100.0 [100.0, 100.0] | this project; a part of the items: not comparable |"
         in text

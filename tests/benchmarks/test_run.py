@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.run import Limits, path_of, run
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.run import Limits, path_of, run
 
 Row = dict[str, Any]
 ITEMS = [{"id": f"group/item {n}", "n": n} for n in range(7)]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.compare import compare, read_summary
-from tracer.benchmarks.files import lines
-from tracer.benchmarks.score import score
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.files import lines
+from tracer.scoring.paired import compare, read_summary
+from tracer.scoring.score import score
 
 COUNT = 12
 

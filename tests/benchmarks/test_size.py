@@ -14,7 +14,7 @@ COUNT = 100_000
 PROGRAM = """
 import json, resource, sys, time
 from pathlib import Path
-from tracer.benchmarks.score import score
+from tracer.scoring.score import score
 folder = Path(sys.argv[1])
 done = score("android_control", "p1-high-8444", folder / "i.jsonl", folder / "p.jsonl", folder / "out")
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tracer.benchmarks import miniwob
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.compare import read_summary
-from tracer.benchmarks.evaluate import DEMONSTRATORS, evaluate
 from tracer.config import Config
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.evaluate import DEMONSTRATORS, evaluate
+from tracer.scoring.paired import read_summary
 
 pytestmark = pytest.mark.browser
 CONFIG = Config(profile="micro")

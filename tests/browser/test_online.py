@@ -15,7 +15,7 @@ from tracer.evaluation.results import read_rows, read_scores
 from tracer.forecast import ForecastStep
 from tracer.instruction import describe
 from tracer.lineage import write_json
-from tracer.planner.base import Plan
+from tracer.planner.plan import Plan
 from tracer.trajectory import centre
 
 pytestmark = pytest.mark.browser

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tests.planners import examples, teach
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import prompt
 from tracer.planner.tiny import END, build_processor
 from tracer.planner.transformers import TransformersPlanner

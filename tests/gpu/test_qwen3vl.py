@@ -12,12 +12,13 @@ import torch
 
 from tests.gpu import qwen3vl
 from tests.planners import micro_config
-from tracer.config import PlannerConfig, load
+from tracer.config import load
 from tracer.lineage import git_commit, hardware, read
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
+from tracer.planner.settings import PlannerConfig
 from tracer.training import memory, stage1, stage2
+from tracer.training.checkpoints import NamedWeights
 from tracer.training.gates import saved
-from tracer.training.resume import NamedWeights
 
 
 def test_the_classes_exist_and_their_shape_is_the_8b_of_the_paper() -> None:

@@ -22,7 +22,7 @@ from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
 from tracer.lineage import finished, read
 from tracer.training import stage1, stage2
-from tracer.training.resume import STATE, last_checkpoint
+from tracer.training.checkpoints import STATE, last_checkpoint
 from tracer.training.watch import read_heartbeat
 
 STAGES = ("stage1", "stage2")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.integration.kill import SETTINGS
-from tracer.training.resume import WRITING, last_checkpoint
+from tracer.training.checkpoints import WRITING, last_checkpoint
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,8 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.planners import trajectories, write_base
-from tracer.config import LaunchConfig
 from tracer.training import launch
+from tracer.training.settings import LaunchConfig
 
 STEPS = 4
 TOLERANCE = 1e-3

@@ -11,14 +11,15 @@ import torch
 from trl import GRPOTrainer
 
 from tests.planners import micro_config, trajectories, write_base
-from tracer.config import Config, ConfigError
+from tracer.config import Config
 from tracer.lineage import LineageError
 from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
 from tracer.reward import advantages
+from tracer.settings import ConfigError
 from tracer.training import grpo, stage1, stage2
 from tracer.training.gates import saved
-from tracer.training.trainer import trainer_class
+from tracer.training.trl.shared_prompt import trainer_class
 
 LORA = {"rank": 4, "alpha": 8}
 LEARN = {"learning_rate": 1e-2}

@@ -14,8 +14,8 @@ from tracer import lineage
 from tracer.config import Config
 from tracer.dataset import DatasetError, schema
 from tracer.ingestion.ingest import ingest
-from tracer.planner.base import PlannerSettings
 from tracer.planner.length import PromptLength
+from tracer.planner.plan import PlannerSettings
 from tracer.trajectory import State
 from tracer.validation.suite import expectations
 from tracer.validation.validate import ValidationFailed, raise_on_failure, validate

@@ -14,8 +14,8 @@ from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
 from tracer.lineage import finished
 from tracer.training import stage1
+from tracer.training.checkpoints import WRITING, last_checkpoint
 from tracer.training.errors import CollapsedReward, DiskFull, NotANumber
-from tracer.training.resume import WRITING, last_checkpoint
 from tracer.training.watch import read_heartbeat
 
 

@@ -194,7 +194,7 @@ def zlib_limit(name: str, folder: Path, part: str | None) -> None:
 
 
 def read(name: str, folder: Path, part: str | None) -> None:
-    from tracer.sources.base import Rejected, source
+    from tracer.sources.source import Rejected, source
 
     options = {"images": False} if name == "agentnet" else {}
     found: Iterator[Any] = source(name).read(folder, part=part, **options)  # type: ignore[call-arg]
@@ -231,7 +231,7 @@ def warm_up(name: str) -> None:
     """Import what is imported late, so that files are timed and not imports."""
     import importlib
 
-    from tracer.sources.base import source
+    from tracer.sources.source import source
 
     source(name)
     for module in (

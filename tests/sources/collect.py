@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tracer.sources.base import Rejected, source
+from tracer.sources.source import Rejected, source
 from tracer.trajectory import Trajectory
 
 

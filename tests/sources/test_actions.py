@@ -10,7 +10,7 @@ from tests.strategies import patient
 from tracer.action import Action
 from tracer.sources import agenttrek, calls, gui_odyssey, mm_traj, pyautogui
 from tracer.sources.actions import ANDROID_CONTROL, BROWSER_CALLS, GUI_ODYSSEY, MIND2WEB, PYAUTOGUI
-from tracer.sources.base import Refused
+from tracer.sources.source import Refused
 
 SCREEN = (1080, 2400)
 X, Y, THOUSANDTH, LINES = st.integers(0, 1080), st.integers(0, 2400), st.integers(0, 1000), st.text(max_size=20)

@@ -6,8 +6,8 @@ import pytest
 
 from tests.sources.collect import collected, types
 from tests.sources.writers import agentnet, agenttrek, android_control, gui_odyssey, mind2web, mm_traj, split_zip
-from tracer.sources.base import SourceError
-from tracer.sources.base import source as adapter
+from tracer.sources.source import SourceError
+from tracer.sources.source import source as adapter
 
 # --- AgentNet -------------------------------------------------------------------------------------------------------
 
@@ -86,16 +86,18 @@ def adapter_store_cleared():
 
 
 def test_agentnet_byte_ranges_hold_every_line_once(tmp_path):
-    from tracer.sources import lines
+    from tracer.sources import large_json
 
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join(b"%d:" % n + b"x" * (n % 7) for n in range(100)) + b"\n\n")
-    whole = [line.data for line in lines.lines(path)]
+    whole = [line.data for line in large_json.lines(path)]
     assert len(whole) == 100
     for size in (1, 3, 10, 64, 10_000):
-        found = [line for number in range(lines.ranges(path, size)) for line in lines.lines(path, number, size)]
+        found = [
+            line for number in range(large_json.ranges(path, size)) for line in large_json.lines(path, number, size)
+        ]
         assert [line.data for line in found] == whole
-    assert [lines.row_of(path, line.start) for line in lines.lines(path)] == list(range(1, 101))
+    assert [large_json.row_of(path, line.start) for line in large_json.lines(path)] == list(range(1, 101))
 
 
 # --- AndroidControl -------------------------------------------------------------------------------------------------

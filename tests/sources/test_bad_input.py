@@ -18,7 +18,7 @@ import pytest
 from tests.episodes import picture
 from tests.sources.collect import collected
 from tests.sources.writers import agentnet, agenttrek, android_control, gui_odyssey, mind2web, mm_traj, split_zip
-from tracer.sources.base import Refused, SourceError
+from tracer.sources.source import Refused, SourceError
 from tracer.sources.store import store
 
 GOOD = {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.sources.writers import android_control as writer
 from tests.strategies import patient
-from tracer.sources import lines, protobuf, tfrecord
-from tracer.sources.base import SourceError
+from tracer.sources import large_json, protobuf, tfrecord
+from tracer.sources.source import SourceError
 
 VALUES = st.one_of(
     st.lists(st.binary(max_size=300), min_size=1, max_size=4),
@@ -75,14 +75,14 @@ JSON = st.recursive(
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_long_arrays_are_read_as_json_reads_them(tmp_path_factory, monkeypatch, chunk, indent):
-    monkeypatch.setattr(lines, "CHUNK", chunk)
+    monkeypatch.setattr(large_json, "CHUNK", chunk)
     path = tmp_path_factory.mktemp("array") / "a.json"
 
     @patient
     @given(st.lists(JSON, max_size=8))
     def compare(values):
         path.write_text(json.dumps(values, indent=indent, ensure_ascii=False))
-        assert list(lines.array(path)) == values
+        assert list(large_json.array(path)) == values
 
     compare()
 
@@ -95,7 +95,7 @@ def test_a_cut_array_gives_what_lies_before_the_cut(tmp_path_factory, values, cu
     path.write_text(text[: -(cut % (len(text) - 1)) or -1])
     found = []
     with pytest.raises(SourceError, match="fetch it again"):
-        for value in lines.array(path):
+        for value in large_json.array(path):
             found.append(value)
     assert len(found) <= len(values)
     assert all(one == other for one, other in zip(found[:-1], values, strict=False))

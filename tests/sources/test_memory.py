@@ -7,7 +7,7 @@ import pytest
 
 from tests.sources.writers import agentnet, agenttrek, android_control, mind2web, mm_traj
 from tracer.ingestion.parts import forget
-from tracer.sources.base import source
+from tracer.sources.source import source
 
 
 def write_agentnet(folder, times):
@@ -64,7 +64,7 @@ def peak(name, folder, options):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("tracer.sources.lines.CHUNK", 4096)
+    monkeypatch.setattr("tracer.sources.large_json.CHUNK", 4096)
     write, options = WRITERS[name]
     counts, peaks = [], []
     for times in (1, 1, 4):  # the first time, imports are counted too

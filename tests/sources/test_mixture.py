@@ -14,9 +14,10 @@ from tracer import dataset
 from tracer.action import Action
 from tracer.config import Config
 from tracer.ingestion.assembly import ingest_source
+from tracer.ingestion.filters import reason_against, redundant_steps
 from tracer.ingestion.ingest import ingest
-from tracer.ingestion.mixing import MixtureConfig, reason_against, redundant_steps
 from tracer.ingestion.mixture import MixtureError, mix
+from tracer.ingestion.settings import MixtureConfig
 from tracer.lineage import LineageError
 from tracer.trajectory import Step, Trajectory
 

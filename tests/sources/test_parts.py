@@ -18,7 +18,7 @@ from tracer.ingestion.assembly import assemble, compared, ingest_source
 from tracer.ingestion.ingest import quarantined
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, ingest_part, ingest_parts, parsed_options
 from tracer.lineage import LINEAGE
-from tracer.sources.base import SourceError
+from tracer.sources.source import SourceError
 
 SOURCES = {
     "agentnet": (agentnet.write, {}),
@@ -176,9 +176,9 @@ def test_published_counts_are_held_against_ours(tmp_path):
 
 def test_small_shards_are_joined_and_large_ones_linked(tmp_path, monkeypatch):
     raw = many(tmp_path / "raw", 300)
-    monkeypatch.setattr("tracer.sources.lines.PART_BYTES", 64_000)
-    monkeypatch.setattr("tracer.sources.lines.ranges.__defaults__", (64_000,))
-    monkeypatch.setattr("tracer.sources.lines.lines.__defaults__", (None, 64_000))
+    monkeypatch.setattr("tracer.sources.large_json.PART_BYTES", 64_000)
+    monkeypatch.setattr("tracer.sources.large_json.ranges.__defaults__", (64_000,))
+    monkeypatch.setattr("tracer.sources.large_json.lines.__defaults__", (None, 64_000))
     parts = ingest_parts("agentnet", raw, tmp_path / "out", options={"images": False}, shard_bytes=60_000)
     assert len(parts) > 5
     small = sorted(path for part in parts for path in part.glob("train-*.parquet"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.folders import step
-from tracer.config import Config, ConfigError, load
+from tracer.config import Config, load
 from tracer.experiments.ablation import (
     BASELINE,
     HORIZONS,
@@ -25,6 +25,7 @@ from tracer.experiments.ablation import (
 from tracer.experiments.ablation_page import write_page
 from tracer.experiments.seeds import verdict
 from tracer.lineage import LineageError
+from tracer.settings import ConfigError
 
 CONFIG = Config.model_validate({"profile": "micro"})
 

@@ -3,11 +3,11 @@
 import pytest
 
 from tests.forecasts import SCREEN, click, elements, state, typing
+from tracer.agents.agent import act_all
 from tracer.agents.anticipatory import Anticipatory
-from tracer.agents.base import act_all
 from tracer.agents.plan_once import PlanOnce
 from tracer.agents.react import React
-from tracer.planner.base import Plan
+from tracer.planner.plan import Plan
 from tracer.tools.elements import ElementLocator
 from tracer.tools.own import OwnCoordinates
 

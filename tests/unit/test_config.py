@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tracer.config import PARAMS, Config, ConfigError, LoraConfig, PlannerConfig, is_hub_id, load
+from tracer.config import PARAMS, Config, load
 from tracer.lineage import LineageError
 from tracer.planner import hub
 from tracer.planner.adapter import Base, adapted, base_of, check_start
+from tracer.planner.settings import PlannerConfig, is_hub_id
+from tracer.settings import ConfigError
+from tracer.training.settings import LoraConfig
 
 PROFILES = list(yaml.safe_load(PARAMS.read_text())["profiles"])
 COMMIT = "92f3c4b4feadd3a016ef468d103bb5f58b2a2c6b"

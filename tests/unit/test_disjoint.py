@@ -8,8 +8,8 @@ import pytest
 
 from tests.episodes import episode, sample, write_raw
 from tracer.ingestion.disjoint import make_disjoint, overlaps
-from tracer.sources.base import SourceError
 from tracer.sources.jsonl import read
+from tracer.sources.source import SourceError
 
 
 def twin(line: dict[str, Any], split: str, number: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tests.episodes import picture
 from tests.forecasts import BOXES, click, elements, state, typing
 from tracer.action import Action
 from tracer.forecast import ForecastStep
-from tracer.reporting.draw import LARGEST, REFERENCE, RIGHT, WRONG, draw
+from tracer.reporting.overlay import LARGEST, REFERENCE, RIGHT, WRONG, draw
 from tracer.trajectory import centre
 
 SEEN = state(image=picture("screen"))

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from tests.strategies import POINTING, actions, patient, states, steps, texts, thousandths
 from tracer.action import Action
-from tracer.forecast import SCALE, ForecastError, ForecastStep, grammar, reference, spans
+from tracer.forecast import SCALE, ForecastError, ForecastStep, reference
+from tracer.grammars.grammar import grammar
+from tracer.grammars.pointing import spans
 from tracer.instruction import describe
 from tracer.trajectory import Element, State, Step, Trajectory
 

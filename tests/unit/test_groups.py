@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from tracer.planner.tiny import IMAGE, IMAGE_SIZE, PATCH, build_model, build_processor
-from tracer.training import groups
+from tracer.training.trl import groups
 
 PAD, EOS, VOCABULARY = 0, 1, 64
 SIZES = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}

@@ -11,7 +11,7 @@ from tracer import lineage
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.ingestion.ingest import ingest, quarantined
-from tracer.sources.base import SourceError
+from tracer.sources.source import SourceError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from tests.episodes import episode, picture, pictures_of, sample, write_raw, write_tar
 from tracer.action import Action
-from tracer.sources.base import Rejected, SourceError, source
 from tracer.sources.jsonl import Episode, read
+from tracer.sources.source import Rejected, SourceError, source
 from tracer.trajectory import Trajectory
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tracer.config import ConfigError, LaunchConfig, load
+from tracer.config import load
+from tracer.settings import ConfigError
 from tracer.training import launch
+from tracer.training.settings import LaunchConfig
 
 STRATEGIES = [
     LaunchConfig(strategy="single"),

@@ -6,29 +6,29 @@ from pathlib import Path
 
 import pytest
 
-from tracer import lines
+from tracer import json_lines
 
 ROWS = [{"text": "one\u2028two\u2029three\x85four\nfive", "number": 0.1}, {"text": "", "number": None}]
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
-    path = lines.write(tmp_path / "rows.jsonl", ROWS)
-    assert lines.read(path) == list(lines.iterate(path)) == ROWS
+    path = json_lines.write(tmp_path / "rows.jsonl", ROWS)
+    assert json_lines.read(path) == list(json_lines.iterate(path)) == ROWS
     assert path.read_bytes().count(b"\n") == len(ROWS)
     assert [item.name for item in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
 def test_a_torn_row_is_cut_off_and_so_is_a_torn_chunk(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    assert lines.take_up(path) == []
-    path.write_bytes(b"".join(map(lines.one, ROWS)) + b'{"text": "to')
-    assert lines.take_up(path) == ROWS
-    assert lines.read(path) == ROWS
-    path.write_bytes(b"".join(map(lines.one, [*ROWS, ROWS[0]])))
-    assert lines.take_up(path, chunk=2) == ROWS == lines.read(path)
+    assert json_lines.take_up(path) == []
+    path.write_bytes(b"".join(map(json_lines.one, ROWS)) + b'{"text": "to')
+    assert json_lines.take_up(path) == ROWS
+    assert json_lines.read(path) == ROWS
+    path.write_bytes(b"".join(map(json_lines.one, [*ROWS, ROWS[0]])))
+    assert json_lines.take_up(path, chunk=2) == ROWS == json_lines.read(path)
 
 
 def test_a_line_that_is_no_json_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n{\n")
     with pytest.raises(ValueError, match="unexpected"):
-        lines.read(tmp_path / "rows.jsonl")
+        json_lines.read(tmp_path / "rows.jsonl")

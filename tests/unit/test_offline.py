@@ -11,7 +11,7 @@ from tracer.evaluation.results import difference, interval, paired, read_rows, r
 from tracer.evaluation.scoring import METRICS, correct, forecast_similarity, score
 from tracer.forecast import reference
 from tracer.lineage import run_step
-from tracer.planner.base import Plan
+from tracer.planner.plan import Plan
 from tracer.reward import RewardConfig
 from tracer.statistics import mean_interval
 from tracer.tools.elements import ElementLocator

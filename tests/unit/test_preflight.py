@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.planners import micro_config, trajectories, write_base
-from tracer.config import Config, ConfigError, load
+from tracer.config import Config, load
+from tracer.settings import ConfigError
 from tracer.training import memory, preflight
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.folders import STATES, Chain
-from tracer import registry
-from tracer.config import Config, RegistryConfig
+from tracer.config import Config
 from tracer.lineage import LineageError
-from tracer.registry import policy, promotion, tracking
+from tracer.registry import policy, promotion, tracking, versions
+from tracer.registry.settings import RegistryConfig
 
 POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
 WEAK = [1.0 if index % 5 == 0 else 0.0 for index in range(STATES)]  # 20 % right
@@ -44,8 +44,8 @@ def config(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 
 def register(
     config: Config, chain: Chain, number: int, right: list[float], online: list[float] = ONLINE
-) -> registry.Version:
-    return registry.register(config, config.out("stage2"), chain.stage2(number, right, online))
+) -> versions.Version:
+    return versions.register(config, config.out("stage2"), chain.stage2(number, right, online))
 
 
 def test_first_champion_must_not_be_worse_than_the_base(config: Config) -> None:
@@ -58,12 +58,12 @@ def test_first_champion_must_not_be_worse_than_the_base(config: Config) -> None:
     assert primary.numbers["items"] == STATES and primary.numbers["clusters"] == STATES / 3
     assert primary.numbers["difference"] == pytest.approx(-0.6)
     assert primary.numbers["only_challenger"] == STATES * 0.2 and primary.numbers["only_incumbent"] == STATES * 0.8
-    assert registry.aliased(config.registry, "champion") is None
+    assert versions.aliased(config.registry, "champion") is None
 
     register(config, chain, 2, STRONG)
     promoted = promotion.promote(config, chain.base(STRONG, ONLINE), chain.ingest)
     assert promoted.promoted and promoted.champion == 2, promoted.reason
-    assert registry.version_of("tracer-planner@champion", config.registry).version == 2
+    assert versions.version_of("tracer-planner@champion", config.registry).version == 2
     assert json.loads((config.folder / promotion.DECISION).read_text())["champion"] == 2
 
 
@@ -118,8 +118,8 @@ def test_without_a_browser_the_online_guard_is_skipped_and_says_so(config: Confi
 def test_required_checks(config: Config) -> None:
     chain = Chain(config)
     evaluations = chain.stage2(1, STRONG, ONLINE, open=False)
-    version = registry.register(config, config.out("stage2"), evaluations)
-    stored = next(registry.download(version.uri, config.registry).rglob("*.safetensors"))
+    version = versions.register(config, config.out("stage2"), evaluations)
+    stored = next(versions.download(version.uri, config.registry).rglob("*.safetensors"))
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
     decision = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
     assert [check.name for check in decision.checks if not check.passed] == ["gate", "files"]
@@ -130,20 +130,20 @@ def test_rollback_history_and_no_return_of_what_was_rolled_back(config: Config) 
     base = chain.base(WEAK, ONLINE)
     register(config, chain, 1, STRONG)
     promotion.promote(config, base, chain.ingest)
-    with pytest.raises(registry.RegistryError, match="first champion"):
+    with pytest.raises(versions.RegistryError, match="first champion"):
         promotion.rollback(config.registry)
     register(config, chain, 2, STRONGER)
     second = promotion.promote(config, base, chain.ingest)
     assert second.promoted and second.incumbent == "1"
     back = promotion.rollback(config.registry, "it clicked where it should not")
     assert (back.outcome, back.version, back.champion, back.incumbent) == ("rolled back", 1, 1, "2")
-    assert registry.version_of("tracer-planner@champion", config.registry).version == 1
+    assert versions.version_of("tracer-planner@champion", config.registry).version == 1
     # The nightly retraining makes the same challenger again: it must not undo what a person decided.
     register(config, chain, 2, STRONGER)
     assert promotion.promote(config, base, chain.ingest) == second
-    assert registry.version_of("tracer-planner@champion", config.registry).version == 1
+    assert versions.version_of("tracer-planner@champion", config.registry).version == 1
     assert promotion.promote(config, base, chain.ingest, again=True).promoted
-    assert registry.version_of("tracer-planner@champion", config.registry).version == 2
+    assert versions.version_of("tracer-planner@champion", config.registry).version == 2
     outcomes = [(entry.outcome, entry.version) for entry in promotion.history(config.registry)]
     assert outcomes == [("promoted", 1), ("promoted", 2), ("rolled back", 1), ("promoted", 2)]
 
@@ -160,9 +160,9 @@ def test_a_decision_killed_before_it_took_effect_takes_effect(config: Config, mo
         patch.setattr(promotion, "_move", killed)
         with pytest.raises(KeyboardInterrupt):
             promotion.promote(config, base, chain.ingest)
-    assert registry.aliased(config.registry, "champion") is None
+    assert versions.aliased(config.registry, "champion") is None
     assert promotion.promote(config, base, chain.ingest).promoted
-    assert registry.version_of("tracer-planner@champion", config.registry).version == 1
+    assert versions.version_of("tracer-planner@champion", config.registry).version == 1
     assert len(promotion.history(config.registry)) == 1
 
 
@@ -176,7 +176,7 @@ def test_a_deleted_entry_is_noticed(config: Config) -> None:
     experiment = client.get_experiment_by_name("tracer-promotions")
     oldest = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])[0]
     client.delete_run(oldest.info.run_id)
-    with pytest.raises(registry.RegistryError, match="deleted or changed"):
+    with pytest.raises(versions.RegistryError, match="deleted or changed"):
         promotion.history(config.registry)
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from tests.folders import Chain, step, weights
-from tracer import registry
 from tracer.config import Config
 from tracer.lineage import LineageError, read
 from tracer.registry import tracking, versions
@@ -54,7 +53,7 @@ def planner() -> Any:
     """A real planner of the tiny classes, untrained."""
     import torch
 
-    from tracer.planner.base import PlannerSettings
+    from tracer.planner.plan import PlannerSettings
     from tracer.planner.prompt import prompt
     from tracer.planner.tiny import build_model, build_processor
     from tracer.planner.transformers import TransformersPlanner
@@ -66,7 +65,7 @@ def planner() -> Any:
 
 
 @pytest.fixture(scope="module")
-def version(config: Config, planner: Any) -> registry.Version:
+def version(config: Config, planner: Any) -> versions.Version:
     chain = Chain(config)
     evaluations = chain.stage2(1, RIGHT, RIGHT)
     folder = Path("planner")
@@ -85,19 +84,19 @@ def version(config: Config, planner: Any) -> registry.Version:
         {"stage": stage2, "parent": config.out("stage1"), "trajectories": chain.ingest}, {"gate.json": {"open": True}},
     )  # fmt: skip
     evaluations = {**evaluations, **chain.evaluations("stage2", stage2, RIGHT, RIGHT), "gate": gate}
-    return registry.register(config, stage2, evaluations)
+    return versions.register(config, stage2, evaluations)
 
 
 def test_a_loaded_version_forecasts_as_the_planner_that_was_registered(
-    config: Config, planner: Any, version: registry.Version
+    config: Config, planner: Any, version: versions.Version
 ) -> None:
-    loaded = registry.load("tracer-planner@challenger", config.registry)
+    loaded = versions.load("tracer-planner@challenger", config.registry)
     assert loaded.name == "tracer-planner@challenger"
     assert loaded.forecast([STATE], 5) == planner.forecast([STATE], 5)
-    assert registry.load(f"models:/tracer-planner/{version.version}", config.registry).forecast([STATE], 5)
+    assert versions.load(f"models:/tracer-planner/{version.version}", config.registry).forecast([STATE], 5)
 
 
-def test_pyfunc_forecasts_too_and_nothing_is_pickled(config: Config, planner: Any, version: registry.Version) -> None:
+def test_pyfunc_forecasts_too_and_nothing_is_pickled(config: Config, planner: Any, version: versions.Version) -> None:
     import mlflow
     import pandas as pd
 
@@ -109,7 +108,7 @@ def test_pyfunc_forecasts_too_and_nothing_is_pickled(config: Config, planner: An
     answer = served.predict(pd.DataFrame([row]), params={"horizon": 3})
     expected = planner.forecast([STATE], 3)[0]
     assert answer["text"][0] == expected.text and answer["error"][0] == expected.error
-    files = [path.name for path in registry.download(version.uri, config.registry).rglob("*") if path.is_file()]
+    files = [path.name for path in versions.download(version.uri, config.registry).rglob("*") if path.is_file()]
     assert not [name for name in files if name.endswith((".pkl", ".pickle", ".pt", ".bin"))]
     for needed in (
         "model.safetensors",
@@ -122,7 +121,7 @@ def test_pyfunc_forecasts_too_and_nothing_is_pickled(config: Config, planner: An
         assert needed in files, needed
 
 
-def test_each_step_is_a_run_with_its_history_dataset_and_samples(config: Config, version: registry.Version) -> None:
+def test_each_step_is_a_run_with_its_history_dataset_and_samples(config: Config, version: versions.Version) -> None:
     client = tracking.connect(config.registry)
     experiment = client.get_experiment_by_name("tracer")
     runs = {run.data.tags["tracer.step"]: run for run in client.search_runs([experiment.experiment_id])}
@@ -143,8 +142,8 @@ def test_each_step_is_a_run_with_its_history_dataset_and_samples(config: Config,
     assert {"splits.test.metrics.step.mean"} <= {metric.key for metric in logged.metrics}
 
 
-def test_lineage_of_a_version_rebuilds_it(config: Config, version: registry.Version) -> None:
-    found = registry.lineage_of(version.uri, config.registry)
+def test_lineage_of_a_version_rebuilds_it(config: Config, version: versions.Version) -> None:
+    found = versions.lineage_of(version.uri, config.registry)
     assert list(found.steps) == ["ingest", "stage1", "stage2"]
     assert found.steps["stage2"]["output"] == version.output
     commands = "\n".join(found.commands)
@@ -153,14 +152,14 @@ def test_lineage_of_a_version_rebuilds_it(config: Config, version: registry.Vers
     assert commands.index("tracer ingest") < commands.index("train stage1") < commands.index("train stage2")
 
 
-def test_registering_again_finds_the_version(config: Config, version: registry.Version) -> None:
+def test_registering_again_finds_the_version(config: Config, version: versions.Version) -> None:
     evaluations = {step: config.out(folder) for step, folder in
                    (("evaluate", "evaluate-stage2"), ("validate", "validate"), ("gate", "gate-stage2"))}  # fmt: skip
-    assert registry.register(config, config.out("stage2"), evaluations) == version
+    assert versions.register(config, config.out("stage2"), evaluations) == version
 
 
 def test_a_killed_registration_leaves_no_half_version(
-    config: Config, version: registry.Version, monkeypatch: pytest.MonkeyPatch
+    config: Config, version: versions.Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = tracking.connect(config.registry)
     folder = step(
@@ -176,13 +175,13 @@ def test_a_killed_registration_leaves_no_half_version(
     with monkeypatch.context() as patch:
         patch.setattr(tracking, "log_samples", killed)
         with pytest.raises(KeyboardInterrupt):
-            registry.register(config, folder, {})
+            versions.register(config, folder, {})
     with monkeypatch.context() as patch:  # killed again, with the model logged and no version yet
         patch.setattr(versions, "content_digest", killed)
         with pytest.raises((KeyboardInterrupt, TypeError)):
-            registry.register(config, folder, {})
+            versions.register(config, folder, {})
     assert len(client.search_model_versions("name = 'tracer-planner'")) == 1
-    made = registry.register(config, folder, {})
+    made = versions.register(config, folder, {})
     assert made.version == version.version + 1 and made.aliases == ("challenger",)
     experiment = client.get_experiment_by_name("tracer").experiment_id
     assert not client.search_runs([experiment], filter_string="attributes.status != 'FINISHED'")
@@ -190,19 +189,19 @@ def test_a_killed_registration_leaves_no_half_version(
     assert len(models) == 1
 
 
-def test_a_chain_that_does_not_hold_together_is_refused(config: Config, version: registry.Version) -> None:
+def test_a_chain_that_does_not_hold_together_is_refused(config: Config, version: versions.Version) -> None:
     other = step("stage1", config, Path("elsewhere"), {}, {"model/model.safetensors": weights(9)})
     foreign = step("evaluate", config, Path("foreign"), {"model": other}, {"results.jsonl": []})
     with pytest.raises(LineageError, match="was made with another model"):
-        registry.register(config, config.out("stage2"), {"evaluate": foreign})
+        versions.register(config, config.out("stage2"), {"evaluate": foreign})
     weight = config.out("stage2") / "model" / "planner.json"
     before = weight.read_text()
     weight.write_text(before + " ")
     with pytest.raises(LineageError, match="has changed since"):
-        registry.register(config, config.out("stage2"), {})
+        versions.register(config, config.out("stage2"), {})
     weight.write_text(before)
 
 
-def test_what_is_not_there_is_named_with_the_mend(config: Config, version: registry.Version) -> None:
-    with pytest.raises(registry.RegistryError, match="tracer promote"):
-        registry.load("tracer-planner@champion", config.registry)
+def test_what_is_not_there_is_named_with_the_mend(config: Config, version: versions.Version) -> None:
+    with pytest.raises(versions.RegistryError, match="tracer promote"):
+        versions.load("tracer-planner@champion", config.registry)

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.forecasts import Oracle, sample, shards
-from tracer import lines
+from tracer import json_lines
 from tracer.config import Config
 from tracer.evaluation import offline, online
 from tracer.lineage import LineageError, run_step, write_json
@@ -43,7 +43,7 @@ def played(right):
                     "reason": "solved" if solved else "failed: the page says so", "trace": [],
                 }
             )  # fmt: skip
-        lines.write(out / "results.jsonl", rows)
+        json_lines.write(out / "results.jsonl", rows)
         write_json(out / "scores.json", online.score(CONFIG, rows))
         return {}
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from trl.trainer.utils import RepeatSampler
 
-from tracer.training import resumable
-from tracer.training.resumable import ResumableTrainer, StepSampler, publish
-from tracer.training.resume import STATE, WRITING, NamedWeights, last_checkpoint, load_choice, save_choice
+from tracer.training.checkpoints import STATE, WRITING, NamedWeights, last_checkpoint, load_choice, save_choice
+from tracer.training.trl import resumable
+from tracer.training.trl.resumable import ResumableTrainer, StepSampler, publish
 
 STATES, GROUPS, SIZE, STEPS = 7, 2, 3, 8  # three steps an epoch; one state a epoch is left over
 A_STEP = GROUPS * SIZE

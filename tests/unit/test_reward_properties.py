@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.strategies import actions, boxes, forecasts, fractions, patient, texts, thousandths
 from tracer.action import Action
-from tracer.forecast import Forecast, ForecastStep, grammar
+from tracer.forecast import Forecast, ForecastStep
+from tracer.grammars.grammar import grammar
 from tracer.reward import (
     NOTHING,
     RewardConfig,

@@ -7,13 +7,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.forecasts import BOXES, SCREEN, click, elements, state, typing
 from tracer.action import Action
-from tracer.config import GroundingConfig
 from tracer.forecast import ForecastStep
 from tracer.tools import load
-from tracer.tools.base import place, stated_place
 from tracer.tools.elements import ElementLocator
 from tracer.tools.ocr import Line, OcrLocator, find
 from tracer.tools.own import OwnCoordinates
+from tracer.tools.settings import GroundingConfig
+from tracer.tools.tool_agent import place, stated_place
 from tracer.trajectory import centre, inside
 
 

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl.generation.vllm_generation import VLLMGeneration
 
-from tracer.training.vllm_sync import keep_base
+from tracer.training.trl.vllm import keep_base
 
 
 def generation(dtype: torch.dtype) -> VLLMGeneration:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tracer.forecast import ForecastStep
 from tracer.reward import sameness
-from tracer.tools.base import ToolAgent
+from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import Element, State
 
 SAME = 0.999

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tracer.agents.base import Decision, execute, steps_of
+from tracer.agents.agent import Decision, execute, steps_of
 from tracer.forecast import Forecast
-from tracer.planner.base import Plan
-from tracer.tools.base import ToolAgent
+from tracer.planner.plan import Plan
+from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import State
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tracer.agents.base import Decision, execute, steps_of
-from tracer.planner.base import Plan
-from tracer.tools.base import ToolAgent
+from tracer.agents.agent import Decision, execute, steps_of
+from tracer.planner.plan import Plan
+from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import State
 
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tracer.benchmarks.base import BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.scoring.contract import BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.scoring.protocol import BenchmarkProtocol
 
 PACKAGE = "agentdojo"
 MOST_CALLS = 200

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tracer.benchmarks.base import BenchmarkError, Outcome, Part, PredictionRow, Row
-from tracer.benchmarks.matching import within
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.scoring.contract import BenchmarkError, Outcome, Part, PredictionRow, Row
+from tracer.scoring.matching import within
+from tracer.scoring.protocol import BenchmarkProtocol
 
 SUBSPLITS = ("IDD", "app_unseen", "task_unseen", "category_unseen")
 

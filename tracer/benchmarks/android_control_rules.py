@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from tracer.action import Action
 from tracer.benchmarks import os_atlas
 from tracer.benchmarks.android_control import Item, Prediction, smallest_node
-from tracer.benchmarks.base import Parts, Unparsable
-from tracer.benchmarks.conventions import OPPOSITE, ConventionError, gui_r1_answer, swipe_direction, tool_call
 from tracer.benchmarks.gui_r1 import Answer, gui_r1_parts
-from tracer.benchmarks.matching import contains_either_way, enlarge, within
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.scoring.contract import Parts, Unparsable
+from tracer.scoring.conventions import OPPOSITE, ConventionError, gui_r1_answer, swipe_direction, tool_call
+from tracer.scoring.matching import contains_either_way, enlarge, within
+from tracer.scoring.protocol import BenchmarkProtocol
 
 Rule = Callable[[Item, Prediction | None], Parts]
 

@@ -21,9 +21,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tracer import lines
-from tracer.benchmarks.base import BenchmarkError, Outcome, PredictionRow, Row, Unparsable
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer import json_lines
+from tracer.scoring.contract import BenchmarkError, Outcome, PredictionRow, Row, Unparsable
+from tracer.scoring.protocol import BenchmarkProtocol
 
 PACKAGE = "bfcl_eval"
 FOLDER = Path("build/bench")
@@ -137,8 +137,8 @@ def tasks() -> Iterator[tuple[dict[str, Any], list[list[str]]]]:
     data = Path(str(resources.files(PACKAGE))) / "data"
     for category in CATEGORIES:
         file = f"BFCL_v4_multi_turn_{category}.json"
-        gold = {row["id"]: row["ground_truth"] for row in lines.iterate(data / "possible_answer" / file)}
-        for task in lines.iterate(data / file):
+        gold = {row["id"]: row["ground_truth"] for row in json_lines.iterate(data / "possible_answer" / file)}
+        for task in json_lines.iterate(data / file):
             yield task, gold[task["id"]]
 
 

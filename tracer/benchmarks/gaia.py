@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tracer.benchmarks.base import BenchmarkError, Outcome, PredictionRow, Row, Unparsable
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.scoring.contract import BenchmarkError, Outcome, PredictionRow, Row, Unparsable
+from tracer.scoring.protocol import BenchmarkProtocol
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 SPACE = re.compile(r"\s")

@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tracer.benchmarks.base import Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.benchmarks.protocol import BenchmarkProtocol
-from tracer.benchmarks.similarity import Similarity, load
+from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.scoring.similarity import Similarity, load
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "perception": ("OCR", "ImageDescription", "RegionAttributeDescription", "TextToBbox"),

@@ -16,11 +16,11 @@ from rapidfuzz.distance import Levenshtein
 
 from tracer.action import Action
 from tracer.benchmarks import os_atlas
-from tracer.benchmarks.base import Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.benchmarks.conventions import ConventionError, literal
 from tracer.benchmarks.gui_r1 import Answer, gui_r1_parts
-from tracer.benchmarks.matching import contains_either_way, within
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.scoring.conventions import ConventionError, literal
+from tracer.scoring.matching import contains_either_way, within
+from tracer.scoring.protocol import BenchmarkProtocol
 
 KEYS = {"KEY_HOME": "PRESS_HOME", "KEY_BACK": "PRESS_BACK", "KEY_APPSELECT": "PRESS_RECENT"}
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracer.benchmarks.base import Parts, Unparsable
-from tracer.benchmarks.matching import gui_r1_f1
+from tracer.scoring.contract import Parts, Unparsable
+from tracer.scoring.matching import gui_r1_f1
 
 PLACED = ("click", "long_press", "moveto", "doubleclick", "rightclick")
 WRITTEN = ("open_app", "type", "scroll", "select")

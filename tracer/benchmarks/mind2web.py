@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from tracer.action import Action
-from tracer.benchmarks.base import Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.benchmarks.matching import operation_f1
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.scoring.matching import operation_f1
+from tracer.scoring.protocol import BenchmarkProtocol
 
 VALUED = ("TYPE", "SELECT")
 BLOCK, OVERLAP = (1280, 1000), 200

@@ -11,10 +11,10 @@ import math
 from typing import Any
 
 from tracer.action import Action
-from tracer.benchmarks.base import Unparsable
-from tracer.benchmarks.conventions import OPPOSITE
-from tracer.benchmarks.matching import integers, token_f1
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.scoring.contract import Unparsable
+from tracer.scoring.conventions import OPPOSITE
+from tracer.scoring.matching import integers, token_f1
+from tracer.scoring.protocol import BenchmarkProtocol
 
 NOWHERE = (-100, -100)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.cli.common import command, config_of, done, positive, run_step
-from tracer.config import ConfigError
+from tracer.settings import ConfigError
 
 
 def add(commands: Any) -> None:

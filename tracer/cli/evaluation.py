@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tracer.benchmarks import commands as benchmarks
+from tracer.cli import benchmarks as benchmarks
 from tracer.cli.common import command, config_of, done, run_step
 from tracer.flow import MODELS, model
 

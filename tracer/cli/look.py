@@ -44,7 +44,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _reward(arguments: argparse.Namespace) -> int:
-    from tracer.explain import explain_files
+    from tracer.reporting.explain import explain_files
 
     config = config_of(arguments)
     print(explain_files(arguments.predicted, arguments.reference, config, arguments.trajectory, arguments.step), end="")
@@ -87,7 +87,7 @@ def _forecast(arguments: argparse.Namespace) -> int:
     for number, step in enumerate(expected, start=1):
         print(f"  {number}. {step.instruction}")
     if arguments.draw:
-        from tracer.reporting.draw import draw
+        from tracer.reporting.overlay import draw
 
         arguments.draw.write_bytes(draw(state, plan.forecast or (), expected))
         print(f"\ndrawn: {arguments.draw}")

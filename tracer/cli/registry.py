@@ -20,11 +20,12 @@ def add(commands: Any) -> None:
 
 
 def _register(arguments: argparse.Namespace) -> int:
-    from tracer import flow, registry
+    from tracer import flow
+    from tracer.registry import versions
 
     config = config_of(arguments)
-    version = registry.register(config, config.out("stage2"), flow.registered(config))
-    print(f"{version.uri}, {registry.CHALLENGER}")
+    version = versions.register(config, config.out("stage2"), flow.registered(config))
+    print(f"{version.uri}, {versions.CHALLENGER}")
     return 0
 
 
@@ -54,9 +55,9 @@ def _history(arguments: argparse.Namespace) -> int:
 
 
 def _lineage(arguments: argparse.Namespace) -> int:
-    from tracer import registry
+    from tracer.registry import versions
 
-    found = registry.lineage_of(arguments.model, config_of(arguments).registry)
+    found = versions.lineage_of(arguments.model, config_of(arguments).registry)
     print(f"{found.version.uri}")
     for step, lineage in found.steps.items():
         print(f"  {step}: output {lineage['output'][:12]}, digest {lineage['digest'][:12]}")

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tracer import lines
+from tracer import json_lines
 from tracer.trajectory import SPLITS, Element, Step
 
 ATTEMPTS = 4
@@ -114,7 +114,7 @@ def _record_page(job: _Job) -> PageSummary:
     folder.mkdir(parents=True, exist_ok=True)
     _write(images_path, _tar(images))
     # The lines come last: they are there only if the images are.
-    lines.write(lines_path, episodes)
+    json_lines.write(lines_path, episodes)
     return _summary(job, lines_path, images_path, failures=failures, kept=False)
 
 
@@ -173,7 +173,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _summary(job: _Job, lines_path: Path, images_path: Path, *, failures: int, kept: bool) -> PageSummary:
-    episodes = lines.read(lines_path)
+    episodes = json_lines.read(lines_path)
     return PageSummary(
         page=job.page,
         split=job.split,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tracer.action import Action
-from tracer.agents.base import Agent, Decision, act_all
-from tracer.planner.base import Planner
+from tracer.agents.agent import Agent, Decision, act_all
+from tracer.planner.plan import Planner
 from tracer.trajectory import State
 
 CRASHED = "crashed"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer import lines, tools
+from tracer import json_lines, tools
 from tracer import planner as planners
 from tracer.config import Config
 from tracer.dataset import read
@@ -20,8 +20,8 @@ from tracer.evaluation.results import RESULTS, SCORES, Row, summary
 from tracer.evaluation.scoring import METRICS, score
 from tracer.forecast import Forecast, reference
 from tracer.lineage import digest_of, run_step, write_json
-from tracer.planner.base import Plan, Planner
-from tracer.tools.base import ToolAgent
+from tracer.planner.plan import Plan, Planner
+from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import State, state_at
 
 SPLITS = ("test", "heldout")
@@ -67,14 +67,14 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
     progress = out / "checkpoints" / RESULTS
     progress.parent.mkdir(exist_ok=True)
     # Whole chunks: a planner's rounding may depend on what else is in a batch, so batches stay as they were.
-    rows = lines.take_up(progress, CHUNK)
+    rows = json_lines.take_up(progress, CHUNK)
     for chunk in _chunks(trajectories, drawn, config.planner.horizon, skip=len(rows)):
         plans = planner.forecast([case.state for case in chunk], config.planner.horizon)
         scored = [_row(config, case, plan, agent) for case, plan in zip(chunk, plans, strict=True)]
         with open(progress, "ab") as file:
-            file.writelines(map(lines.one, scored))
+            file.writelines(map(json_lines.one, scored))
         rows += scored
-    lines.write(out / RESULTS, rows)
+    json_lines.write(out / RESULTS, rows)
     scores = {
         "protocol": {
             **PROTOCOL,

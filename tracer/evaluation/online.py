@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import lines, tools
+from tracer import json_lines, tools
 from tracer import planner as planners
+from tracer.agents.agent import Agent
 from tracer.agents.anticipatory import Anticipatory
-from tracer.agents.base import Agent
 from tracer.agents.plan_once import PlanOnce
 from tracer.agents.react import React
 from tracer.config import Config
@@ -26,8 +26,8 @@ from tracer.environments.pages import HELDOUT, RL
 from tracer.evaluation.episodes import CRASHED, Episode, Limits, play
 from tracer.evaluation.results import RESULTS, SCORES, Row, difference, summary
 from tracer.lineage import digest_of, run_step, write_json
-from tracer.planner.base import Planner
-from tracer.tools.base import ToolAgent
+from tracer.planner.plan import Planner
+from tracer.tools.tool_agent import ToolAgent
 
 STRATEGIES = ("anticipatory", "reactive", "plan_once")
 PAGES = {"test": RL, "heldout": HELDOUT}
@@ -73,18 +73,18 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
     progress = out / "checkpoints" / RESULTS
     progress.parent.mkdir(exist_ok=True)
     every = list(episodes(config))
-    done = {row["id"]: row for row in lines.take_up(progress)}
+    done = {row["id"]: row for row in json_lines.take_up(progress)}
     left = [episode for episode in every if episode.id not in done]
     if left:
         (out / "logs").mkdir(exist_ok=True)
         with open(progress, "ab") as file, open(out / "logs" / "seconds.jsonl", "a") as log:
             for row, seconds in play_pages(config, left, planners.load(model)):
                 done[row["id"]] = row
-                file.write(lines.one(row))
+                file.write(json_lines.one(row))
                 file.flush()
                 log.write(json.dumps({"id": row["id"], "seconds": round(seconds, 2)}) + "\n")
     rows = [done[episode.id] for episode in every]
-    lines.write(out / RESULTS, rows)
+    json_lines.write(out / RESULTS, rows)
     scores = score(config, rows)
     write_json(out / SCORES, scores)
     return {

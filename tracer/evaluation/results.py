@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import lines
+from tracer import json_lines
 from tracer.lineage import read as read_lineage
 from tracer.statistics import Interval, mean_interval, paired_difference
 
@@ -23,7 +23,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     """The rows of a finished evaluation, in their order; raises ``LineageError`` for an unfinished one."""
     read_lineage(folder)
     path = folder / RESULTS
-    return lines.read(path) if path.is_file() else []
+    return json_lines.read(path) if path.is_file() else []
 
 
 def read_scores(folder: Path) -> dict[str, Any]:

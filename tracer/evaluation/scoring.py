@@ -8,9 +8,9 @@ from typing import Any
 
 from tracer.action import Action
 from tracer.forecast import Forecast, ForecastStep
-from tracer.planner.base import Plan
+from tracer.planner.plan import Plan
 from tracer.reward import RewardConfig, grounded_reward, repetition, similarity
-from tracer.tools.base import complete
+from tracer.tools.tool_agent import complete
 
 METRICS: Mapping[str, str] = {
     "step": "step success: type, place and arguments of the executed first step, grounded by the tool agent",

@@ -15,10 +15,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from tracer.config import Config, ConfigError, load
+from tracer.config import Config, load
 from tracer.evaluation.results import read_rows
 from tracer.experiments.seeds import difference, verdict
 from tracer.lineage import LineageError, git_commit, hardware, read, write_json
+from tracer.settings import ConfigError
 
 BASELINE = "paper"
 HORIZONS = (1, 2, 3, 5, 8, 10, 15)

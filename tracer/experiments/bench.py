@@ -1,7 +1,7 @@
 """How fast stage 1 trains, beside a bare TRL script of the same model, states and settings.
 
 Each side is a process of its own, and only one of them works at any moment: they take their steps in turns, so that
-whatever else the machine does falls on both alike. tracer/training/lap.py is what each of them runs.
+whatever else the machine does falls on both alike. tracer/experiments/lap.py is what each of them runs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Side:
         self.log = out / f"{side}.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tracer.training.lap"],
+                [sys.executable, "-m", "tracer.experiments.lap"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -17,7 +17,7 @@ from tracer import lineage
 from tracer.dataset import SHARD_BYTES, parquet_writer, trajectories_from_rows
 from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, QuarantineWriter
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
-from tracer.sources.base import MODULES, Rejected, SourceError, source
+from tracer.sources.source import MODULES, Rejected, SourceError, source
 from tracer.trajectory import SPLITS
 
 SMALL = 100 * 2**20

@@ -16,7 +16,7 @@ from typing import Any
 import tracer.sources
 from tracer.action import COORDINATES, DIRECTIONS, GRAMMAR, NUMBERS, STATUSES
 from tracer.ingestion.parts import checked_options, unique
-from tracer.sources.base import Rejected, source
+from tracer.sources.source import Rejected, source
 
 SCHEMA = Path(tracer.sources.__path__[0]) / "episode.schema.json"
 MAX_SHOWN = 20

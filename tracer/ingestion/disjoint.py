@@ -12,9 +12,9 @@ import tarfile
 from collections.abc import Collection
 from pathlib import Path
 
-from tracer import lines
-from tracer.sources.base import Rejected, SourceError
+from tracer import json_lines
 from tracer.sources.jsonl import read
+from tracer.sources.source import Rejected, SourceError
 from tracer.trajectory import SPLITS, state_at
 from tracer.validation.step_table import state_digest
 
@@ -47,11 +47,11 @@ def make_disjoint(folder: Path) -> dict[str, str]:
     """Drop the overlapping episodes, and their pictures, from the files of a recording; returns what was dropped."""
     dropped = overlaps(folder)
     for path in sorted(folder.rglob("*.jsonl")):
-        episodes = lines.read(path)
+        episodes = json_lines.read(path)
         kept = [episode for episode in episodes if episode["id"] not in dropped]
         if len(kept) < len(episodes):
             _keep(path.with_suffix(".tar"), {step["image"] for episode in kept for step in episode["steps"]})
-            lines.write(path, kept)
+            json_lines.write(path, kept)
     return dropped
 
 

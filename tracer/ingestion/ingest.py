@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from tracer import lineage
-from tracer.config import Config, DataConfig
+from tracer.config import Config
 from tracer.dataset import SHARD_BYTES, ShardWriter
-from tracer.sources.base import MODULES, Rejected, SourceError, source
+from tracer.ingestion.settings import DataConfig
+from tracer.sources.source import MODULES, Rejected, SourceError, source
 from tracer.trajectory import SPLITS, Trajectory
 
 QUARANTINE = "quarantine.parquet"

@@ -17,8 +17,9 @@ from typing import Any
 
 from tracer import lineage
 from tracer.dataset import SHARD_BYTES, ShardWriter, read
+from tracer.ingestion.filters import reason_against
 from tracer.ingestion.ingest import STATS, Counts
-from tracer.ingestion.mixing import MixtureConfig, reason_against
+from tracer.ingestion.settings import MixtureConfig
 from tracer.trajectory import Trajectory
 
 

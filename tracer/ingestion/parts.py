@@ -24,7 +24,7 @@ from tracer import lineage
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
 from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, Item, QuarantineWriter
 from tracer.ingestion.progress import bar as _bar
-from tracer.sources.base import MODULES, Rejected, SourceError, source
+from tracer.sources.source import MODULES, Rejected, SourceError, source
 from tracer.trajectory import Trajectory
 
 PARTS = ".parts"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracer.planner.base import Planner
+from tracer.planner.plan import Planner
 
 
 def is_registered(where: str | Path) -> bool:
@@ -18,9 +18,9 @@ def load(where: str | Path) -> Planner:
     Raises ``FileNotFoundError`` where there is none.
     """
     if is_registered(where):
-        from tracer import registry
+        from tracer.registry import versions
 
-        return registry.load(str(where))
+        return versions.load(str(where))
     from tracer.planner.transformers import TransformersPlanner
 
     return TransformersPlanner.load(where)

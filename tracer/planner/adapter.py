@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer.config import LoraConfig, PlannerConfig
 from tracer.lineage import LineageError, digest_of, file_digest, write_json
+from tracer.planner.settings import PlannerConfig
+from tracer.training.settings import LoraConfig
 
 CONFIG = "adapter_config.json"
 BASE = "base.json"

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tracer.config import Config, ConfigError
+from tracer.config import Config
 from tracer.lineage import LineageError, run_step, write_json
 from tracer.planner.adapter import BASE
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
+from tracer.settings import ConfigError
 
 FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.planner.adapter import load_processor, model_folder
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import messages
 from tracer.trajectory import State
 

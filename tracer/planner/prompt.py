@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tracer.forecast import MAX_ELEMENTS, SCALE, grammar, point, point_goal, spans
-from tracer.planner.base import PlannerSettings
+from tracer.forecast import SCALE
+from tracer.grammars.grammar import grammar
+from tracer.grammars.pointing import MAX_ELEMENTS, point, point_goal, spans
+from tracer.planner.plan import PlannerSettings
 from tracer.trajectory import Element, State
 
 LITERAL = """\

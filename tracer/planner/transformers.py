@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-from tracer.forecast import ForecastError, grammar
+from tracer.forecast import ForecastError
+from tracer.grammars.grammar import grammar
 from tracer.planner.adapter import CONFIG as ADAPTER
 from tracer.planner.adapter import is_adapter, load_adapter, load_processor, model_folder, save_adapter
-from tracer.planner.base import Plan, PlannerSettings
+from tracer.planner.plan import Plan, PlannerSettings
 from tracer.planner.prompt import messages
 from tracer.trajectory import State
 

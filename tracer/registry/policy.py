@@ -11,10 +11,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from tracer import lines
-from tracer.config import ConfigError, Section
+from tracer import json_lines
 from tracer.evaluation.results import RESULTS
 from tracer.lineage import LineageError, read
+from tracer.settings import ConfigError, Section
 from tracer.statistics import mcnemar, paired_difference
 from tracer.training.gates import GATE
 
@@ -183,7 +183,7 @@ def rows(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> list[dict
         return []
     return [
         row
-        for row in lines.iterate(path / RESULTS)
+        for row in json_lines.iterate(path / RESULTS)
         if all(row.get(name) == value for name, value in rule.where.items())
     ]
 

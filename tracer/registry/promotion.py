@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tracer.config import Config, RegistryConfig
+from tracer.config import Config
 from tracer.lineage import digest_of, finished, write_json
 from tracer.registry import policy as policies
 from tracer.registry import tracking, versions
 from tracer.registry.policy import Check, Policy
+from tracer.registry.settings import RegistryConfig
 from tracer.registry.versions import CHALLENGER, CHAMPION, RegistryError, Version
 
 BASE = "base"  # the incumbent before there is a champion

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tracer import lines
-from tracer.config import Config, RegistryConfig
+from tracer import json_lines
+from tracer.config import Config
 from tracer.lineage import pinned_md5, read
+from tracer.registry.settings import RegistryConfig
 
 DIGEST = "tracer.digest"
 MAX_SAMPLES = 32
@@ -118,7 +119,7 @@ def metrics(folder: Path, lineage: Mapping[str, Any]) -> list[tuple[int, str, fl
     sources = [(0, lineage["metrics"])] + ([(0, json.loads(scores.read_text()))] if scores.is_file() else [])
     history = folder / "metrics.jsonl"
     if history.is_file():
-        rows = lines.read(history)
+        rows = json_lines.read(history)
         sources += [(int(row.get("step", index)), row) for index, row in enumerate(rows)]
     for step, values in sources:
         for key, value in flatten(values).items():
@@ -164,7 +165,7 @@ def log_samples(client: Any, run_id: str, folder: Path) -> None:
     from PIL import Image
 
     files = sorted((folder / "samples").glob("*.jsonl"))
-    rows = [row for path in files for row in lines.iterate(path)]
+    rows = [row for path in files for row in json_lines.iterate(path)]
     rows = rows[:: max(1, -(-len(rows) // MAX_SAMPLES))]
     if not rows:
         return

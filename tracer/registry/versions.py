@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import tracer
-from tracer.config import Config, ConfigError, RegistryConfig
+from tracer.config import Config
 from tracer.config import load as load_config
 from tracer.lineage import LineageError, content_digest, finished, read, verify, write_json
 from tracer.planner.adapter import model_folder
-from tracer.planner.base import Planner
+from tracer.planner.plan import Planner
 from tracer.registry import tracking
+from tracer.registry.settings import RegistryConfig
+from tracer.settings import ConfigError
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 OUTPUT = "tracer.output"

@@ -13,8 +13,9 @@ from tracer.config import Config
 from tracer.evaluation.offline import Case, cases
 from tracer.evaluation.results import Row, case, read_rows
 from tracer.evaluation.scoring import correct
-from tracer.forecast import Forecast, ForecastError, grammar
-from tracer.reporting.draw import draw
+from tracer.forecast import Forecast, ForecastError
+from tracer.grammars.grammar import grammar
+from tracer.reporting.overlay import draw
 from tracer.reporting.tables import PLANNERS
 
 MAX_SPLITS = ("heldout", "test")

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tracer import lines
+from tracer import json_lines
 from tracer.config import Config
 from tracer.evaluation.results import read_scores
 from tracer.lineage import digest_of, finished, run_step
@@ -187,7 +187,7 @@ def curves(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
         path = folders[stage] / "metrics.jsonl" if stage in folders else None
         if path is None or not path.is_file():
             continue
-        history = lines.read(path)
+        history = json_lines.read(path)
         parts = sorted({key for row in history for key in row if key.startswith("rewards/") and key.endswith("/mean")})
         rewards = {"reward": "reward"} | {key: key.split("/")[1] for key in parts if len(parts) > 1}
         shares = {"dead_groups": "dead groups", "unparsable": "unparsable"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tracer.action import Action, ActionError
-from tracer.sources.base import Refused
+from tracer.sources.source import Refused
 
 Screen = tuple[int, int]
 """Width and height in pixels."""

@@ -22,8 +22,8 @@ from typing import Literal
 import msgspec
 
 from tracer.instruction import describe
-from tracer.sources import lines, pyautogui
-from tracer.sources.base import Refused, Rejected, SourceError, picture_size
+from tracer.sources import large_json, pyautogui
+from tracer.sources.source import Refused, Rejected, SourceError, picture_size
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
 
@@ -72,7 +72,7 @@ def parts(path: Path) -> list[str]:
     files = [path / name for name in FILES if (path / name).is_file()]
     if not files:
         raise SourceError(f"{path} holds neither {' nor '.join(FILES)}; fetch the data set there")
-    return [f"{file.name}@{number:05d}" for file in files for number in range(lines.ranges(file))]
+    return [f"{file.name}@{number:05d}" for file in files for number in range(large_json.ranges(file))]
 
 
 def read(
@@ -88,20 +88,20 @@ def read(
     for name in parts(path) if part is None else [part]:
         file, _, number = name.partition("@")
         pictures = _pictures(path / FILES[file]) if images else None
-        for line in lines.lines(path / file, int(number)):
+        for line in large_json.lines(path / file, int(number)):
             id = ""
             try:
                 record = _parse(decoder, line.data)
                 id = _id(record)
                 yield _trajectory(record, id, meta, pictures, goal, labels)
             except Refused as error:
-                row = lines.row_of(path / file, line.start)
+                row = large_json.row_of(path / file, line.start)
                 yield Rejected.of(error, source=NAME, file=file, row=row, id=id, raw=line.data)
 
 
 def _parse(decoder: msgspec.json.Decoder[Line], data: bytes) -> Line:
-    if len(data) >= lines.MAX_LINE_BYTES:
-        raise Refused("line too long", f"over {lines.MAX_LINE_BYTES} bytes", MEND)
+    if len(data) >= large_json.MAX_LINE_BYTES:
+        raise Refused("line too long", f"over {large_json.MAX_LINE_BYTES} bytes", MEND)
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
@@ -157,11 +157,11 @@ def _meta(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     decoder, found = msgspec.json.Decoder(Meta), {}
-    for line in lines.lines(path):
+    for line in large_json.lines(path):
         try:
             meta = decoder.decode(line.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            row = lines.row_of(path, line.start)
+            row = large_json.row_of(path, line.start)
             raise SourceError(f"{path}, line {row}: {error}; fetch it again, or delete it to do without") from error
         found[meta.task_id] = meta.applications[0] if meta.applications else meta.system or ""
     return found

@@ -22,9 +22,9 @@ import orjson
 
 from tracer.action import Action, ActionError
 from tracer.instruction import describe
-from tracer.sources import calls, lines
+from tracer.sources import calls, large_json
 from tracer.sources.actions import BROWSER_CALLS, BROWSERGYM, broken
-from tracer.sources.base import Refused, Rejected, SourceError
+from tracer.sources.source import Refused, Rejected, SourceError
 from tracer.trajectory import Step, Trajectory
 
 NAME = "agenttrek"
@@ -61,7 +61,7 @@ def read(path: Path, part: str | None = None, text_only: bool = False) -> Iterat
     file = path / (part or parts(path)[0])
     trajectory_of, lengths = _grouped(file)
     pending: dict[int, list[bytes]] = {}
-    for row, element in enumerate(lines.array(file), 1):
+    for row, element in enumerate(large_json.array(file), 1):
         try:
             moment = _moment(element)
             actions(moment.code)
@@ -83,7 +83,7 @@ def read(path: Path, part: str | None = None, text_only: bool = False) -> Iterat
 def _grouped(file: Path) -> tuple[dict[int, int], dict[int, int]]:
     """The first row of each row's trajectory, and each trajectory's length, by its first row."""
     found: list[tuple[int, int, bytes, bytes]] = []
-    for row, element in enumerate(lines.array(file), 1):
+    for row, element in enumerate(large_json.array(file), 1):
         try:
             moment = _moment(element)
             actions(moment.code)

@@ -25,7 +25,7 @@ from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import protobuf, tfrecord
 from tracer.sources.actions import ANDROID_CONTROL
-from tracer.sources.base import Refused, Rejected, SourceError, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, picture_size
 from tracer.trajectory import Box, Element, Step, Trajectory, element_at
 
 NAME = "android_control"

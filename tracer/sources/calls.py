@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tracer.sources.base import Refused
+from tracer.sources.source import Refused
 
 MAX_CODE = 100_000  # characters; the parser's memory grows with the text
 

@@ -20,9 +20,9 @@ import orjson
 
 from tracer.action import Action
 from tracer.instruction import describe
-from tracer.sources import lines
+from tracer.sources import large_json
 from tracer.sources.actions import GUI_ODYSSEY
-from tracer.sources.base import Refused, Rejected, SourceError, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, picture_size
 from tracer.sources.store import Store, store
 from tracer.trajectory import Box, Step, Trajectory
 
@@ -198,5 +198,5 @@ def _all(path: Path) -> dict[str, bytes]:
     """The episodes of v1's one file for all (34 MB), by the name of the file that each would be."""
     if not path.is_file() or (path.parent / "annotations").is_dir():
         return {}
-    episodes = (episode for episode in lines.array(path) if isinstance(episode, dict))
+    episodes = (episode for episode in large_json.array(path) if isinstance(episode, dict))
     return {f"{episode.get('episode_id')}.json": orjson.dumps(episode) for episode in episodes}

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tracer.action import GRAMMAR, Action, ActionError
-from tracer.sources.base import MAX_IMAGE_BYTES, Refused, Rejected, SourceError, checked_name, picture_size
+from tracer.sources.source import MAX_IMAGE_BYTES, Refused, Rejected, SourceError, checked_name, picture_size
 from tracer.trajectory import SPLITS, Box, Element, Step, Trajectory
 
 MAX_LINE_BYTES = 64 * 2**20

@@ -25,7 +25,7 @@ import orjson
 from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources.actions import MIND2WEB
-from tracer.sources.base import Refused, Rejected, SourceError, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, picture_size
 from tracer.trajectory import Box, Element, Step, Trajectory, centre, inside
 
 NAME = "mind2web"

@@ -21,8 +21,8 @@ from typing import Any
 import orjson
 
 from tracer.action import Action, ActionError
-from tracer.sources import calls, lines
-from tracer.sources.base import Refused, Rejected, SourceError, picture_size
+from tracer.sources import calls, large_json
+from tracer.sources.source import Refused, Rejected, SourceError, picture_size
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
 
@@ -61,7 +61,7 @@ def read(path: Path, part: str | None = None, images: bool = True) -> Iterator[T
     for name in parts(path) if part is None else [part]:
         seen: set[str] = set()
         stem = name.removesuffix(".json")
-        for row, record in enumerate(lines.array(path / name), 1):
+        for row, record in enumerate(large_json.array(path / name), 1):
             id = f"{NAME}/{stem}/{record['id']}" if isinstance(record, dict) and "id" in record else ""
             try:
                 trajectory = _trajectory(record, id, stem, files)

@@ -14,8 +14,8 @@ from typing import Any
 
 from tracer.action import Action, ActionError
 from tracer.sources.actions import PYAUTOGUI, broken
-from tracer.sources.base import Refused
 from tracer.sources.calls import Call, calls
+from tracer.sources.source import Refused
 
 # The commonest step by far, read without a syntax tree; a test holds it against the tree.
 PLAIN = re.compile(r"pyautogui\.(click|doubleClick|rightClick|moveTo)\(x=(0\.\d{1,17}), y=(0\.\d{1,17})\)")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from tracer.sources.base import MAX_IMAGE_BYTES, Refused, checked_name
+from tracer.sources.source import MAX_IMAGE_BYTES, Refused, checked_name
 from tracer.sources.zips import Zip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tracer.sources.base import SourceError
+from tracer.sources.source import SourceError
 
 MAX_RECORD_BYTES = 256 * 2**20
 """Longer than any episode published, and short enough to hold: a length beyond it is damage or a bomb."""

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tracer.sources.base import MAX_IMAGE_BYTES, Refused, SourceError, checked_name
+from tracer.sources.source import MAX_IMAGE_BYTES, Refused, SourceError, checked_name
 
 END = b"PK\x05\x06"
 END64_LOCATOR = b"PK\x06\x07"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tracer.config import GroundingConfig
-from tracer.tools.base import ToolAgent
+from tracer.tools.settings import GroundingConfig
+from tracer.tools.tool_agent import ToolAgent
 
 
 def load(config: GroundingConfig) -> ToolAgent:

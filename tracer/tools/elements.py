@@ -5,7 +5,7 @@ from __future__ import annotations
 from tracer.action import Action
 from tracer.forecast import ForecastStep
 from tracer.instruction import locate
-from tracer.tools.base import complete, needs_place, place, stated_place
+from tracer.tools.tool_agent import complete, needs_place, place, stated_place
 from tracer.trajectory import State, centre
 
 

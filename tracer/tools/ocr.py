@@ -17,7 +17,7 @@ from rapidfuzz import fuzz
 
 from tracer.action import Action
 from tracer.forecast import ForecastStep
-from tracer.tools.base import complete, needs_place, place, stated_place
+from tracer.tools.tool_agent import complete, needs_place, place, stated_place
 from tracer.trajectory import Box, Point, State, centre
 
 THRESHOLD = 75.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracer.action import Action
 from tracer.forecast import ForecastStep
-from tracer.tools.base import complete
+from tracer.tools.tool_agent import complete
 from tracer.trajectory import State
 
 

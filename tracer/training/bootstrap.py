@@ -12,7 +12,7 @@ from typing import Any
 
 from tracer.config import Config
 from tracer.lineage import run_step
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
 from tracer.planner.tiny import build_model, build_processor
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training.supervised import examples, first_step_accuracy, fit

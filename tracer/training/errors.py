@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tracer.config import Config, GrpoConfig
+from tracer.config import Config
+from tracer.training.settings import GrpoConfig
 
 
 class TrainingStopped(RuntimeError):

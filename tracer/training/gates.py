@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import lines
+from tracer import json_lines
 from tracer.config import Config
 from tracer.lineage import read, run_step, verify, write_json
 from tracer.trajectory import State
@@ -76,7 +76,7 @@ def _gate(config: Config, stage: Path, parent: Path, trajectories: Path, out: Pa
     ]  # fmt: skip
     passed = all(item["passed"] for item in checks)
     write_json(out / GATE, {"open": passed, "checks": checks})
-    rows = lines.read(stage / "metrics.jsonl")
+    rows = json_lines.read(stage / "metrics.jsonl")
     write_json(out / CURVE, [{"step": number, **row} for number, row in enumerate(rows, start=1)])
     return {"open": passed, **{item["name"]: item["value"] for item in checks}}
 

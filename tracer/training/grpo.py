@@ -14,21 +14,24 @@ from typing import Any
 
 import torch
 
-from tracer import lines
-from tracer.config import Config, ConfigError, GrpoConfig
+from tracer import json_lines
+from tracer.config import Config
 from tracer.dataset import read
 from tracer.forecast import Forecast, reference
 from tracer.lineage import LineageError, write_json
 from tracer.planner.adapter import check_start, is_adapter, model_folder
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import prompt
 from tracer.planner.transformers import TransformersPlanner, image_tokens
 from tracer.reward import dead
-from tracer.training import groups, health, processes
+from tracer.settings import ConfigError
+from tracer.training import health, processes
+from tracer.training.checkpoints import last_checkpoint, load_choice, save_choice
 from tracer.training.errors import explained
-from tracer.training.resume import last_checkpoint, load_choice, save_choice
 from tracer.training.samples import SampleLog
-from tracer.training.trainer import trainer_class
+from tracer.training.settings import GrpoConfig
+from tracer.training.trl import groups
+from tracer.training.trl.shared_prompt import trainer_class
 from tracer.training.watch import Heartbeat, Watch
 from tracer.trajectory import State, state_at
 
@@ -130,7 +133,7 @@ def _train(
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if processes.sharded() else None
     if not processes.main():
         return {}
-    lines.write(out / "metrics.jsonl", history)
+    json_lines.write(out / "metrics.jsonl", history)
     signs = health.signs(history)
     write_json(out / "warnings.json", [sign.to_dict() for sign in signs])
     heartbeat.beat("saving", stage.steps)

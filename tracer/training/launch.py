@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tracer.config import ConfigError, LaunchConfig
+from tracer.settings import ConfigError
+from tracer.training.settings import LaunchConfig
 
 FOLDER = Path("infra") / "accelerate"
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer.config import Config, GrpoConfig
+from tracer.config import Config
+from tracer.training.settings import GrpoConfig
 
 GIGA = 1e9
 GPU = 80.0

@@ -15,15 +15,17 @@ from pathlib import Path
 import yaml
 
 from tracer import lineage
-from tracer.config import Config, ConfigError, GrpoConfig
+from tracer.config import Config
 from tracer.dataset import read
 from tracer.doctor import Finding
 from tracer.flow import BEFORE
 from tracer.planner.adapter import adapted, check_start, model_folder
-from tracer.planner.base import PlannerSettings
 from tracer.planner.length import PromptLength
+from tracer.planner.plan import PlannerSettings
+from tracer.settings import ConfigError
 from tracer.training import memory
 from tracer.training.launch import command, shown, vllm_server
+from tracer.training.settings import GrpoConfig
 from tracer.trajectory import State, state_at
 
 MAX_CUT = 0.0

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tracer import lineage
-from tracer.config import SHARDED, Config, ConfigError
+from tracer.config import Config
+from tracer.settings import ConfigError
+from tracer.training.settings import SHARDED
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=4)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import lines
-from tracer.config import GrpoConfig
+from tracer import json_lines
 from tracer.training import processes
+from tracer.training.settings import GrpoConfig
 
 
 class SampleLog:
@@ -45,4 +45,4 @@ class SampleLog:
                     "picture": picture,
                 }
             )
-        lines.write(self.folder / f"step-{step:05d}.jsonl", rows)
+        json_lines.write(self.folder / f"step-{step:05d}.jsonl", rows)

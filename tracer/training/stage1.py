@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.forecast import ForecastError, grammar
+from tracer.forecast import ForecastError
+from tracer.grammars.grammar import grammar
 from tracer.reward import trajectory_reward
 from tracer.training import grpo
 from tracer.training.processes import run_step

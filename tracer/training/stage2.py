@@ -11,7 +11,8 @@ from typing import Any
 
 from tracer import tools
 from tracer.config import Config
-from tracer.forecast import ForecastError, grammar
+from tracer.forecast import ForecastError
+from tracer.grammars.grammar import grammar
 from tracer.reward import grounded_reward
 from tracer.training import grpo
 from tracer.training.processes import run_step

@@ -17,11 +17,11 @@ from torch.utils.data import Dataset, Sampler
 
 from tracer.config import Config
 from tracer.forecast import reference
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import answer, messages, prompt
 from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.sources import jsonl
-from tracer.training.resume import NamedWeights, last_checkpoint
+from tracer.training.checkpoints import NamedWeights, last_checkpoint
 from tracer.trajectory import State, Trajectory, state_at
 
 MICRO_BATCHES = 4

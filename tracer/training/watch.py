@@ -14,9 +14,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from tracer.config import Config, GrpoConfig
+from tracer.config import Config
 from tracer.training import health, processes
 from tracer.training.errors import CollapsedReward, NotANumber, name_of, nan_advice
+from tracer.training.settings import GrpoConfig
 
 log = logging.getLogger(__name__)
 HEARTBEAT = Path("logs") / "heartbeat.json"

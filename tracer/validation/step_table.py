@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.action import COORDINATES, Action, ActionError
 from tracer.dataset import DatasetError, batches, schema, shards
 from tracer.instruction import locate
-from tracer.sources.base import Refused, picture_size
+from tracer.sources.source import Refused, picture_size
 from tracer.trajectory import Element, State, inside
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tracer import lineage
 from tracer.config import Config
 from tracer.ingestion.ingest import QUARANTINE, quarantined
 from tracer.planner import hub
-from tracer.planner.base import PlannerSettings
+from tracer.planner.plan import PlannerSettings
 from tracer.validation.step_table import KEYS, PromptTokens, step_table
 from tracer.validation.suite import Expectation, expectations
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import orjson
 
-from tracer import lineage, lines
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.aggregate import Tally, as_dict, intervals
-from tracer.benchmarks.base import BenchmarkError, Outcome, Row, Scorer, Unparsable, scorer_class
-from tracer.benchmarks.files import Malformed, Predictions
-from tracer.benchmarks.files import items as read_items
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer import json_lines, lineage
+from tracer.scoring import protocol as protocols
+from tracer.scoring.aggregate import Tally, as_dict, intervals
+from tracer.scoring.contract import BenchmarkError, Outcome, Row, Scorer, Unparsable, scorer_class
+from tracer.scoring.files import Malformed, Predictions
+from tracer.scoring.files import items as read_items
+from tracer.scoring.protocol import BenchmarkProtocol
 
 RESULTS, FAILURES, SUMMARY = "results.jsonl", "failures.jsonl", "scores.json"
 DETAIL = 500  # characters of a reason that are kept
@@ -166,7 +166,7 @@ def _from_folder(rules: BenchmarkProtocol, folder: Path, path: Path) -> Path:
     module = importlib.import_module(f"tracer.benchmarks.{rules.benchmark}")
     if not hasattr(module, "results"):
         raise BenchmarkError(f"{folder} is a folder; {rules.benchmark} is scored from a predictions.jsonl")
-    return lines.write(path, module.results(folder, rules))
+    return json_lines.write(path, module.results(folder, rules))
 
 
 def own_items(rules: BenchmarkProtocol, path: Path) -> Path:
@@ -176,4 +176,4 @@ def own_items(rules: BenchmarkProtocol, path: Path) -> Path:
         raise BenchmarkError(
             f"{rules.benchmark} has no item list of its own; pass --items (docs/benchmarks.md says how they are made)"
         )
-    return lines.write(path, module.own_items(rules))
+    return json_lines.write(path, module.own_items(rules))

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from tracer.forecast import Forecast
-from tracer.tools.base import needs_place
+from tracer.tools.tool_agent import needs_place
 from tracer.trajectory import Point, State
 
 WIDTH = 480

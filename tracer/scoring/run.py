@@ -20,8 +20,8 @@ from typing import Any
 
 import orjson
 
-from tracer.benchmarks.base import BenchmarkError
 from tracer.lineage import write_json
+from tracer.scoring.contract import BenchmarkError
 
 Row = dict[str, Any]
 Worker = Callable[[Sequence[Row]], Sequence[Row]]

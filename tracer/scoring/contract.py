@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Protocol, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tracer.action import Action, ActionError
-from tracer.benchmarks.conventions import Convention, ConventionError, parse
 from tracer.benchmarks.names import BENCHMARKS
-from tracer.benchmarks.protocol import BenchmarkProtocol
+from tracer.scoring.conventions import Convention, ConventionError, parse
+from tracer.scoring.protocol import BenchmarkProtocol
 
 Parts = Mapping[str, tuple[float, float]]
 
@@ -52,7 +52,7 @@ class PredictionRow(Row):
     text: str | None = None
     """A model's raw output; ``convention`` says how to read it."""
     convention: str | None = None
-    """One of tracer/benchmarks/conventions.py."""
+    """One of tracer/scoring/conventions.py."""
     resized: list[int] | None = Field(default=None, min_length=2, max_length=2)
     """Width and height of the image as the model saw it, for conventions in its pixels; absent: the item's size."""
     error: str | None = None

@@ -17,12 +17,12 @@ from typing import Any
 
 from tracer.action import Action
 from tracer.benchmarks import agentdojo, bfcl
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.protocol import BenchmarkProtocol
-from tracer.benchmarks.run import Row, Worker
-from tracer.config import GroundingConfig
-from tracer.planner.base import Plan, Planner
-from tracer.tools.base import ToolAgent
+from tracer.planner.plan import Plan, Planner
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.scoring.run import Row, Worker
+from tracer.tools.settings import GroundingConfig
+from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import Element, State
 
 UNPARSABLE: Row = {"action": {}}

@@ -1,6 +1,6 @@
 """One side of the speed comparison: trains step by step, each step when it is told to, and says what it took.
 
-``python -m tracer.training.lap``, started by tracer/experiments/bench.py. It reads its job as a line of JSON from
+``python -m tracer.experiments.lap``, started by tracer/experiments/bench.py. It reads its job as a line of JSON from
 standard input, then a line for every step it may take; it answers each with a line of JSON. ``ours`` is the trainer of
 stage 1; ``trl`` is ``trl.GRPOTrainer`` as it comes, given the same model, states, rewards and arguments.
 """
@@ -25,7 +25,7 @@ from tracer.config import Config
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import grpo, stage1
 from tracer.training.samples import SampleLog
-from tracer.training.trainer import trainer_class
+from tracer.training.trl.shared_prompt import trainer_class
 
 CLEAR = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")

@@ -13,12 +13,11 @@ def log_score(config: Config, folder: Path, model: str | None = None) -> str:
     ``model`` is a registered model (``tracer-planner@challenger``): the metrics then carry its ``model_id`` and stand
     on its page. Raises what ``tracer.registry.versions`` raises where there is no such model.
     """
-    from tracer import registry
-    from tracer.registry import tracking
+    from tracer.registry import tracking, versions
 
     client = tracking.connect(config.registry)
     model_id = None
     if model is not None:
-        version = registry.version_of(model, config.registry)
+        version = versions.version_of(model, config.registry)
         model_id = client.get_model_version(version.name, str(version.version)).model_id
     return tracking.log_step(client, config, folder, model_id)

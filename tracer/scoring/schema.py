@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tracer.benchmarks.base import scorer_class
 from tracer.benchmarks.names import BENCHMARKS
+from tracer.scoring.contract import scorer_class
 
-FOLDER = Path(__file__).parent / "schemas"
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "schemas"
 
 
 def schema(benchmark: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def text(benchmark: str) -> str:
 
 
 def write() -> None:
-    """Write every schema; run after a change of an item or a prediction: ``python -m tracer.benchmarks.schema``."""
+    """Write every schema; run after a change of an item or a prediction: ``python -m tracer.scoring.schema``."""
     for benchmark in BENCHMARKS:
         (FOLDER / f"{benchmark}.json").write_text(text(benchmark), encoding="utf-8")
 

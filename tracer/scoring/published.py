@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.compare import read_summary
 from tracer.benchmarks.names import BENCHMARKS
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.paired import read_summary
 
 
 class Section(BaseModel):

@@ -1,8 +1,8 @@
 """``trl.GRPOTrainer`` with each prompt encoded once a group instead of once a completion.
 
 The algorithm is TRL's. Three of its methods are replaced: the processor runs on the distinct prompts, and sampling and
-scoring go through tracer.training.groups. Models that groups.py does not serve (their position ids are not one number
-a token) and vLLM rollouts keep TRL's own methods.
+scoring go through groups.py. Models that groups.py does not serve (their position ids are not one number a token) and
+vLLM rollouts keep TRL's own methods.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 
-from tracer.config import ConfigError, GrpoConfig
 from tracer.planner.transformers import image_tokens
-from tracer.training import groups, processes
-from tracer.training.resumable import ResumableTrainer
+from tracer.settings import ConfigError
+from tracer.training import processes
+from tracer.training.settings import GrpoConfig
+from tracer.training.trl import groups
+from tracer.training.trl.resumable import ResumableTrainer
 
 SHARED = ("llava", "qwen3", "qwen2", "llama")  # model types whose position ids are one number a token
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.forecast import Forecast, ForecastError, ForecastStep, grammar, reference
+from tracer.forecast import Forecast, ForecastError, ForecastStep, reference
+from tracer.grammars.grammar import grammar
 from tracer.lineage import LineageError
 from tracer.reward import (
     RewardConfig,

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy
 
-from tracer.benchmarks.base import Outcome
-from tracer.benchmarks.protocol import BenchmarkProtocol, Metric
+from tracer.scoring.contract import Outcome
+from tracer.scoring.protocol import BenchmarkProtocol, Metric
 from tracer.statistics import BLOCK, LEVEL
 
 EPSILON = 1e-5  # GTA's own guard in its F1 of tool selection

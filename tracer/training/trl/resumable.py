@@ -25,8 +25,8 @@ from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 
 from tracer.planner.adapter import is_adapter
-from tracer.training.resume import WRITING, NamedWeights
-from tracer.training.vllm_sync import keep_base
+from tracer.training.checkpoints import WRITING, NamedWeights
+from tracer.training.trl.vllm import keep_base
 
 
 class StepSampler(Sampler[int]):

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tracer import lineage, lines
+from tracer import json_lines, lineage
 from tracer.benchmarks import miniwob
-from tracer.benchmarks import protocol as protocols
-from tracer.benchmarks.base import BenchmarkError, scorer_class
-from tracer.benchmarks.files import items as read_items
-from tracer.benchmarks.protocol import BenchmarkProtocol
-from tracer.benchmarks.run import Limits, Row, run
-from tracer.benchmarks.score import own_items, score_into
 from tracer.config import Config
+from tracer.scoring import protocol as protocols
+from tracer.scoring.contract import BenchmarkError, scorer_class
+from tracer.scoring.files import items as read_items
+from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.scoring.run import Limits, Row, run
+from tracer.scoring.score import own_items, score_into
 
 DEMONSTRATORS = "demonstrators"
 
@@ -84,10 +84,10 @@ def evaluate_into(
     rows = [item.model_dump(mode="json") for item in read_items(path, scorer.item_model)]
     predictions = folder / "predictions.jsonl"
     if rules.benchmark == "miniwob":
-        lines.write(predictions, _episodes(folder, config, rules, model, rows))
+        json_lines.write(predictions, _episodes(folder, config, rules, model, rows))
     else:
         from tracer import planner as planners
-        from tracer.benchmarks.drivers import worker
+        from tracer.scoring.drivers import worker
 
         shown = images or (path.parent if items else None)
         answer = worker(rules, planners.load(model), config.planner.horizon, config.grounding, shown)
@@ -109,12 +109,12 @@ def _episodes(
         raise BenchmarkError(f"{rules.id} is for {match.strategy!r}, which {model!r} is not; choose another protocol")
     progress = folder / "checkpoints" / "episodes.jsonl"
     progress.parent.mkdir(parents=True, exist_ok=True)
-    done = {row["id"]: row for row in lines.take_up(progress)}
+    done = {row["id"]: row for row in json_lines.take_up(progress)}
     left = [row for row in rows if row["id"] not in done]
     with open(progress, "ab") as file:
         for played in _demonstrate(left) if model == DEMONSTRATORS else _play(config, rules, match, model, left):
             done[played["id"]] = played
-            file.write(lines.one(played))
+            file.write(json_lines.one(played))
             file.flush()
     yield from (done[row["id"]] for row in rows)
 

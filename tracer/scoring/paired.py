@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from tracer.benchmarks.base import BenchmarkError
-from tracer.benchmarks.score import RESULTS, SUMMARY
+from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.score import RESULTS, SUMMARY
 from tracer.statistics import mcnemar, paired_difference
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from tracer.benchmarks.base import BenchmarkError, PredictionRow, Row
+from tracer.scoring.contract import BenchmarkError, PredictionRow, Row
 
 LONGEST_LINE = 64 * 2**20
 """Bytes of a line beyond which a file is refused."""

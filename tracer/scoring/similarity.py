@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from tracer.benchmarks.base import BenchmarkError
+from tracer.scoring.contract import BenchmarkError
 
 Similarity = Callable[[str, str], float]
 MAX_TOKENS = 384

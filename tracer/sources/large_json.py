@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tracer.sources.base import SourceError
+from tracer.sources.source import SourceError
 
 PART_BYTES = 32 * 2**20
 MAX_LINE_BYTES = 64 * 2**20

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from tracer.action import Action
 from tracer.forecast import Forecast, ForecastStep
-from tracer.planner.base import Plan, Planner
-from tracer.tools.base import ToolAgent
+from tracer.planner.plan import Plan, Planner
+from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import State
 
 

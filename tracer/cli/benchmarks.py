@@ -72,7 +72,7 @@ def _add(commands: Any, name: str, help: str, handler: Handler) -> argparse.Argu
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from tracer.benchmarks.score import score
+    from tracer.scoring.score import score
 
     score(
         arguments.benchmark, arguments.protocol, arguments.items, arguments.predictions, arguments.out,
@@ -82,10 +82,10 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
-    from tracer.benchmarks.evaluate import evaluate
-    from tracer.benchmarks.run import Limits
     from tracer.config import load
     from tracer.flow import model
+    from tracer.scoring.evaluate import evaluate
+    from tracer.scoring.run import Limits
 
     seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
     config = load(arguments.profile, [*arguments.overrides, *seed])
@@ -102,7 +102,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
 
 def _show(out: Path) -> int:
     """Print a score's figures."""
-    from tracer.benchmarks.compare import read_summary
+    from tracer.scoring.paired import read_summary
 
     summary = read_summary(out)
     print(f"{summary['protocol']} ({summary['protocol_digest'][:12]}): {summary['items']['scored']} items")
@@ -118,7 +118,7 @@ def _show(out: Path) -> int:
 
 
 def _protocols(arguments: argparse.Namespace) -> int:
-    from tracer.benchmarks import protocol
+    from tracer.scoring import protocol
 
     if arguments.protocol:
         rules = protocol.load(arguments.benchmark, arguments.protocol)
@@ -132,8 +132,8 @@ def _protocols(arguments: argparse.Namespace) -> int:
 
 
 def _items(arguments: argparse.Namespace) -> int:
-    from tracer.benchmarks import protocol
-    from tracer.benchmarks.score import own_items
+    from tracer.scoring import protocol
+    from tracer.scoring.score import own_items
 
     own_items(protocol.load(arguments.benchmark, arguments.protocol), arguments.out)
     print(arguments.out)
@@ -141,14 +141,14 @@ def _items(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from tracer.benchmarks.compare import compare
+    from tracer.scoring.paired import compare
 
     print(json.dumps(compare(arguments.ours, arguments.theirs, arguments.metric), indent=2))
     return 0
 
 
 def _published(arguments: argparse.Namespace) -> int:
-    from tracer.benchmarks.comparison import comparison
+    from tracer.scoring.published import comparison
 
     scores = {}
     for given in arguments.scores:

@@ -72,7 +72,8 @@ def point(value: Any, scale: tuple[float, float]) -> dict[str, float]:
 
 
 def _forecast_line(text: str, _: Size) -> Action:
-    from tracer.forecast import ForecastError, Literal
+    from tracer.forecast import ForecastError
+    from tracer.grammars.literal import Literal
     from tracer.trajectory import State
 
     try:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tracer.config import PlannerConfig
 from tracer.forecast import Forecast
+from tracer.planner.settings import PlannerConfig
 from tracer.trajectory import State
 
 SETTINGS = "planner.json"

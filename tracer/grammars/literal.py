@@ -1,0 +1,67 @@
+"""The grammar of large models: JSON lines, coordinates as integers 0 to 1000, each with its step instruction.
+
+    {"action": "click", "x": 512, "y": 80, "step": "click the button \\"Submit\\""}
+
+The integers are Qwen3-VL's convention. ``Reasoned`` is the same after a passage of reasoning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tracer.action import COORDINATES, LARGEST, Action, ActionError
+from tracer.forecast import SCALE, Forecast, ForecastError, ForecastStep
+from tracer.trajectory import State
+
+THOUGHT = "</think>"
+
+
+class Literal:
+    def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        return "\n".join(json.dumps(self._line(step), ensure_ascii=False) for step in forecast)
+
+    def _line(self, step: ForecastStep) -> dict[str, object]:
+        line = step.action.to_dict()
+        line = {"action": line.pop("type"), **line}
+        for name in COORDINATES:
+            if name in line:
+                line[name] = round(line[name] * SCALE)
+        return {**line, "step": step.instruction}
+
+    def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        # Words around the lines are no part of the forecast.
+        lines = text.split("\n")  # splitlines would split texts at U+2028 and the like
+        lines = [line.strip().removesuffix(",") for line in lines if line.strip().startswith("{")]
+        if not lines:
+            raise ForecastError("no line holds a JSON object")
+        return tuple(self._step(line) for line in lines[:horizon])
+
+    def _step(self, line: str) -> ForecastStep:
+        try:
+            fields = json.loads(line)
+            json.dumps(fields, ensure_ascii=False).encode()  # refuses half a surrogate pair, which no file can hold
+        except (ValueError, RecursionError) as error:
+            raise ForecastError(f"not a JSON object: {line[:80]!r}") from error
+        instruction, kind = fields.pop("step", None), fields.pop("action", None)
+        if not isinstance(instruction, str) or not isinstance(kind, str):
+            raise ForecastError(f"'action' and 'step' have to be strings: {line[:80]!r}")
+        for name in COORDINATES:
+            value = fields.get(name)
+            if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
+                fields[name] = value / SCALE
+        try:
+            return ForecastStep(action=Action.from_json({**fields, "type": kind}), instruction=instruction)
+        except ActionError as error:
+            raise ForecastError(str(error)) from error
+
+
+class Reasoned(Literal):
+    def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        return f"{THOUGHT}\n\n{super().format(forecast, state)}"
+
+    def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        _, ended, answer = text.rpartition(THOUGHT)
+        if not ended:  # cut off: a step drafted on the way is not what the planner settled on
+            raise ForecastError("the reasoning does not end")
+        return super().parse(answer, state, horizon)

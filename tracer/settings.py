@@ -1,0 +1,15 @@
+"""What every section of the configuration is: frozen, and strict about its keys."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ConfigError(ValueError):
+    """A configuration that is refused; the message names the key and the mend."""
+
+
+class Section(BaseModel):
+    """One section of params.yaml; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
