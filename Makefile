@@ -10,7 +10,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-# A stamp says with which pins an environment was made; it is made again when they change.
+# A stamp records which pins an environment was made with; it is made again when they change.
 BASE := .venv/.base
 DEV := .venv/.dev
 PINS := pyproject.toml constraints.txt
@@ -21,14 +21,14 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
-demo: $(BASE) data ## the whole chain on the sample data; again, it finds everything done
+demo: $(BASE) data ## the whole pipeline on the sample data; a second run finds everything done
 	@infra/chromium.sh || true
 	@$(BIN)/tracer demo
 
-dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C ends both
+dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
 
-test: $(DEV) data build/bench/.stamp ## the tests that need no GPU, no network and no patience
+test: $(DEV) data build/bench/.stamp ## the tests that need neither GPU nor network, in minutes
 	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "not gpu and not slow and not network" $(ARGS)
 
 patient: $(DEV) data ## the tests that take minutes each: ten kills, two processes, sharded weights
@@ -36,31 +36,31 @@ patient: $(DEV) data ## the tests that take minutes each: ten kills, two process
 
 check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check . || { echo "not formatted; mend with $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/ruff format --quiet --check . || { echo "not formatted; run $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 
-doctor: $(BASE) ## what is missing on this machine, and the mend
+doctor: $(BASE) ## what is missing on this machine, and how to fix it
 	@$(BIN)/tracer doctor
 
-bench: $(DEV) data ## our training step beside a bare TRL script, into docs/speed.md
+bench: $(DEV) data ## our training step beside plain TRL, into docs/speed.md
 	@$(BIN)/tracer ingest --profile tiny
 	@$(BIN)/tracer bench --profile tiny
 
 items: $(DEV) build/bench/.stamp ## the items of the tool-use benchmarks
 	@:
 
-lock: ## constraints.txt anew, from a fresh installation of pyproject.toml
+lock: ## rewrite constraints.txt from a fresh installation of pyproject.toml
 	@PYTHON="$$(infra/python.sh)" infra/lock.sh
 
-clean: ## everything that can be made again: outputs, caches, the environment (data and the registry stay)
+clean: ## remove whatever can be made again: outputs, caches, the environment (data and the registry stay)
 	@rm -rf .venv .stale build .dagster *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-environment: $(DEV) ## the environment alone
+environment: $(DEV) ## only the environment
 	@:
 
 # The data set and the base planner, from the remote that is part of the repository. Only when the pin has changed or
-# the folder is gone: raw episodes recorded here since must not be taken for rubbish.
+# the folder is gone: raw episodes recorded here since then must not be overwritten.
 data: $(BASE)
 	@if ! cmp -s data.dvc .venv/.data || ! test -d data; then \
 	  $(BIN)/dvc pull --quiet data.dvc || { echo "dvc pull failed; $(BIN)/dvc pull data.dvc says why" >&2; exit 1; }; \

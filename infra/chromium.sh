@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a Chromium available for the pages that agents act in: the one that is there, else Debian's package when run
-# as root. Exit code 1 and one line of advice where there is none; everything but the online steps works without.
+# Makes Chromium available for the pages that agents act in: an installed one, or else Debian's package when run as
+# root. Without either: exit code 1 and one line of advice. Everything except the online steps works without Chromium.
 set -euo pipefail
 
 found() { command -v chromium || command -v chromium-browser || command -v google-chrome; }

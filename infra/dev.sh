@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Dagster's UI and daemon beside MLflow's UI. One Ctrl-C ends all of it; so does either of them dying.
+# Starts Dagster's UI and daemon, and MLflow's UI. Ctrl-C stops all of them; so does the end of either one.
 # DAGSTER_PORT and MLFLOW_PORT choose other ports.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,7 @@ for port in "$DAGSTER_PORT" "$MLFLOW_PORT"; do
   fi
 done
 
-# Each in a session of its own: the terminal's Ctrl-C then reaches this script alone, which ends whole process groups.
+# Each runs in its own session, so the terminal's Ctrl-C reaches only this script, which stops whole process groups.
 setsid .venv/bin/mlflow server --host 127.0.0.1 --port "$MLFLOW_PORT" --workers 1 >build/logs/mlflow.log 2>&1 &
 mlflow=$!
 setsid .venv/bin/dagster dev --module-name pipelines.definitions --host 127.0.0.1 --port "$DAGSTER_PORT" >build/logs/dagster.log 2>&1 &
@@ -41,9 +41,9 @@ trap stop EXIT
 
 echo "Dagster  http://127.0.0.1:$DAGSTER_PORT   (log: build/logs/dagster.log)"
 echo "MLflow   http://127.0.0.1:$MLFLOW_PORT   (log: build/logs/mlflow.log)"
-echo "Ctrl-C ends both."
+echo "Ctrl-C stops both."
 wait -n "$mlflow" "$dagster" || true
-echo "one of the two has ended; the last lines of its log:" >&2
+echo "one of the two has stopped; the last lines of its log:" >&2
 kill -0 "$mlflow" 2>/dev/null || tail -n 20 build/logs/mlflow.log >&2
 kill -0 "$dagster" 2>/dev/null || tail -n 20 build/logs/dagster.log >&2
 exit 1
