@@ -35,7 +35,7 @@ def demo(config: Config) -> int:
     from pipelines.definitions import defs
     from pipelines.steps import Interrupted
     from tracer.flow import model
-    from tracer.lineage import content_digest
+    from tracer.lineage.digest import content_digest
 
     with dg.DagsterInstance.get() as instance:
         end_dead_runs(instance)

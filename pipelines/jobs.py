@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.resources import Dvc, Tracer
-from tracer.lineage import dvc_md5, pinned_md5
+from tracer.lineage.pins import dvc_md5, pinned_md5
 
 DAY = 24 * 3600
 FLOW_GROUPS = ("data", "training", "evaluation", "registry")  # published sources and benchmarks are on demand

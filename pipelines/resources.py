@@ -12,8 +12,8 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines import processes
-from tracer import lineage
 from tracer.config import Config, load
+from tracer.lineage.step import read_lineage
 from tracer.training import launch
 
 GPU_TAGS = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}}
@@ -78,7 +78,7 @@ class Trainer(dg.ConfigurableResource[Any]):
             raise dg.Failure(f"launch.gpus is {options.gpus}, and the pod has {self.gpus}; set the trainer's gpus")
         else:
             self._pod(context, ["python" if word == sys.executable else word for word in command])
-        return lineage.read(out)
+        return read_lineage(out)
 
     def _pod(self, context: dg.AssetExecutionContext, command: list[str]) -> None:
         from dagster_k8s import PipesK8sClient

@@ -8,7 +8,8 @@ import dagster as dg
 from pipelines.assets.data import observe, observed, raw_episodes, trajectories
 from pipelines.jobs import pin_data, retrain
 from pipelines.resources import Tracer
-from tracer.lineage import LineageError, digest_of, dvc_md5, pinned_md5
+from tracer.lineage.digest import LineageError, digest_of
+from tracer.lineage.pins import dvc_md5, pinned_md5
 
 MINUTE = 60
 

@@ -13,12 +13,13 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.resources import Tracer
-from tracer import lineage
 from tracer.dataset import SHARD_BYTES
 from tracer.ingestion.assembly import join_parts
 from tracer.ingestion.ingest import STATS
 from tracer.ingestion.mixture import mix
 from tracer.ingestion.parts import ingest_part, parts_of
+from tracer.lineage.code import code_digest
+from tracer.lineage.digest import content_digest
 from tracer.sources.source import MODULES, SourceError
 
 NAMES = tuple(name for name in MODULES if name != "jsonl")  # recordings are the flow's own asset, raw_episodes
@@ -58,7 +59,7 @@ def parts_asset(name: str) -> dg.AssetsDefinition:
         kinds={"parquet"},
         pool="ingest",
         retry_policy=dg.RetryPolicy(max_retries=1),
-        code_version=lineage.code_digest(MODULES[name])[:16],
+        code_version=code_digest(MODULES[name])[:16],
         description=f"{name}, ingested part by part.",
     )
     def parts(context: dg.AssetExecutionContext, sources: Sources) -> dg.MaterializeResult[Any]:
@@ -73,7 +74,7 @@ def parts_asset(name: str) -> dg.AssetsDefinition:
             shard_bytes=sources.shard_bytes,
         )
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(lineage.content_digest(folder)), metadata=_numbers(folder, stats)
+            data_version=dg.DataVersion(content_digest(folder)), metadata=_numbers(folder, stats)
         )
 
     return parts
@@ -87,7 +88,7 @@ def whole_asset(name: str, parts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"parquet"},
         deps=[dg.AssetDep(parts, partition_mapping=dg.AllPartitionMapping())],
-        code_version=lineage.code_digest("tracer.ingestion.assembly")[:16],
+        code_version=code_digest("tracer.ingestion.assembly")[:16],
         description=f"{name}, its parts joined: shards, quarantine and counts.",
     )
     def whole(sources: Sources) -> dg.MaterializeResult[Any]:
@@ -137,7 +138,7 @@ WHOLES = {name: whole_asset(name, PARTS[name]) for name in NAMES}
     group_name=GROUP,
     kinds={"parquet"},
     deps=list(WHOLES.values()),
-    code_version=lineage.code_digest("tracer.ingestion.mixture")[:16],
+    code_version=code_digest("tracer.ingestion.mixture")[:16],
 )
 def mixture(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """The sources that ``mixture`` of params.yaml names, filtered, capped and weighted, with a digest of its own."""

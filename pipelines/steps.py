@@ -10,8 +10,10 @@ from typing import Any
 
 import dagster as dg
 
-from tracer import lineage
 from tracer.config import Config
+from tracer.lineage.code import code_digest
+from tracer.lineage.digest import finished
+from tracer.lineage.step import expected_digest
 
 
 class Interrupted(dg.DagsterError):
@@ -39,7 +41,7 @@ def interruptible(context: dg.AssetExecutionContext) -> Iterator[None]:
 @cache
 def code_version(module: str) -> str:
     """The digest of a step's code, that of every module it imports included."""
-    return lineage.code_digest(module)[:16]
+    return code_digest(module)[:16]
 
 
 def run(
@@ -49,10 +51,10 @@ def run(
 
     ``call`` would find the finished folder too, but only after the seconds that torch takes to import.
     """
-    done = lineage.finished(config.out(stage))
+    done = finished(config.out(stage))
     if done is None or not all(path.exists() for path in inputs.values()):
         return call()
-    digest = lineage.expected_digest(stage, config.shaping(stage), inputs, module, config.seed)
+    digest = expected_digest(stage, config.shaping(stage), inputs, module, config.seed)
     return done if done["digest"] == digest else call()
 
 

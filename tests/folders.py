@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.lineage import run_step, write_json
+from tracer.json_files import write_json
+from tracer.lineage.step import run_step
 
 STATES = 120
 
@@ -32,7 +33,7 @@ def step(name: str, config: Config, out: Path, inputs: Mapping[str, Path], files
     told = (
         {"files": sorted((file, str(content)) for file, content in files.items())} if name.startswith("stage") else {}
     )
-    run_step(name, config=told, inputs=inputs, out=out, module="tracer.lineage", body=body, seed=config.seed)
+    run_step(name, config=told, inputs=inputs, out=out, module="tracer.lineage.digest", body=body, seed=config.seed)
     return out
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from tracer.lineage import LineageError, check_pin, git_commit
+from tracer.lineage.digest import LineageError
+from tracer.lineage.pins import check_pin
+from tracer.lineage.provenance import git_commit
 
 PYTHONS = ((3, 11), (3, 12))
 DISK_GB = 5.0

@@ -7,10 +7,11 @@ import dagster as dg
 
 from pipelines import pictures, steps
 from pipelines.resources import Tracer
-from tracer import lineage
 from tracer.config import Config
 from tracer.flow import model
 from tracer.ingestion.ingest import ingest
+from tracer.lineage.digest import content_digest
+from tracer.lineage.pins import pinned_md5
 
 OWNERS = ["team:data"]
 RETRY = dg.RetryPolicy(max_retries=1, delay=1)
@@ -19,8 +20,8 @@ RETRY = dg.RetryPolicy(max_retries=1, delay=1)
 def raw_version(config: Config) -> str:
     """The md5 that DVC pins for the raw episodes, or their digest where nothing pins them."""
     if config.data.pointer and Path(config.data.pointer).is_file():
-        return lineage.pinned_md5(Path(config.data.pointer))
-    return lineage.content_digest(Path(config.data.path))
+        return pinned_md5(Path(config.data.pointer))
+    return content_digest(Path(config.data.path))
 
 
 @dg.observable_source_asset(
@@ -39,7 +40,7 @@ def raw_episodes(tracer: Tracer) -> dg.DataVersion:
     tags={"domain": "data", "kind": "safetensors"},
 )
 def base_planner(tracer: Tracer) -> dg.DataVersion:
-    return dg.DataVersion(lineage.content_digest(model(tracer.config(), "base")))
+    return dg.DataVersion(content_digest(model(tracer.config(), "base")))
 
 
 @dg.asset(

@@ -14,7 +14,7 @@ from tracer.evaluation.episodes import Episode
 from tracer.evaluation.results import read_rows, read_scores
 from tracer.forecast import ForecastStep
 from tracer.instruction import describe
-from tracer.lineage import write_json
+from tracer.json_files import write_json
 from tracer.planner.plan import Plan
 from tracer.trajectory import centre
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer.config import load
-from tracer.lineage import LineageError, finished, git_commit, hardware
+from tracer.lineage.digest import LineageError, finished
+from tracer.lineage.provenance import git_commit, hardware
 from tracer.planner import smollm2
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import stage1, stage2

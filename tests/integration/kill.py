@@ -20,7 +20,8 @@ from pathlib import Path
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
-from tracer.lineage import finished, read
+from tracer.lineage.digest import finished
+from tracer.lineage.step import read_lineage
 from tracer.training import stage1, stage2
 from tracer.training.checkpoints import STATE, last_checkpoint
 from tracer.training.watch import read_heartbeat
@@ -48,7 +49,7 @@ def main() -> int:
     wait(forked(lambda: train(killed, folder)))
     same = True
     for stage in STAGES:
-        ours, theirs = (read(config.out(stage)) for config in (killed, calm))
+        ours, theirs = (read_lineage(config.out(stage)) for config in (killed, calm))
         same = same and (ours["digest"], ours["output"]) == (theirs["digest"], theirs["output"])
         print(f"{stage}: {theirs['output'][:16]} in peace, {ours['output'][:16]} after the kills")
     return 0 if same else 1

@@ -12,7 +12,7 @@ from tests.planners import micro_config, trajectories, write_base
 from tracer.config import load
 from tracer.experiments.ablation import METRICS, ablate, configuration, select
 from tracer.ingestion.ingest import ingest
-from tracer.lineage import read
+from tracer.lineage.step import read_lineage
 
 NAMES = ("no-stage2", "horizon-1", "normalize-then-sum")
 
@@ -48,11 +48,11 @@ def test_variants_are_trained_compared_and_found_again(workspace: Path, monkeypa
         assert len(each["metrics"]["step"]["seeds"]) == 2
         assert each["metrics"]["step"]["difference"]["n"] == 4  # two states in test, two in heldout
     shorter = configuration("micro", select(["horizon-1"])[0], seed=1)
-    assert read(shorter.out("stage1"))["config"]["planner"]["horizon"] == 1
-    scored = read(shorter.out("evaluate-stage1"))["config"]
+    assert read_lineage(shorter.out("stage1"))["config"]["planner"]["horizon"] == 1
+    scored = read_lineage(shorter.out("evaluate-stage1"))["config"]
     assert scored["planner"]["horizon"] == 1 and scored["reward"] == plain.reward.model_dump(mode="json")
     aggregated = configuration("micro", select(["normalize-then-sum"])[0], seed=0)
-    assert read(aggregated.out("stage1"))["config"]["stage1"]["aggregation"] == "normalize_then_sum"
+    assert read_lineage(aggregated.out("stage1"))["config"]["stage1"]["aggregation"] == "normalize_then_sum"
     before = {path: path.stat().st_mtime_ns for path in workspace.rglob("lineage.json")}
     assert ablate("micro", seeds=2, only=NAMES, say=said.append) == told
     assert {path: path.stat().st_mtime_ns for path in workspace.rglob("lineage.json")} == before

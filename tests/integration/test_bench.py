@@ -8,7 +8,7 @@ import pytest
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer.experiments.bench import PHASES, SIDES, bench
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 
 
 def test_both_sides_take_their_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

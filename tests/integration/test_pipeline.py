@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from tracer.config import load
-from tracer.lineage import read
+from tracer.lineage.step import read_lineage
 
 ROOT = Path(__file__).parents[2]
 POLICY = {
@@ -99,7 +99,7 @@ def test_materialisations_carry_digests_and_pictures(workspace: Path, piped: dg.
         event.asset_key.to_user_string(): event.materialization for event in piped.get_asset_materialization_events()
     }
     for asset, step in (("trajectories", "ingest"), ("stage1", "stage1"), ("evaluate_stage2", "evaluate-stage2")):
-        lineage = read(Path("piped/micro/seed0") / step)
+        lineage = read_lineage(Path("piped/micro/seed0") / step)
         assert (events[asset].tags or {})["dagster/data_version"] == lineage["output"]
     for asset, name in (
         ("trajectories", "screens"),
@@ -116,7 +116,7 @@ def test_in_one_process_the_same_steps_leave_the_same_bits(workspace: Path, pipe
         result = materialise("alone", "in_process", instance)
     assert result.success, failures(result)
     for step in ("ingest", "stage1", "stage2", "evaluate-stage2"):
-        there, here = (read(Path(build) / "micro" / "seed0" / step) for build in ("piped", "alone"))
+        there, here = (read_lineage(Path(build) / "micro" / "seed0" / step) for build in ("piped", "alone"))
         assert (here["digest"], here["output"]) == (there["digest"], there["output"]), step
     versions = {
         event.materialization.metadata["version"].value

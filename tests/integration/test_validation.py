@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.episodes import episode, picture, sample, write_raw
-from tracer import lineage
 from tracer.config import Config
 from tracer.dataset import DatasetError, schema
 from tracer.ingestion.ingest import ingest
+from tracer.lineage.digest import finished
 from tracer.planner.length import PromptLength
 from tracer.planner.plan import PlannerSettings
 from tracer.trajectory import State
@@ -239,7 +239,7 @@ def test_a_truncated_shard_is_an_error_that_names_it(tmp_path, base):
     shard.write_bytes(shard.read_bytes()[:-300])
     with pytest.raises(DatasetError, match=r"train-00000\.parquet.* run the step `ingest` again"):
         validate(config, tmp_path / "ingest", tmp_path / "validate")
-    assert lineage.finished(tmp_path / "validate") is None
+    assert finished(tmp_path / "validate") is None
 
 
 def test_without_test_data_the_gate_is_closed_and_without_a_base_prompts_are_not_checked(tmp_path):

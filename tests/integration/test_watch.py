@@ -12,7 +12,7 @@ import pytest
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
-from tracer.lineage import finished
+from tracer.lineage.digest import finished
 from tracer.training import stage1
 from tracer.training.checkpoints import WRITING, last_checkpoint
 from tracer.training.errors import CollapsedReward, DiskFull, NotANumber

@@ -18,7 +18,7 @@ from tracer.ingestion.filters import reason_against, redundant_steps
 from tracer.ingestion.ingest import ingest
 from tracer.ingestion.mixture import MixtureError, mix
 from tracer.ingestion.settings import MixtureConfig
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 from tracer.trajectory import Step, Trajectory
 
 

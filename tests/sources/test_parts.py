@@ -17,7 +17,7 @@ from tracer.ingestion import assembly
 from tracer.ingestion.assembly import assemble, compared, ingest_source
 from tracer.ingestion.ingest import quarantined
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, ingest_part, ingest_parts, parsed_options
-from tracer.lineage import LINEAGE
+from tracer.lineage.digest import LINEAGE
 from tracer.sources.source import SourceError
 
 SOURCES = {

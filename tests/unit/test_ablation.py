@@ -24,7 +24,7 @@ from tracer.experiments.ablation import (
 )
 from tracer.experiments.ablation_page import write_page
 from tracer.experiments.seeds import verdict
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 from tracer.settings import ConfigError
 
 CONFIG = Config.model_validate({"profile": "micro"})

@@ -11,7 +11,7 @@ import pytest
 
 from tracer.experiments.bench import check, file_of, record, regressions, summary
 from tracer.experiments.bench_page import write_page
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 
 
 def lap(step: float, reward: float, score: float = 0.001, **extra: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tracer.config import PARAMS, Config, load
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 from tracer.planner import hub
 from tracer.planner.adapter import Base, adapted, base_of, check_start
 from tracer.planner.settings import PlannerConfig, is_hub_id

@@ -10,7 +10,7 @@ import pytest
 
 from tracer import doctor
 from tracer.doctor import Finding
-from tracer.lineage import dvc_md5
+from tracer.lineage.pins import dvc_md5
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from tests.planners import trajectories
 from tracer.action import Action
 from tracer.config import load
 from tracer.forecast import Forecast, ForecastStep
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 from tracer.reporting.explain import explain, explain_files
 from tracer.reward import RewardConfig, trajectory_reward
 

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from tests.episodes import episode, sample, write_raw
-from tracer import lineage
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.ingestion.ingest import ingest, quarantined
+from tracer.lineage.digest import LineageError, finished
+from tracer.lineage.pins import dvc_md5
 from tracer.sources.source import SourceError
 
 
@@ -28,7 +29,7 @@ def configured(**data) -> Config:
 
 def pin(folder: Path) -> Path:
     pointer = folder.with_suffix(".dvc")
-    pointer.write_text(yaml.safe_dump({"outs": [{"md5": lineage.dvc_md5(folder), "path": folder.name}]}))
+    pointer.write_text(yaml.safe_dump({"outs": [{"md5": dvc_md5(folder), "path": folder.name}]}))
     return pointer
 
 
@@ -88,7 +89,7 @@ def test_the_limit_counts_episodes_a_task_and_split(project):
 def test_pinned_data_is_taken_and_its_md5_kept(project):
     pin(project / "data")
     done = ingest(configured(), project / "out")
-    assert done["metrics"]["dvc_md5"] == lineage.dvc_md5(project / "data")
+    assert done["metrics"]["dvc_md5"] == dvc_md5(project / "data")
 
 
 def test_data_changed_under_its_pin_is_refused_even_when_ingested_before(project):
@@ -96,14 +97,14 @@ def test_data_changed_under_its_pin_is_refused_even_when_ingested_before(project
     ingest(configured(), project / "out")
     path = project / "data/raw/train/click-two.jsonl"
     path.write_text(path.read_text().replace("Click", "Press"))
-    with pytest.raises(lineage.LineageError, match=r"data has md5 .* data\.dvc pins .* `dvc checkout data\.dvc`"):
+    with pytest.raises(LineageError, match=r"data has md5 .* data\.dvc pins .* `dvc checkout data\.dvc`"):
         ingest(configured(), project / "out")
 
 
 def test_a_path_outside_the_pinned_folder_is_refused(project):
     pin(project / "data")
     write_raw(project / "mine", sample())
-    with pytest.raises(lineage.LineageError, match=r"mine does not lie in data, .* set data\.pointer"):
+    with pytest.raises(LineageError, match=r"mine does not lie in data, .* set data\.pointer"):
         ingest(configured(path="mine"), project / "out")
     assert ingest(configured(path="mine", pointer=""), project / "out")["metrics"]["trajectories"] == 6
 
@@ -112,12 +113,12 @@ def test_a_pinned_folder_that_was_not_pulled_names_the_command(project):
     pointer = pin(project / "data")
     (project / "data").rename(project / "moved")
     assert pointer.is_file()
-    with pytest.raises(lineage.LineageError, match="fetch it with `dvc pull`"):
+    with pytest.raises(LineageError, match="fetch it with `dvc pull`"):
         ingest(configured(), project / "out")
 
 
 def test_missing_data_and_an_unknown_source_are_named(project):
-    with pytest.raises(lineage.LineageError, match=r"data/nowhere does not exist; .*`dvc pull`"):
+    with pytest.raises(LineageError, match=r"data/nowhere does not exist; .*`dvc pull`"):
         ingest(configured(path="data/nowhere"), project / "out")
     with pytest.raises(SourceError, match="unknown source 'osworld'"):
         ingest(configured(source="osworld"), project / "out")
@@ -127,13 +128,13 @@ def test_an_empty_folder_is_an_error_and_leaves_nothing_finished(project):
     (project / "data/none").mkdir()
     with pytest.raises(SourceError, match=r"holds no \.jsonl file"):
         ingest(configured(path="data/none"), project / "out")
-    assert lineage.finished(project / "out") is None
+    assert finished(project / "out") is None
     assert not list((project / "out").glob("*.parquet"))
 
 
 def test_a_pointer_that_is_no_pointer_is_named(project):
     (project / "data.dvc").write_text("outs: []\n")
-    with pytest.raises(lineage.LineageError, match=r"data\.dvc is no DVC pointer"):
+    with pytest.raises(LineageError, match=r"data\.dvc is no DVC pointer"):
         ingest(configured(), project / "out")
 
 

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tracer import lineage
+from tracer.json_files import write_json
+from tracer.lineage.code import code_digest
+from tracer.lineage.digest import LineageError, content_digest, finished
+from tracer.lineage.pins import check_pin, dvc_md5, pinned_md5
+from tracer.lineage.step import _locked, run_step, verify_output
 
 
 def step(out: Path, source: Path, calls: list[str], **config: object) -> dict:
@@ -21,8 +25,8 @@ def step(out: Path, source: Path, calls: list[str], **config: object) -> dict:
         (folder / "result.txt").write_text(source.read_text().upper())
         return {"characters": len(source.read_text())}
 
-    return lineage.run_step(
-        "upper", config=config, inputs={"source": source}, out=out, module="tracer.lineage", body=body
+    return run_step(
+        "upper", config=config, inputs={"source": source}, out=out, module="tracer.lineage.digest", body=body
     )
 
 
@@ -60,53 +64,53 @@ def test_an_unfinished_folder_of_the_same_digest_is_resumed(tmp_path: Path, sour
         (folder / "half.txt").write_text("half")
         raise RuntimeError("killed")
 
-    arguments = {"config": {}, "inputs": {"source": source}, "out": out, "module": "tracer.lineage"}
+    arguments = {"config": {}, "inputs": {"source": source}, "out": out, "module": "tracer.lineage.digest"}
     with pytest.raises(RuntimeError, match="killed"):
-        lineage.run_step("s", body=crash, **arguments)
-    assert lineage.finished(out) is None
-    with pytest.raises(lineage.LineageError, match="unfinished"):
-        lineage.content_digest(out)
+        run_step("s", body=crash, **arguments)
+    assert finished(out) is None
+    with pytest.raises(LineageError, match="unfinished"):
+        content_digest(out)
     seen: list[bool] = []
 
     def resume(folder: Path) -> dict[str, int]:
         seen.append((folder / "half.txt").exists())
         return {}
 
-    lineage.run_step("s", body=resume, **arguments)
-    assert seen == [True] and lineage.finished(out) is not None
+    run_step("s", body=resume, **arguments)
+    assert seen == [True] and finished(out) is not None
 
 
 def test_files_that_no_step_wrote_are_never_touched(tmp_path: Path, source: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("precious")
-    with pytest.raises(lineage.LineageError, match="holds files that no step wrote"):
+    with pytest.raises(LineageError, match="holds files that no step wrote"):
         step(out, source, [])
     assert (out / "mine.txt").read_text() == "precious"
 
 
 def test_a_changed_output_is_noticed(tmp_path: Path, source: Path) -> None:
     step(tmp_path / "out", source, [])
-    lineage.verify(tmp_path / "out")
+    verify_output(tmp_path / "out")
     (tmp_path / "out" / "result.txt").write_text("tampered")
-    with pytest.raises(lineage.LineageError, match="has changed since"):
-        lineage.verify(tmp_path / "out")
+    with pytest.raises(LineageError, match="has changed since"):
+        verify_output(tmp_path / "out")
 
 
 def test_work_folders_are_no_part_of_the_output(tmp_path: Path, source: Path) -> None:
     step(tmp_path / "out", source, [])
     (tmp_path / "out" / "checkpoints").mkdir()
     (tmp_path / "out" / "checkpoints" / "x").write_text("anything")
-    lineage.verify(tmp_path / "out")
+    verify_output(tmp_path / "out")
 
 
 def test_a_missing_input_is_named(tmp_path: Path) -> None:
-    with pytest.raises(lineage.LineageError, match="nowhere does not exist"):
+    with pytest.raises(LineageError, match="nowhere does not exist"):
         step(tmp_path / "out", tmp_path / "nowhere", [])
 
 
 def _hold(out: Path, ready: multiprocessing.synchronize.Event) -> None:
-    with lineage._locked(out):
+    with _locked(out):
         ready.set()
         signal.pause()
 
@@ -118,7 +122,7 @@ def test_two_processes_never_write_one_folder(tmp_path: Path, source: Path) -> N
     holder.start()
     try:
         assert ready.wait(30)
-        with pytest.raises(lineage.LineageError, match="another process is writing"):
+        with pytest.raises(LineageError, match="another process is writing"):
             step(tmp_path / "out", source, [])
     finally:
         assert holder.pid is not None
@@ -135,23 +139,23 @@ def test_dvc_md5_is_dvcs_own(tmp_path: Path) -> None:
     for command in (["init", "--no-scm", "-q"], ["add", "-q", "data"]):
         subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tmp_path, check=True)
     pointer = tmp_path / "data.dvc"
-    assert lineage.check_pin(data, pointer) == lineage.pinned_md5(pointer) == lineage.dvc_md5(data)
+    assert check_pin(data, pointer) == pinned_md5(pointer) == dvc_md5(data)
     (data / "b.txt").write_text("changed")
-    with pytest.raises(lineage.LineageError, match="the data changed under its pin"):
-        lineage.check_pin(data, pointer)
+    with pytest.raises(LineageError, match="the data changed under its pin"):
+        check_pin(data, pointer)
     pointer.write_text("outs: []\n")
-    with pytest.raises(lineage.LineageError, match="no DVC pointer"):
-        lineage.check_pin(data, pointer)
+    with pytest.raises(LineageError, match="no DVC pointer"):
+        check_pin(data, pointer)
 
 
 def test_the_code_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = lineage.code_digest("tracer.reward")
-    assert before == lineage.code_digest("tracer.reward") != lineage.code_digest("tracer.action")
+    before = code_digest("tracer.reward")
+    assert before == code_digest("tracer.reward") != code_digest("tracer.action")
 
 
 def test_json_is_written_atomically(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    lineage.write_json(path, {"a": 1})
+    write_json(path, {"a": 1})
     with pytest.raises(ValueError):
-        lineage.write_json(path, {"a": float("nan")})
+        write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}

@@ -10,7 +10,7 @@ from tracer.evaluation import offline
 from tracer.evaluation.results import difference, interval, paired, read_rows, read_scores
 from tracer.evaluation.scoring import METRICS, correct, forecast_similarity, score
 from tracer.forecast import reference
-from tracer.lineage import run_step
+from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan
 from tracer.reward import RewardConfig
 from tracer.statistics import mean_interval

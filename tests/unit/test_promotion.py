@@ -10,7 +10,7 @@ import pytest
 
 from tests.folders import STATES, Chain
 from tracer.config import Config
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 from tracer.registry import policy, promotion, tracking, versions
 from tracer.registry.settings import RegistryConfig
 

@@ -13,7 +13,8 @@ import torch
 
 from tests.folders import Chain, step, weights
 from tracer.config import Config
-from tracer.lineage import LineageError, read
+from tracer.lineage.digest import LineageError
+from tracer.lineage.step import read_lineage
 from tracer.registry import tracking, versions
 from tracer.trajectory import Element, State
 
@@ -116,7 +117,7 @@ def test_pyfunc_forecasts_too_and_nothing_is_pickled(config: Config, planner: An
         "tokenizer.json",
         "lineage.json",
         "requirements.txt",
-        "lineage.py",
+        "trajectory.py",
     ):
         assert needed in files, needed
 
@@ -132,7 +133,7 @@ def test_each_step_is_a_run_with_its_history_dataset_and_samples(config: Config,
     dataset = run.inputs.dataset_inputs[0].dataset
     assert (
         dataset.name == "data/raw"
-        and dataset.digest == read(config.out("stage2"))["inputs"]["trajectories"]["digest"][:36]
+        and dataset.digest == read_lineage(config.out("stage2"))["inputs"]["trajectories"]["digest"][:36]
     )
     files = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert {"lineage.json", "metrics.jsonl", "samples.json"} <= files

@@ -10,7 +10,9 @@ from tests.forecasts import Oracle, sample, shards
 from tracer import json_lines
 from tracer.config import Config
 from tracer.evaluation import offline, online
-from tracer.lineage import LineageError, run_step, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError
+from tracer.lineage.step import run_step
 from tracer.reporting.charts import Dots, Series, dot_chart, line_chart, running_mean, ticks
 from tracer.reporting.gallery import pick
 from tracer.reporting.report import report

@@ -12,7 +12,7 @@ import pytest
 from pipelines.assets.data import observed, raw_episodes, trajectories
 from pipelines.resources import Tracer
 from pipelines.sensors import data_pinned, episodes_arrived
-from tracer.lineage import dvc_md5
+from tracer.lineage.pins import dvc_md5
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tracer.cli.common import command, config_of
 from tracer.flow import model
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 
 
 def add(commands: Any) -> None:

@@ -19,7 +19,9 @@ from tracer.dataset import read
 from tracer.evaluation.results import RESULTS, SCORES, Row, summary
 from tracer.evaluation.scoring import METRICS, score
 from tracer.forecast import Forecast, reference
-from tracer.lineage import digest_of, run_step, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import digest_of
+from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan, Planner
 from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import State, state_at

@@ -25,7 +25,9 @@ from tracer.environments.miniwob import chromium
 from tracer.environments.pages import HELDOUT, RL
 from tracer.evaluation.episodes import CRASHED, Episode, Limits, play
 from tracer.evaluation.results import RESULTS, SCORES, Row, difference, summary
-from tracer.lineage import digest_of, run_step, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import digest_of
+from tracer.lineage.step import run_step
 from tracer.planner.plan import Planner
 from tracer.tools.tool_agent import ToolAgent
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer import json_lines
-from tracer.lineage import read as read_lineage
+from tracer.lineage.step import read_lineage
 from tracer.statistics import Interval, mean_interval, paired_difference
 
 RESULTS = "results.jsonl"

@@ -18,7 +18,10 @@ from typing import Any
 from tracer.config import Config, load
 from tracer.evaluation.results import read_rows
 from tracer.experiments.seeds import difference, verdict
-from tracer.lineage import LineageError, git_commit, hardware, read, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError
+from tracer.lineage.provenance import git_commit, hardware
+from tracer.lineage.step import read_lineage
 from tracer.settings import ConfigError
 
 BASELINE = "paper"
@@ -178,7 +181,7 @@ def train_and_evaluate(config: Config, plain: Config, stage: str) -> Path:
     from tracer.training import stage1, stage2
 
     trajectories = plain.out("ingest")
-    read(trajectories)
+    read_lineage(trajectories)
     trained = config.out("stage1")
     stage1.train(config, trajectories, hub.folder(plain), trained)
     if stage == "stage2":
@@ -210,7 +213,7 @@ def compare(variant: Variant, runs: Mapping[tuple[str, str, int], Path], seeds: 
         # How far there was to see, within T, and how far was looked.
         "steps": {name: mean(len(row[name]) for rows in ours for row in rows) for name in ("reference", "forecast")},
         "outputs": {
-            side: [read(runs[name, stage, seed])["output"] for seed in range(seeds)]
+            side: [read_lineage(runs[name, stage, seed])["output"] for seed in range(seeds)]
             for side, name, stage in (("variant", variant.name, variant.stage), ("baseline", BASELINE, variant.against))
         },
     }

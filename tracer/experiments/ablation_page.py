@@ -10,7 +10,7 @@ from typing import Any
 from tracer.evaluation.scoring import METRICS
 from tracer.experiments.ablation import METRICS as COMPARED
 from tracer.experiments.stamp import commit, machine
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 
 HEAD = """\
 # Ablations

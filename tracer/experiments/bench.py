@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.lineage import LineageError, git_commit, hardware, versions, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError
+from tracer.lineage.provenance import git_commit, hardware, library_versions
 from tracer.statistics import mean_interval, paired_difference
 
 SIDES = ("ours", "trl")
@@ -91,7 +93,7 @@ def bench(
         "profile": config.profile,
         "git": git_commit(),
         "hardware": hardware_of(),
-        "versions": versions(),
+        "versions": library_versions(),
         "settings": {name: getattr(config, name).model_dump(mode="json") for name in ("planner", "reward", "stage1")},
         "steps": steps,
         "seeds": seeds,

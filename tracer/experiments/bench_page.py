@@ -9,7 +9,7 @@ from typing import Any
 
 from tracer.experiments.bench import MAX_REWARD_SHARE, PHASES
 from tracer.experiments.stamp import machine, state
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 
 GOAL = 1.5
 """How many times as fast as a bare TRL script stage 1 is meant to be on the profile tiny."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracer.evaluation.results import Row, case, cluster
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 from tracer.statistics import mean_interval, paired_difference
 
 Rows = Sequence[Row]

@@ -17,7 +17,8 @@ from tracer.config import Config, load
 from tracer.evaluation.results import read_rows
 from tracer.experiments.seeds import difference, verdict
 from tracer.experiments.stamp import machine, state
-from tracer.lineage import git_commit, hardware, write_json
+from tracer.json_files import write_json
+from tracer.lineage.provenance import git_commit, hardware
 
 SPLITS = {"all": ("test", "heldout"), "unseen seeds": ("test",), "unseen pages": ("heldout",)}
 

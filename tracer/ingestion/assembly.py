@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import lineage
 from tracer.dataset import SHARD_BYTES, parquet_writer, trajectories_from_rows
 from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, QuarantineWriter
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
+from tracer.json_files import write_json
+from tracer.lineage.code import code_digest
+from tracer.lineage.step import run_step
 from tracer.sources.source import MODULES, Rejected, SourceError, source
 from tracer.trajectory import SPLITS
 
@@ -47,14 +49,14 @@ def ingest_source(
         counts = {key: stats[key] for key in ("trajectories", "steps")}
         return {**counts, "rejected": stats["rejected"]["total"]}
 
-    return lineage.run_step(
+    return run_step(
         "ingest",
         # The adapter is imported by name, so its code has to be counted by name too.
         config={
             "source": name,
             "options": options,
             "shard_bytes": shard_bytes,
-            "adapter": lineage.code_digest(MODULES[name]),
+            "adapter": code_digest(MODULES[name]),
         },
         inputs={"raw": path},
         out=out,
@@ -100,7 +102,7 @@ def join_parts(name: str, parts: Mapping[str, Path], out: Path) -> dict[str, Any
         counts = {key: stats[key] for key in ("trajectories", "steps")}
         return {**counts, "rejected": stats["rejected"]["total"]}
 
-    return lineage.run_step(
+    return run_step(
         "ingest", config={"source": name, "parts": list(parts)}, inputs=parts, out=out, module=__name__, body=body
     )
 
@@ -132,7 +134,7 @@ def assemble(parts: Sequence[Path], out: Path, *, published: Mapping[str, int] |
     stats = _statistics([json.loads((part / STATS).read_text()) for part in parts], removed)
     if published:
         stats["published"] = compared(stats, published)
-    lineage.write_json(out / STATS, stats)
+    write_json(out / STATS, stats)
     return stats
 
 

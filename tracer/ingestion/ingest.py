@@ -13,10 +13,14 @@ from typing import Any
 
 import yaml
 
-from tracer import lineage
 from tracer.config import Config
 from tracer.dataset import SHARD_BYTES, ShardWriter
 from tracer.ingestion.settings import DataConfig
+from tracer.json_files import write_json
+from tracer.lineage.code import code_digest
+from tracer.lineage.digest import LineageError
+from tracer.lineage.pins import check_pin, pinned_md5
+from tracer.lineage.step import run_step
 from tracer.sources.source import MODULES, Rejected, SourceError, source
 from tracer.trajectory import SPLITS, Trajectory
 
@@ -57,12 +61,12 @@ def ingest(config: Config, out: Path) -> dict[str, Any]:
         counts = {key: stats[key] for key in ("trajectories", "steps")}
         return {**counts, "rejected": stats["rejected"]["total"], "dvc_md5": md5}
 
-    return lineage.run_step(
+    return run_step(
         "ingest",
         config={
             "data": data.model_dump(mode="json", exclude={"workers"}),
             # The adapter is imported by name, so its code has to be counted by name too.
-            "adapter": lineage.code_digest(MODULES[data.source]),
+            "adapter": code_digest(MODULES[data.source]),
         },
         inputs={"raw": Path(data.path)},
         out=out,
@@ -78,18 +82,18 @@ def pinned(data: DataConfig) -> str | None:
         return None
     folder = pointer.parent / pinned_folder(pointer)
     if not folder.is_dir():
-        raise lineage.LineageError(f"{folder}, pinned by {pointer}, does not exist; fetch it with `dvc pull`")
+        raise LineageError(f"{folder}, pinned by {pointer}, does not exist; fetch it with `dvc pull`")
     if not Path(data.path).resolve().is_relative_to(folder.resolve()):
-        raise lineage.LineageError(
+        raise LineageError(
             f"data.path {data.path} does not lie in {folder}, which {pointer} pins; "
             f"set data.pointer to the path's own pointer, or to '' for data that DVC does not track"
         )
-    return lineage.check_pin(folder, pointer)
+    return check_pin(folder, pointer)
 
 
 def pinned_folder(pointer: Path) -> str:
     """The folder that a ``.dvc`` file pins, relative to the file; raises ``LineageError``."""
-    lineage.pinned_md5(pointer)
+    pinned_md5(pointer)
     return str(yaml.safe_load(pointer.read_text())["outs"][0]["path"])
 
 
@@ -116,7 +120,7 @@ def write(found: Iterable[Item], out: Path, *, shard_bytes: int = SHARD_BYTES) -
             else:
                 quarantine.add(item)
     stats = counts.to_dict()
-    lineage.write_json(out / STATS, stats)
+    write_json(out / STATS, stats)
     return stats
 
 

@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tracer import lineage
 from tracer.dataset import SHARD_BYTES, ShardWriter, read
 from tracer.ingestion.filters import reason_against
 from tracer.ingestion.ingest import STATS, Counts
 from tracer.ingestion.settings import MixtureConfig
+from tracer.json_files import write_json
+from tracer.lineage.step import read_lineage, run_step
 from tracer.trajectory import Trajectory
 
 
@@ -51,10 +52,10 @@ def mix(config: MixtureConfig, out: Path, *, shard_bytes: int = SHARD_BYTES) -> 
         stats["mixture"] = {
             name: {"taken": dict(Counter(taken[name].values())), "left out": dict(left_out[name])} for name in folders
         }
-        lineage.write_json(folder / STATS, stats)
+        write_json(folder / STATS, stats)
         return {"trajectories": stats["trajectories"], "steps": stats["steps"]}
 
-    return lineage.run_step(
+    return run_step(
         "mixture",
         # Where a folder lies does not matter, what it holds does, and that is hashed as an input.
         config={
@@ -82,7 +83,7 @@ def _draw(seed: int, purpose: str, id: str) -> float:
 
 def _surveyed(name: str, folder: Path, config: MixtureConfig) -> tuple[dict[str, str], Counter[str]]:
     """The split of every trajectory that the filters leave, and why the others were left out."""
-    lineage.read(folder)
+    read_lineage(folder)
     left: dict[str, str] = {}
     out: Counter[str] = Counter()
     columns = ["image", "elements", "observation"] if config.no_redundant_steps else []

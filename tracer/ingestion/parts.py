@@ -20,10 +20,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
-from tracer import lineage
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
 from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, Item, QuarantineWriter
 from tracer.ingestion.progress import bar as _bar
+from tracer.json_files import write_json
+from tracer.lineage.code import code_digest
+from tracer.lineage.digest import digest_of
 from tracer.sources.source import MODULES, Rejected, SourceError, source
 from tracer.trajectory import Trajectory
 
@@ -96,7 +98,7 @@ def ingest_part(
         "options": dict(options or {}),
         "shard_bytes": shard_bytes,
         "files": files or fingerprint(path),
-        "code": lineage.code_digest(MODULES[name]) + lineage.code_digest(__name__),
+        "code": code_digest(MODULES[name]) + code_digest(__name__),
     }
     started = folder / STARTED
     if folder.exists() and (not started.is_file() or json.loads(started.read_text()) != settings):
@@ -104,7 +106,7 @@ def ingest_part(
     if (folder / STATS).is_file():
         return json.loads((folder / STATS).read_text())
     started.parent.mkdir(parents=True, exist_ok=True)
-    lineage.write_json(started, settings)
+    write_json(started, settings)
     arguments = {**({} if part == WHOLE else {"part": part}), **(options or {})}
     counts, reported, last = Counts(), 0, time.monotonic()
     with ResumedWriter(folder, shard_bytes=shard_bytes) as writer, QuarantineWriter(folder / QUARANTINE) as quarantine:
@@ -120,7 +122,7 @@ def ingest_part(
                 reported, last = 0, time.monotonic()
     report(reported)
     stats = counts.to_dict()
-    lineage.write_json(folder / STATS, stats)  # last: a part that has it is finished
+    write_json(folder / STATS, stats)  # last: a part that has it is finished
     return stats
 
 
@@ -197,7 +199,7 @@ def fingerprint(path: Path) -> str:
     """A digest of the names, sizes and times of a source's files: quick, where hashing 200 GB is not."""
     files = [path] if path.is_file() else [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
     listing = {file.relative_to(path).as_posix(): (s.st_size, s.st_mtime_ns) for file in files if (s := file.stat())}
-    return lineage.digest_of(dict(sorted(listing.items())))
+    return digest_of(dict(sorted(listing.items())))
 
 
 def ingest_parts(

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer.lineage import LineageError, digest_of, file_digest, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError, digest_of, file_digest
 from tracer.planner.settings import PlannerConfig
 from tracer.training.settings import LoraConfig
 

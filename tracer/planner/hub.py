@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.lineage import LineageError, run_step, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError
+from tracer.lineage.step import run_step
 from tracer.planner.adapter import BASE
 from tracer.planner.plan import PlannerSettings
 from tracer.settings import ConfigError

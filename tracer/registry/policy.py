@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 
 from tracer import json_lines
 from tracer.evaluation.results import RESULTS
-from tracer.lineage import LineageError, read
+from tracer.lineage.digest import LineageError
+from tracer.lineage.step import read_lineage
 from tracer.settings import ConfigError, Section
 from tracer.statistics import mcnemar, paired_difference
 from tracer.training.gates import GATE
@@ -202,7 +203,7 @@ def _described(rule: Comparison, numbers: Mapping[str, float], confidence: float
 
 def comparable(ours: Path, theirs: Path) -> bool:
     """Whether two evaluations are of the same items, by the same code, under the same settings."""
-    a, b = read(ours), read(theirs)
+    a, b = read_lineage(ours), read_lineage(theirs)
     return all(a[key] == b[key] for key in ("config", "code", "seed")) and _data(a) == _data(b)
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tracer.config import Config
-from tracer.lineage import digest_of, finished, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import digest_of, finished
 from tracer.registry import policy as policies
 from tracer.registry import tracking, versions
 from tracer.registry.policy import Check, Policy
@@ -187,7 +188,7 @@ def record_name(config: RegistryConfig) -> str:
 
 def required(policy: Policy, challenger: Version, ours: Mapping[str, Path], config: RegistryConfig) -> list[Check]:
     """The checks that come before any comparison."""
-    from tracer.lineage import content_digest
+    from tracer.lineage.digest import content_digest
 
     found = []
     for name in policy.required:

@@ -14,7 +14,8 @@ from typing import Any
 
 from tracer import json_lines
 from tracer.config import Config
-from tracer.lineage import pinned_md5, read
+from tracer.lineage.pins import pinned_md5
+from tracer.lineage.step import read_lineage
 from tracer.registry.settings import RegistryConfig
 
 DIGEST = "tracer.digest"
@@ -76,7 +77,7 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
     from mlflow.entities import Metric, Param
     from mlflow.utils.time import get_current_time_millis
 
-    lineage = read(folder)
+    lineage = read_lineage(folder)
     experiment_id = experiment(client, config.registry, config.registry.experiment)
     found = find_run(client, experiment_id, lineage["digest"])
     if found is not None:

@@ -19,7 +19,9 @@ from typing import Any
 import tracer
 from tracer.config import Config
 from tracer.config import load as load_config
-from tracer.lineage import LineageError, content_digest, finished, read, verify, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError, content_digest, finished
+from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.adapter import model_folder
 from tracer.planner.plan import Planner
 from tracer.registry import tracking
@@ -81,7 +83,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     ``LineageError`` for a folder, or a chain, whose contents are not what its lineage says.
     """
     lineages = chain(folder)
-    lineage = verify(folder)
+    lineage = verify_output(folder)
     evaluated(folder, lineages, evaluations)
     client = tracking.connect(config.registry)
     name = config.registry.model
@@ -127,7 +129,7 @@ def chain(folder: Path) -> dict[str, dict[str, Any]]:
 
     Raises ``LineageError`` where an input is no longer what the folder was made from.
     """
-    lineage = {**read(folder), "path": str(folder)}
+    lineage = {**read_lineage(folder), "path": str(folder)}
     found: dict[str, dict[str, Any]] = {}
     for name, source in lineage["inputs"].items():
         path = Path(source["path"])
@@ -144,11 +146,11 @@ def chain(folder: Path) -> dict[str, dict[str, Any]]:
 
 def evaluated(folder: Path, lineages: Mapping[str, Any], evaluations: Mapping[str, Path]) -> None:
     """Refuse evaluations of another model, or of other data, than the folder's."""
-    output = read(folder)["output"]
+    output = read_lineage(folder)["output"]
     chained = {lineage["output"] for lineage in lineages.values()}
     chained |= {source["digest"] for lineage in lineages.values() for source in lineage["inputs"].values()}
     for step, path in evaluations.items():
-        for name, source in verify(path)["inputs"].items():
+        for name, source in verify_output(path)["inputs"].items():
             if source["digest"] not in ({output} if name in ("model", "stage") else chained):
                 raise LineageError(
                     f"{path} ({step}) was made with another {name} ({source['path']}) than {folder}; "

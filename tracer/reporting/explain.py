@@ -9,7 +9,7 @@ from tracer.config import Config
 from tracer.dataset import read
 from tracer.forecast import Forecast, ForecastError, ForecastStep, reference
 from tracer.grammars.grammar import grammar
-from tracer.lineage import LineageError
+from tracer.lineage.digest import LineageError
 from tracer.reward import (
     RewardConfig,
     StepReward,

@@ -11,7 +11,8 @@ from typing import Any
 from tracer import json_lines
 from tracer.config import Config
 from tracer.evaluation.results import read_scores
-from tracer.lineage import digest_of, finished, run_step
+from tracer.lineage.digest import digest_of, finished
+from tracer.lineage.step import run_step
 from tracer.reporting.charts import Dots, Series, dot_chart, line_chart
 from tracer.reporting.gallery import gallery, tally
 from tracer.reporting.tables import (

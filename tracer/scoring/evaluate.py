@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines, lineage
+from tracer import json_lines
 from tracer.benchmarks import miniwob
 from tracer.config import Config
+from tracer.lineage.code import code_digest
+from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import BenchmarkError, scorer_class
 from tracer.scoring.files import items as read_items
@@ -50,7 +52,7 @@ def evaluate(
     def body(folder: Path) -> Mapping[str, Any]:
         return evaluate_into(folder, config, rules, model, items, images, limits or Limits(), resamples)
 
-    return lineage.run_step(
+    return run_step(
         f"benchmark-{benchmark}",
         config={
             "protocol": rules.model_dump(mode="json"),
@@ -58,7 +60,7 @@ def evaluate(
             "grounding": config.grounding.model_dump(),
             "model": "" if "model" in inputs else model,
             "resamples": resamples,
-            "code": lineage.code_digest(f"tracer.benchmarks.{benchmark}"),
+            "code": code_digest(f"tracer.benchmarks.{benchmark}"),
         },
         inputs=inputs,
         out=out,

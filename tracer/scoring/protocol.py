@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tracer.lineage import digest_of
+from tracer.lineage.digest import digest_of
 
 
 class ProtocolError(ValueError):

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from tracer.lineage import write_json
+from tracer.json_files import write_json
 from tracer.scoring.contract import BenchmarkError
 
 Row = dict[str, Any]

@@ -17,7 +17,11 @@ from typing import Any
 
 import orjson
 
-from tracer import json_lines, lineage
+from tracer import json_lines
+from tracer.json_files import write_json
+from tracer.lineage.code import code_digest
+from tracer.lineage.digest import file_digest
+from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
 from tracer.scoring.aggregate import Tally, as_dict, intervals
 from tracer.scoring.contract import BenchmarkError, Outcome, Row, Scorer, Unparsable, scorer_class
@@ -53,12 +57,12 @@ def score(
     def body(folder: Path) -> Mapping[str, Any]:
         return score_into(folder, rules, scorer, items, predictions, resamples, seed)
 
-    return lineage.run_step(
+    return run_step(
         f"score-{benchmark}",
         config={
             "protocol": rules.model_dump(mode="json"),
             "resamples": resamples,
-            "code": lineage.code_digest(__name__),
+            "code": code_digest(__name__),
         },
         inputs=inputs,
         out=out,
@@ -98,8 +102,8 @@ def score_into(
         given.close()
     if not tally.items:
         raise BenchmarkError(f"{items} holds no items")
-    summary = summarise(tally, lineage.file_digest(items), resamples, seed)
-    lineage.write_json(folder / SUMMARY, summary)
+    summary = summarise(tally, file_digest(items), resamples, seed)
+    write_json(folder / SUMMARY, summary)
     figure = summary["figures"][rules.primary]["value"]
     return {rules.primary: figure, "items": tally.items, "failed": sum(tally.reasons.values())}
 

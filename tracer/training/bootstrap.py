@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.lineage import run_step
+from tracer.lineage.step import run_step
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.tiny import build_model, build_processor
 from tracer.planner.transformers import TransformersPlanner

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tracer.lineage import LineageError, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError
 from tracer.planner.adapter import NAME as ADAPTER
 from tracer.planner.adapter import is_adapter
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from tracer import json_lines
 from tracer.config import Config
-from tracer.lineage import read, run_step, verify, write_json
+from tracer.json_files import write_json
+from tracer.lineage.step import read_lineage, run_step, verify_output
 from tracer.trajectory import State
 
 GATE = "gate.json"
@@ -33,7 +34,7 @@ def gate(config: Config, stage: Path, parent: Path, trajectories: Path, out: Pat
     A closed gate is a result and no error: ``require`` raises for it.
     """
     return run_step(
-        f"gate-{read(stage)['step']}",
+        f"gate-{read_lineage(stage)['step']}",
         config={
             "gates": config.gates.model_dump(),
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
@@ -61,7 +62,7 @@ def results(out: Path) -> list[dict[str, Any]]:
 
 
 def _gate(config: Config, stage: Path, parent: Path, trajectories: Path, out: Path) -> Mapping[str, Any]:
-    metrics, limits = verify(stage)["metrics"], config.gates
+    metrics, limits = verify_output(stage)["metrics"], config.gates
     checks = [
         *saved(config, stage, parent, trajectories),
         _check(
@@ -89,7 +90,7 @@ def saved(config: Config, stage: Path, parent: Path, trajectories: Path) -> list
     from tracer.planner.transformers import TransformersPlanner
     from tracer.training import grpo, stage1, stage2
 
-    finished = read(stage)
+    finished = read_lineage(stage)
     metrics, tolerance = finished["metrics"], config.gates.probe_tolerance
     score = {"stage1": stage1, "stage2": stage2}[finished["step"]].scorer(config)
     held_out = grpo.held_out_prompts(trajectories, config.planner.horizon)

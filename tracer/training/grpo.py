@@ -18,7 +18,8 @@ from tracer import json_lines
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.forecast import Forecast, reference
-from tracer.lineage import LineageError, write_json
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError
 from tracer.planner.adapter import check_start, is_adapter, model_folder
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import prompt

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import yaml
 
-from tracer import lineage
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.doctor import Finding
 from tracer.flow import BEFORE
+from tracer.lineage.digest import digest_of, finished
+from tracer.lineage.step import expected_digest
 from tracer.planner.adapter import adapted, check_start, model_folder
 from tracer.planner.length import PromptLength
 from tracer.planner.plan import PlannerSettings
@@ -164,14 +165,14 @@ def dry_run(config: Config, stage: str, trajectories: Path, start: Path, out: Pa
         server = shown(vllm_server(config.launch, _weights(start) if start.exists() else start / "model", length))
         parts.append(f"# asks the vLLM server at {config.launch.vllm_host}, started there with: {server}")
     settings = config.shaping(stage)
-    parts.append(f"# configuration {lineage.digest_of({'config': settings, 'seed': config.seed})}")
+    parts.append(f"# configuration {digest_of({'config': settings, 'seed': config.seed})}")
     missing = [str(path) for path in (trajectories, start) if not path.exists()]
     if missing:
         parts.append(f"# not made yet: {', '.join(missing)}; memory, data and the step's digest follow from them")
         return "\n".join(parts) + "\n"
     inputs = {"trajectories": trajectories, BEFORE[stage]: start}
-    digest = lineage.expected_digest(stage, settings, inputs, f"tracer.training.{stage}", config.seed)
-    done = lineage.finished(out)
+    digest = expected_digest(stage, settings, inputs, f"tracer.training.{stage}", config.seed)
+    done = finished(out)
     state = (
         "finished already" if done and done["digest"] == digest else "another digest is there" if done else "to be made"
     )

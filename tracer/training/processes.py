@@ -12,8 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tracer import lineage
 from tracer.config import Config
+from tracer.lineage import step
+from tracer.lineage.digest import LineageError
+from tracer.lineage.step import read_lineage
 from tracer.settings import ConfigError
 from tracer.training.settings import SHARDED
 
@@ -71,20 +73,20 @@ def agree(value: T) -> T:
 def run_step(
     name: str, *, inputs: Mapping[str, Path], out: Path, body: Callable[[Path], Mapping[str, Any]], **options: Any
 ) -> dict[str, Any]:
-    """``lineage.run_step`` under one or several processes; each of them returns the lineage.
+    """``lineage.step.run_step`` under one or several processes; each of them returns the lineage.
 
     The others run ``body`` only if the main process does: a finished folder is used as it is by all of them.
     """
     if world() == 1:
-        return lineage.run_step(name, inputs=inputs, out=out, body=body, **options)
+        return step.run_step(name, inputs=inputs, out=out, body=body, **options)
     if not main():
         folder = agree("")
         if folder:
             body(Path(folder))
         problem = agree("")
         if problem:
-            raise lineage.LineageError(f"the main process did not finish {name}: {problem}")
-        return lineage.read(out)
+            raise LineageError(f"the main process did not finish {name}: {problem}")
+        return read_lineage(out)
     begun = False
 
     def lead(folder: Path) -> Mapping[str, Any]:
@@ -94,7 +96,7 @@ def run_step(
         return body(folder)
 
     try:
-        done = lineage.run_step(name, inputs=inputs, out=out, body=lead, **options)
+        done = step.run_step(name, inputs=inputs, out=out, body=lead, **options)
     except Exception as error:
         # Inside the body the others wait in a collective of the training, where accelerate ends them.
         if not begun:

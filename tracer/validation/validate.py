@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracer import lineage
 from tracer.config import Config
 from tracer.ingestion.ingest import QUARANTINE, quarantined
+from tracer.json_files import write_json
+from tracer.lineage.step import read_lineage, run_step
 from tracer.planner import hub
 from tracer.planner.plan import PlannerSettings
 from tracer.validation.step_table import KEYS, PromptTokens, step_table
@@ -63,16 +64,16 @@ def validate(config: Config, trajectories: Path, out: Path) -> dict[str, Any]:
             "errors": sum(result["severity"] == "error" for result in failed),
             "warnings": sum(result["severity"] == "warning" for result in failed),
         }
-        lineage.write_json(folder / RESULTS, {"success": not counts["errors"], **counts, "results": results})
+        write_json(folder / RESULTS, {"success": not counts["errors"], **counts, "results": results})
         return counts
 
     settings = {"max_quarantined": config.data.max_quarantined, "planner": config.planner.model_dump(mode="json")}
-    return lineage.run_step("validate", config=settings, inputs=inputs, out=out, module=__name__, body=body)
+    return run_step("validate", config=settings, inputs=inputs, out=out, module=__name__, body=body)
 
 
 def raise_on_failure(folder: Path) -> None:
     """The gate: raises ``ValidationFailed`` if an expectation of severity ``error`` is not met."""
-    lineage.read(folder)
+    read_lineage(folder)
     results = json.loads((folder / RESULTS).read_text())["results"]
     failed = [result for result in results if result["severity"] == "error" and not result["success"]]
     if failed:

@@ -1,0 +1,5 @@
+"""What made an output folder, and whether it is up to date.
+
+Other rooms use ``step.run_step`` to run a step, ``digest`` for contents, ``pins`` for DVC pointers, ``provenance`` for
+commit and hardware, and ``why`` to explain why a step would run again.
+"""

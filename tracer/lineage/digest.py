@@ -1,0 +1,57 @@
+"""Digests of values, files and folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+LINEAGE = "lineage.json"
+STARTED = ".started.json"
+# What a resumed run may leave differently from an uninterrupted one, and no later step reads.
+WORK_FOLDERS = ("checkpoints", "logs")
+
+
+class LineageError(RuntimeError):
+    """An input that is missing, unfinished or not what was pinned; the message names it and the mend."""
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON value, its keys sorted."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    return digest_of({name: file_digest(folder / name) for name in _files(folder)})
+
+
+def _files(folder: Path) -> list[str]:
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    skipped = {LINEAGE, STARTED}
+    return sorted(n.as_posix() for n in names if n.parts[0] not in WORK_FOLDERS and n.as_posix() not in skipped)
+
+
+def finished(out: Path) -> dict[str, Any] | None:
+    """The lineage of a finished folder, or None."""
+    path = Path(out) / LINEAGE
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def content_digest(path: Path) -> str:
+    """The digest of an input: a finished step's output digest, else a hash over the files themselves."""
+    if not path.exists():
+        raise LineageError(f"{path} does not exist; run the step that makes it, or `dvc pull` for data")
+    if path.is_file():
+        return file_digest(path)
+    lineage = finished(path)
+    if lineage is not None:
+        return lineage["output"]
+    if (path / STARTED).exists():
+        raise LineageError(f"{path} is unfinished; run its step again, which resumes it")
+    return tree_digest(path)

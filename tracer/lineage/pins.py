@@ -1,0 +1,40 @@
+"""The md5s with which DVC pins data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import yaml
+
+from tracer.lineage.digest import LineageError, file_digest
+
+
+def dvc_md5(folder: Path) -> str:
+    """The md5 that DVC 3 gives a folder: of the JSON list of its files' md5 and path, in path order."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    listing = [{"md5": file_digest(folder / name, "md5"), "relpath": name} for name in names]
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def pinned_md5(pointer: Path) -> str:
+    """The md5 that a ``.dvc`` file pins; raises ``LineageError``."""
+    try:
+        return str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
+    except (OSError, KeyError, IndexError, TypeError, yaml.YAMLError) as error:
+        raise LineageError(
+            f"{pointer} is no DVC pointer with an md5 ({error!r}); restore it with `git checkout`"
+        ) from error
+
+
+def check_pin(folder: Path, pointer: Path) -> str:
+    """The folder's DVC md5 if it is the pinned one; raises ``LineageError``."""
+    pinned, found = pinned_md5(pointer), dvc_md5(folder)
+    if found != pinned:
+        raise LineageError(
+            f"{folder} has md5 {found}, but {pointer} pins {pinned}: the data changed under its pin. "
+            f"Accept the change with `dvc add {folder}` or undo it with `dvc checkout {pointer}`; "
+            f"`dvc diff` and `dvc status` name the files"
+        )
+    return found

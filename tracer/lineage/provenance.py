@@ -1,0 +1,60 @@
+"""Where an output was made: commit, lock, hardware, versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tracer.lineage.digest import file_digest
+
+VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy", "pyarrow", "great-expectations")
+
+
+def git_commit() -> dict[str, Any]:
+    """The commit of the code and whether the tree differs from it; None outside a checkout."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent)
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def lock_digest() -> str | None:
+    """The digest of constraints.txt, which pins every dependency; None for an installation without it."""
+    path = Path(__file__).parents[2] / "constraints.txt"
+    return file_digest(path) if path.is_file() else None
+
+
+def hardware() -> dict[str, Any]:
+    """The processor, its cores, the GPUs and, where torch is loaded, its threads, which decide the last bits."""
+    torch = sys.modules.get("torch")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch is not None else []
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        cpu = names[0] if names else cpu
+    threads = {"threads": torch.get_num_threads()} if torch is not None else {}
+    return {"cpu": cpu, "cores": os.cpu_count(), "gpus": gpus, **threads}
+
+
+def library_versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in VERSIONED:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
