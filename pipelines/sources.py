@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.resources import Tracer
+from tracer import plugins
 from tracer.dataset import SHARD_BYTES
 from tracer.ingestion.assembly import join_parts
 from tracer.ingestion.ingest import STATS
@@ -20,9 +21,10 @@ from tracer.ingestion.mixture import mix
 from tracer.ingestion.parts import ingest_part, parts_of
 from tracer.lineage.code import code_digest
 from tracer.lineage.digest import content_digest
-from tracer.sources.source import MODULES, SourceError
+from tracer.sources.source import SourceError
 
-NAMES = tuple(name for name in MODULES if name != "jsonl")  # recordings are the flow's own asset, raw_episodes
+# Recordings (jsonl) are the flow's own asset, raw_episodes.
+NAMES = tuple(name for name in plugins.names(plugins.SOURCES) if name != "jsonl")
 GROUP = "sources"
 
 
@@ -59,7 +61,7 @@ def parts_asset(name: str) -> dg.AssetsDefinition:
         kinds={"parquet"},
         pool="ingest",
         retry_policy=dg.RetryPolicy(max_retries=1),
-        code_version=code_digest(MODULES[name])[:16],
+        code_version=code_digest(plugins.module_of(plugins.SOURCES, name))[:16],
         description=f"{name}, ingested part by part.",
     )
     def parts(context: dg.AssetExecutionContext, sources: Sources) -> dg.MaterializeResult[Any]:

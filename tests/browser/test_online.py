@@ -6,8 +6,10 @@ import re
 import pytest
 
 from tracer.action import Action
+from tracer.agents.react import React
 from tracer.config import Config
 from tracer.environments.miniwob import chromium
+from tracer.environments.miniwob_world import MiniWobWorld
 from tracer.environments.pages import HELDOUT, RL
 from tracer.evaluation import online
 from tracer.evaluation.episodes import Episode
@@ -71,12 +73,12 @@ def episodes(*strategies, page="login-user", seeds=(9000, 9001)):
 
 
 def play(planner, wanted, config=CONFIG):
-    return {row["id"]: row for row, _ in online.play_pages(config, wanted, planner)}
+    return {row["id"]: row for row, _ in online.play_all(config, wanted, planner)}
 
 
 def test_every_strategy_solves_a_known_page_and_states_are_forecast_together():
     planner = LoginPlanner()
-    rows = play(planner, episodes(*online.STRATEGIES))
+    rows = play(planner, episodes(*CONFIG.evaluation.strategies))
     assert len(rows) == 6
     assert {row["reason"] for row in rows.values()} == {"solved"}
     assert {row["steps"] for row in rows.values()} == {5}
@@ -133,7 +135,7 @@ def test_a_crash_is_listed_and_the_other_episodes_go_on():
                 episodes("reactive", seeds=(9000, 9001, 9002)),
                 planner,
                 lambda page: MiniWob(planner.browser, page),
-                lambda strategy: online.agent(strategy, tools.load(CONFIG.grounding), 5),
+                lambda strategy: React(tools.load(CONFIG.grounding), 5),
                 Limits(max_steps=6, seconds=60),
                 slots=2,
                 faults=(Error,),
@@ -147,7 +149,7 @@ def test_a_crash_is_listed_and_the_other_episodes_go_on():
 def small(monkeypatch):
     """Two pages, and the planner that knows one of them."""
     planner = LoginPlanner()
-    monkeypatch.setattr(online, "PAGES", {"test": ("login-user",), "heldout": ("click-button",)})
+    monkeypatch.setattr(MiniWobWorld, "tasks", {"test": ("login-user",), "heldout": ("click-button",)})
     monkeypatch.setattr(online.planners, "load", lambda where: planner)
     return planner
 
@@ -200,5 +202,5 @@ def test_every_strategy_meets_the_same_unseen_seeds():
     every = list(online.episodes(CONFIG))
     assert len(every) == 3 * (len(RL) + len(HELDOUT))
     assert {episode.seed for episode in every} == {9000}
-    by_strategy = [{(e.task, e.seed) for e in every if e.strategy == name} for name in online.STRATEGIES]
+    by_strategy = [{(e.task, e.seed) for e in every if e.strategy == name} for name in CONFIG.evaluation.strategies]
     assert by_strategy[0] == by_strategy[1] == by_strategy[2]

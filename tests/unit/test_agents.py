@@ -36,7 +36,7 @@ class Fixed:
 
 
 def test_the_reactive_agent_wants_one_step_every_time():
-    agent = React(TOOLS)
+    agent = React(TOOLS, 5)
     for _ in range(2):
         assert agent.wants(state()) == 1
         assert agent.act(state(), plan(click("One"))).step == click("One")
@@ -50,39 +50,30 @@ def test_the_anticipatory_agent_forecasts_anew_and_executes_the_first_step():
         assert (decision.step, decision.text) == (click(first), "answer")
 
 
-def test_plan_once_forecasts_once_and_executes_everything():
+def test_plan_once_executes_everything_and_asks_again_when_its_forecast_is_used_up():
     agent = PlanOnce(TOOLS, 5)
     assert agent.wants(state()) == 5
     assert agent.act(state(), plan(click("One"), typing("a"))).step == click("One")
     assert agent.wants(state()) == 0
     assert agent.act(state(), None).step == typing("a")
-    assert agent.wants(state()) == 0
-    assert agent.act(state(), None).reason == "the forecast is used up"
-
-
-def test_plan_once_may_ask_again_when_its_forecast_is_used_up():
-    agent = PlanOnce(TOOLS, 2, again=True)
-    agent.act(state(), plan(click("One"), click("Two")))
-    assert agent.wants(state()) == 0
-    agent.act(state(), None)
-    assert agent.wants(state()) == 2
+    assert agent.wants(state()) == 5
     assert agent.act(state(), plan(click("Send"))).step == click("Send")
 
 
-@pytest.mark.parametrize("make", [lambda: React(TOOLS), lambda: Anticipatory(TOOLS, 3), lambda: PlanOnce(TOOLS, 3)])
+@pytest.mark.parametrize("make", [React, Anticipatory, PlanOnce])
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [(UNPARSABLE, "unparsable: unknown action"), (plan(), "unparsable: the forecast is empty"), (None, "no forecast")],
 )
 def test_without_a_step_every_agent_gives_up_and_says_why(make, answer, reason):
-    decision = make().act(state(), answer)
+    decision = make(TOOLS, 3).act(state(), answer)
     assert decision.action is None
     assert reason in decision.reason
 
 
 def test_what_cannot_be_grounded_is_not_executed():
     later = click("Send", shown=elements("One"))
-    decision = React(OwnCoordinates()).act(state(), plan(later))
+    decision = React(OwnCoordinates(), 5).act(state(), plan(later))
     assert decision.action is None
     assert "'own' finds nothing" in decision.reason
     assert decision.step == later
@@ -92,7 +83,7 @@ def test_states_are_forecast_together_by_how_far_they_are_wanted():
     planner = Fixed(plan(click("One"), click("Two")))
     going_on = PlanOnce(TOOLS, 5)
     going_on.act(state(), plan(click("One"), click("Send")))
-    agents = [React(TOOLS), Anticipatory(TOOLS, 5), React(TOOLS), going_on, PlanOnce(TOOLS, 5)]
+    agents = [React(TOOLS, 5), Anticipatory(TOOLS, 5), React(TOOLS, 5), going_on, PlanOnce(TOOLS, 5)]
     decisions = act_all(agents, planner, [state()] * 5)
     assert planner.asked == [(2, 1), (2, 5)]
     assert [decision.step for decision in decisions] == [click("One")] * 3 + [click("Send"), click("One")]
@@ -135,6 +126,14 @@ def test_the_check_breaks_a_loop_of_two():
     agent.act(state(shown=here), plan(click("One")))
     assert agent.act(state(shown=there), plan(click("Two"), click("Send"))).step == click("Send")
     assert agent.skipped == ["it closes a loop of 2 steps"]
+
+
+def test_plan_once_skips_too():
+    agent = PlanOnce(TOOLS, 3, check=True)
+    agent.act(state(), plan(click("One"), click("One"), click("Two"), click("Send")))
+    assert agent.act(state(), None).step == click("Two")
+    assert agent.act(state(), None).step == click("Send")
+    assert agent.skipped == ["it repeats the last step, which changed nothing"]
 
 
 def test_where_every_step_is_refused_the_first_is_executed():

@@ -120,7 +120,7 @@ def test_a_pinned_folder_that_was_not_pulled_names_the_command(project):
 def test_missing_data_and_an_unknown_source_are_named(project):
     with pytest.raises(LineageError, match=r"data/nowhere does not exist; .*`dvc pull`"):
         ingest(configured(path="data/nowhere"), project / "out")
-    with pytest.raises(SourceError, match="unknown source 'osworld'"):
+    with pytest.raises(ValueError, match="unknown source 'osworld'"):
         ingest(configured(source="osworld"), project / "out")
 
 

@@ -1,16 +1,12 @@
-"""What an agent is: a strategy that decides when to ask the planner for a forecast, and which step of it to execute.
-
-An agent lives for one episode. It does not call the planner itself: it says how many steps it wants forecast, so that
-the states of many episodes are forecast in one batch (``act_all``).
-"""
+"""What an agent is: a strategy that decides when to ask the planner for a forecast, and which step of it to execute."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from tracer.action import Action
+from tracer.agents.consistency import Taken, objection
 from tracer.forecast import Forecast, ForecastStep
 from tracer.planner.plan import Plan, Planner
 from tracer.tools.tool_agent import ToolAgent
@@ -30,36 +26,60 @@ class Decision:
     """The planner's answer, where it was asked in this state."""
 
 
-class Agent(Protocol):
-    """A strategy, for one episode."""
+class Agent:
+    """A strategy, for one episode. This one forecasts T steps, executes the first, looks, and forecasts again.
 
-    name: str
+    Other strategies are subclasses that override ``wants`` or ``act``, registered as entry points of the group
+    ``tracer.agents``. An agent does not call the planner itself: it says how many steps it wants forecast, so that the
+    states of many episodes are forecast in one batch (``act_all``).
+    """
+
+    def __init__(self, tools: ToolAgent, horizon: int, *, check: bool = False) -> None:
+        """``check``: skip steps that something speaks against (tracer/agents/consistency.py)."""
+        self.tools = tools
+        self.horizon = horizon
+        self.check = check
+        self.left: Forecast = ()
+        """The steps of the last forecast behind the one that was executed."""
+        self.skipped: list[str] = []
+        """Why steps were skipped, in order."""
+        self._taken: list[Taken] = []
 
     def wants(self, state: State) -> int:
         """How many steps it wants forecast in this state; 0 where it goes on with what it has."""
+        return self.horizon
 
     def act(self, state: State, plan: Plan | None) -> Decision:
         """What to do in this state; ``plan`` is the forecast asked for, or None where none was."""
+        if plan is None:
+            return Decision(action=None, reason="the agent was given no forecast")
+        if not plan.forecast:
+            return Decision(action=None, reason=f"unparsable: {plan.error or 'the forecast is empty'}", text=plan.text)
+        return self.execute(plan.forecast, state, plan.text)
 
+    def execute(self, steps: Forecast, state: State, text: str = "") -> Decision:
+        """The decision to execute the first of the steps, grounded by the tool agent; ``text`` is the planner's answer.
 
-def execute(step: ForecastStep, state: State, tools: ToolAgent, plan: Plan | None) -> Decision:
-    """The decision to execute a step on a screen, grounded by the tool agent; ``plan`` is what was asked for here."""
-    action = tools.ground(state, step)
-    reason = "" if action is not None else f"the tool agent {tools.name!r} finds nothing to do for: {step.instruction}"
-    return Decision(action=action, step=step, reason=reason, text=plan.text if plan else "")
+        With ``check`` it is the first that nothing speaks against. A greedy planner asked again in the same state
+        answers the same, so a refused step is skipped rather than asked for again; if all are refused, the first is
+        executed, as it would be without the check.
+        """
+        chosen = self._unobjectionable(steps, state) if self.check else 0
+        step, self.left = steps[chosen], steps[chosen + 1 :]
+        self._taken.append(Taken(step=step, elements=state.elements))
+        action = self.tools.ground(state, step)
+        reason = f"the tool agent {self.tools.name!r} finds nothing to do for: {step.instruction}"
+        return Decision(action=action, step=step, reason="" if action is not None else reason, text=text)
 
-
-def steps_of(plan: Plan | None) -> Forecast | Decision:
-    """The steps of a forecast that was asked for, at least one; or the decision to give up where it has none."""
-    if plan is None:
-        return Decision(action=None, reason="the agent was given no forecast")
-    if not plan.forecast:
-        return Decision(action=None, reason=f"unparsable: {plan.error or 'the forecast is empty'}", text=plan.text)
-    return plan.forecast
+    def _unobjectionable(self, steps: Forecast, state: State) -> int:
+        objections = [objection(step, state, self._taken, self.tools) for step in steps]
+        first = objections.index("") if "" in objections else 0
+        self.skipped += objections[:first]
+        return first
 
 
 def act_all(agents: Sequence[Agent], planner: Planner, states: Sequence[State]) -> list[Decision]:
-    """One decision an agent; the states in which a forecast is wanted go to the planner together."""
+    """One decision per agent; the states in which a forecast is wanted go to the planner together."""
     wanted = [agent.wants(state) for agent, state in zip(agents, states, strict=True)]
     plans: list[Plan | None] = [None] * len(agents)
     for horizon in sorted(set(wanted) - {0}):

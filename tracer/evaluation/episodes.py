@@ -6,26 +6,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from tracer.action import Action
 from tracer.agents.agent import Agent, Decision, act_all
+from tracer.environments.environment import Environment
 from tracer.planner.plan import Planner
 from tracer.trajectory import State
 
 CRASHED = "crashed"
 LONGEST_WAIT = 2.0
-
-
-class Environment(Protocol):
-    """Gymnasium's vocabulary: an environment that plays one episode after another."""
-
-    def reset(self, seed: int) -> State: ...
-
-    def step(self, action: Action, instruction: str | None = None) -> tuple[State, bool, bool]:
-        """The new state, whether the episode is over, and whether it succeeded."""
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

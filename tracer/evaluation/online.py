@@ -10,52 +10,43 @@ and some pages answer at random times, so that an online score is repeatable onl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines, tools
+from tracer import json_lines, plugins, tools
 from tracer import planner as planners
 from tracer.agents.agent import Agent
-from tracer.agents.anticipatory import Anticipatory
-from tracer.agents.plan_once import PlanOnce
-from tracer.agents.react import React
 from tracer.config import Config
-from tracer.environments.miniwob import chromium
-from tracer.environments.pages import HELDOUT, RL
+from tracer.environments.environment import World
 from tracer.evaluation.episodes import CRASHED, Episode, Limits, play
 from tracer.evaluation.results import RESULTS, SCORES, Row, difference, summary
 from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
 from tracer.lineage.step import run_step
 from tracer.planner.plan import Planner
-from tracer.tools.tool_agent import ToolAgent
 
-STRATEGIES = ("anticipatory", "reactive", "plan_once")
-PAGES = {"test": RL, "heldout": HELDOUT}
 SLOTS = 12
 """Pages open at once, whose states are forecast together: the planner's batch."""
 SECONDS = 900.0
 """A stalled machine must not become a bad score, nor a page that hangs hold up the others for ever."""
-PAGE_TIMEOUT_MS = 90_000
 PROTOCOL = {"name": "tracer-miniwob", "version": 1}
 METRICS = ("success", "steps")
 
 
 def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
     """Play the planner in ``model`` into ``out``; return the lineage."""
-    browser, missing = chromium()
-    if not config.evaluation.online:
-        missing = "evaluation.online is false in this profile"
+    world = load_world(config)
+    # Another browser is another environment, and one installed later is a reason to run again.
+    version, missing = world.version() if config.evaluation.online else ("", "evaluation.online is false")
     return run_step(
         "online",
         config={
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "grounding": config.grounding.model_dump(),
-            "evaluation": config.evaluation.model_dump(exclude={"max_states"}),
-            "pages": {split: list(pages) for split, pages in PAGES.items()},
-            # Another browser is another environment, and one installed later is a reason to run again.
-            "browser": browser if config.evaluation.online else "",
+            "evaluation": config.evaluation.model_dump(mode="json", exclude={"max_states"}),
+            "pages": {split: list(tasks) for split, tasks in world.tasks.items()},
+            "browser": version,
         },
         inputs={"model": model},
         out=out,
@@ -63,6 +54,12 @@ def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
         body=lambda folder: skip(folder, missing) if missing else run(config, model, folder),
         seed=config.seed,
     )
+
+
+def load_world(config: Config) -> World:
+    """The world that ``evaluation.environment`` names."""
+    world: World = plugins.load(plugins.ENVIRONMENTS, config.evaluation.environment)()
+    return world
 
 
 def skip(out: Path, reason: str) -> dict[str, Any]:
@@ -80,7 +77,7 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
     if left:
         (out / "logs").mkdir(exist_ok=True)
         with open(progress, "ab") as file, open(out / "logs" / "seconds.jsonl", "a") as log:
-            for row, seconds in play_pages(config, left, planners.load(model)):
+            for row, seconds in play_all(config, left, planners.load(model)):
                 done[row["id"]] = row
                 file.write(json_lines.one(row))
                 file.flush()
@@ -99,51 +96,40 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
 def episodes(config: Config) -> Iterator[Episode]:
     """The episodes in the order of the results: every strategy meets the same pages and seeds."""
     first = config.evaluation.first_seed
-    for strategy in STRATEGIES:
-        for split, pages in PAGES.items():
-            for page in pages:
+    for strategy in config.evaluation.strategies:
+        for split, tasks in load_world(config).tasks.items():
+            for task in tasks:
                 for seed in range(first, first + config.evaluation.episodes):
-                    yield Episode(strategy=strategy, task=page, split=split, seed=seed)
+                    yield Episode(strategy=strategy, task=task, split=split, seed=seed)
 
 
-def agent(strategy: str, agent_tools: ToolAgent, horizon: int) -> Agent:
-    """A fresh agent for one episode; raises ``KeyError``.
-
-    ``plan_once`` asks again when its forecast is used up: it loses by acting blindly, not by the horizon's end.
-    """
-    makers: dict[str, Callable[[], Agent]] = {
-        "anticipatory": lambda: Anticipatory(agent_tools, horizon),
-        "reactive": lambda: React(agent_tools),
-        "plan_once": lambda: PlanOnce(agent_tools, horizon, again=True),
-    }
-    return makers[strategy]()
-
-
-def play_pages(config: Config, wanted: Sequence[Episode], planner: Planner) -> Iterator[tuple[dict[str, Any], float]]:
-    """Play the episodes in one Chromium; a row and its seconds as each ends."""
-    from playwright.sync_api import Error
-
-    from tracer.environments.miniwob import Browser, MiniWob, UnsupportedAction
-
+def play_all(config: Config, wanted: Sequence[Episode], planner: Planner) -> Iterator[tuple[dict[str, Any], float]]:
+    """Play the episodes in one world; a row and its seconds as each ends."""
     agent_tools = tools.load(config.grounding)
-    with Browser() as browser:
-        browser.context.set_default_timeout(PAGE_TIMEOUT_MS)
+
+    def agent(strategy: str) -> Agent:
+        made = plugins.load(plugins.AGENTS, strategy)
+        fresh: Agent = made(agent_tools, config.planner.horizon, check=config.evaluation.consistency)
+        return fresh
+
+    with load_world(config) as world:
         yield from play(
             wanted,
             planner,
-            lambda page: MiniWob(browser, page),
-            lambda strategy: agent(strategy, agent_tools, config.planner.horizon),
+            world.open,
+            agent,
             Limits(max_steps=config.evaluation.max_steps, seconds=SECONDS),
             slots=SLOTS,
-            faults=(Error,),
-            impossible=(UnsupportedAction,),
+            faults=world.faults,
+            impossible=world.impossible,
         )
 
 
 def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
-    """Success and steps of each strategy, and the paired differences to the anticipatory one."""
+    """Success and steps of each strategy, and the first one's paired differences to the others."""
     resamples = config.evaluation.resamples
-    by_strategy = {name: [row for row in rows if row["strategy"] == name] for name in STRATEGIES}
+    first, *others = config.evaluation.strategies
+    by_strategy = {name: [row for row in rows if row["strategy"] == name] for name in (first, *others)}
     splits = tuple(dict.fromkeys(row["split"] for row in rows))
     return {
         "protocol": {
@@ -151,20 +137,21 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
             "grounding": config.grounding.model_dump(),
             "horizon": config.planner.horizon,
             "max_steps": config.evaluation.max_steps,
+            "consistency": config.evaluation.consistency,
             "cases": digest_of(sorted({(row["task"], row["seed"]) for row in rows})),
         },
         "strategies": {name: summary(chosen, METRICS, resamples, counts) for name, chosen in by_strategy.items()},
         "differences": {
-            f"anticipatory-{name}": {
+            f"{first}-{name}": {
                 split: difference(
-                    [row for row in by_strategy["anticipatory"] if row["split"] == split],
+                    [row for row in by_strategy[first] if row["split"] == split],
                     [row for row in by_strategy[name] if row["split"] == split],
                     "success",
                     resamples,
                 ).to_dict()
                 for split in splits
             }
-            for name in STRATEGIES[1:]
+            for name in others
         },
         "crashed": {row["id"]: row["reason"] for row in rows if row["reason"].startswith(CRASHED)},
     }

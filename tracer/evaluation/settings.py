@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
+from pydantic import AfterValidator, Field
+
+from tracer import plugins
 from tracer.settings import Section
+
+AgentName = Annotated[str, AfterValidator(plugins.known(plugins.AGENTS))]
 
 
 class EvaluationConfig(Section):
@@ -13,6 +18,13 @@ class EvaluationConfig(Section):
     max_states: int | None = Field(default=None, gt=0)
     """Held-out states a split, drawn with the seed; None takes all."""
     online: bool = True
+    environment: Annotated[str, AfterValidator(plugins.known(plugins.ENVIRONMENTS))] = "miniwob"
+    """Where the online episodes are played."""
+    strategies: Annotated[tuple[AgentName, ...], Field(min_length=1)] = ("anticipatory", "reactive", "plan_once")
+    """The agents that play them; the first is the one that the others are compared with."""
+    consistency: bool = False
+    """Whether agents skip steps that the screen has no place for, that changed nothing, or that close a loop. Ours, not
+    the paper's."""
     episodes: int = Field(default=4, gt=0)
     """Online episodes a page."""
     first_seed: int = 9000

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tracer import plugins
 from tracer.dataset import SHARD_BYTES, parquet_writer, trajectories_from_rows
 from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, QuarantineWriter
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
 from tracer.json_files import write_json
 from tracer.lineage.code import code_digest
 from tracer.lineage.step import run_step
-from tracer.sources.source import MODULES, Rejected, SourceError, source
+from tracer.sources.source import Rejected, SourceError, source
 from tracer.trajectory import SPLITS
 
 SMALL = 100 * 2**20
@@ -56,7 +57,7 @@ def ingest_source(
             "source": name,
             "options": options,
             "shard_bytes": shard_bytes,
-            "adapter": code_digest(MODULES[name]),
+            "adapter": code_digest(plugins.module_of(plugins.SOURCES, name)),
         },
         inputs={"raw": path},
         out=out,

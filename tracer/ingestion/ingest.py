@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tracer import plugins
 from tracer.config import Config
 from tracer.dataset import SHARD_BYTES, ShardWriter
 from tracer.ingestion.settings import DataConfig
@@ -21,7 +22,7 @@ from tracer.lineage.code import code_digest
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin, pinned_md5
 from tracer.lineage.step import run_step
-from tracer.sources.source import MODULES, Rejected, SourceError, source
+from tracer.sources.source import Rejected, SourceError, source
 from tracer.trajectory import SPLITS, Trajectory
 
 QUARANTINE = "quarantine.parquet"
@@ -66,7 +67,7 @@ def ingest(config: Config, out: Path) -> dict[str, Any]:
         config={
             "data": data.model_dump(mode="json", exclude={"workers"}),
             # The adapter is imported by name, so its code has to be counted by name too.
-            "adapter": code_digest(MODULES[data.source]),
+            "adapter": code_digest(plugins.module_of(plugins.SOURCES, data.source)),
         },
         inputs={"raw": Path(data.path)},
         out=out,

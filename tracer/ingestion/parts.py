@@ -20,13 +20,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
+from tracer import plugins
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
 from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, Item, QuarantineWriter
 from tracer.ingestion.progress import bar as _bar
 from tracer.json_files import write_json
 from tracer.lineage.code import code_digest
 from tracer.lineage.digest import digest_of
-from tracer.sources.source import MODULES, Rejected, SourceError, source
+from tracer.sources.source import Rejected, SourceError, source
 from tracer.trajectory import Trajectory
 
 PARTS = ".parts"
@@ -98,7 +99,7 @@ def ingest_part(
         "options": dict(options or {}),
         "shard_bytes": shard_bytes,
         "files": files or fingerprint(path),
-        "code": code_digest(MODULES[name]) + code_digest(__name__),
+        "code": code_digest(plugins.module_of(plugins.SOURCES, name)) + code_digest(__name__),
     }
     started = folder / STARTED
     if folder.exists() and (not started.is_file() or json.loads(started.read_text()) != settings):

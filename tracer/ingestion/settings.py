@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from tracer import plugins
 from tracer.settings import Section
 
 
 class DataConfig(Section):
     """What is ingested, and which of it trains."""
 
-    source: str = "jsonl"
-    """The adapter of tracer/sources that reads ``path``."""
+    source: Annotated[str, AfterValidator(plugins.known(plugins.SOURCES))] = "jsonl"
+    """The adapter that reads ``path``."""
     path: str = "data/raw"
     """The raw episodes."""
     options: dict[str, Any] = Field(default_factory=dict)

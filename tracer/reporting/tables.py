@@ -101,14 +101,14 @@ def online_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
     tables = []
     for split in _splits(rows):
         lines = []
-        for strategy, name in STRATEGIES.items():
+        for strategy in dict.fromkeys(row["strategy"] for found in rows.values() for row in found):
             chosen = {
                 planner: [row for row in found if row["split"] == split and row["strategy"] == strategy]
                 for planner, found in rows.items()
             }
-            lines.append(_line(strategy, name, chosen, "success", resamples))
+            lines.append(_line(strategy, STRATEGIES.get(strategy, strategy), chosen, "success", resamples))
         episodes = next(iter(rows.values()))
-        played = [row for row in episodes if row["split"] == split and row["strategy"] == "anticipatory"]
+        played = [row for row in episodes if row["split"] == split and row["strategy"] == lines[0].key]
         pages = len({row["task"] for row in played})
         tables.append(
             Table(
@@ -123,16 +123,13 @@ def online_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
 
 
 def strategy_differences(folder: Path, resamples: int) -> dict[str, dict[str, Difference]]:
-    """Per split: the anticipatory strategy against each other one, by one planner, on the same pages and seeds."""
+    """Per split: the first strategy against each other one, by one planner, on the same pages and seeds."""
     rows = read_rows(folder)
+    first, *others = dict.fromkeys(row["strategy"] for row in rows) or [""]
     found: dict[str, dict[str, Difference]] = {}
     for split in dict.fromkeys(row["split"] for row in rows):
-        by = {name: [r for r in rows if r["split"] == split and r["strategy"] == name] for name in STRATEGIES}
-        found[split] = {
-            name: compare(by["anticipatory"], by[name], "success", resamples)
-            for name in STRATEGIES
-            if name != "anticipatory"
-        }
+        by = {name: [r for r in rows if r["split"] == split and r["strategy"] == name] for name in (first, *others)}
+        found[split] = {name: compare(by[first], by[name], "success", resamples) for name in others}
     return found
 
 

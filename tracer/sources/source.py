@@ -6,7 +6,6 @@ the trajectories, with the file, the row, the reason and the mend.
 
 from __future__ import annotations
 
-import importlib
 import io
 import warnings
 from collections.abc import Iterator
@@ -14,17 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
+from tracer import plugins
 from tracer.trajectory import Trajectory
 
-MODULES = {
-    "jsonl": "tracer.sources.jsonl",
-    "agentnet": "tracer.sources.agentnet",
-    "android_control": "tracer.sources.android_control",
-    "gui_odyssey": "tracer.sources.gui_odyssey",
-    "mind2web": "tracer.sources.mind2web",
-    "agenttrek": "tracer.sources.agenttrek",
-    "mm_traj": "tracer.sources.mm_traj",
-}
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_IMAGE_BYTES = 64 * 2**20
 MAX_IMAGE_PIXELS = 64_000_000
@@ -76,22 +67,25 @@ class Rejected:
 
 
 class Source(Protocol):
-    """An adapter: a module of tracer/sources."""
+    """An adapter: a module, registered as an entry point of the group ``tracer.sources``.
+
+    ``read`` is all that a source needs. Two more names are optional. ``parts(path) -> list[str]`` names the parts of a
+    large data set (each name can name a folder); ``read`` then also takes ``part``, one of them, and parts are ingested
+    side by side. ``PUBLISHED``, such as ``{"trajectories": 20_000}``, holds the published counts, which ``stats.json``
+    shows beside ours.
+    """
 
     def read(self, path: Path, **options: Any) -> Iterator[Trajectory | Rejected]:
         """Every record under ``path``, in one fixed order, as a trajectory or as what was rejected.
 
-        An adapter of a large data set also takes ``part``, one of those that its function ``parts(path)`` names.
-
-        Streams: memory does not grow with the data set. Raises ``SourceError`` if there is nothing to read.
+        Further keyword arguments are the source's options (``--option KEY=VALUE``). Streams: memory does not grow with
+        the data set. Raises ``SourceError`` if there is nothing to read; one unreadable record is a ``Rejected``.
         """
 
 
 def source(name: str) -> Source:
-    """The adapter of that name; raises ``SourceError``."""
-    if name not in MODULES:
-        raise SourceError(f"unknown source {name!r}; data.source is one of: {', '.join(MODULES)}")
-    return cast(Source, importlib.import_module(MODULES[name]))
+    """The adapter of that name; raises ``PluginError``."""
+    return cast(Source, plugins.load(plugins.SOURCES, name))
 
 
 def checked_name(name: str) -> str:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from tracer import plugins
 from tracer.tools.settings import GroundingConfig
 from tracer.tools.tool_agent import ToolAgent
 
 
 def load(config: GroundingConfig) -> ToolAgent:
     """The tool agent that ``grounding.agent`` names. Only ``ocr`` loads a model, and only on its first screen."""
-    if config.agent == "elements":
-        from tracer.tools.elements import ElementLocator
-
-        return ElementLocator()
-    if config.agent == "ocr":
-        from tracer.tools.ocr import OcrLocator
-
-        return OcrLocator()
-    from tracer.tools.own import OwnCoordinates
-
-    return OwnCoordinates()
+    return cast(ToolAgent, plugins.load(plugins.TOOLS, config.agent)())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from tracer import plugins
 from tracer.settings import Section
 
 
 class GroundingConfig(Section):
     """Who turns a forecast's first step into a place on the screen, in stage 2 and at inference."""
 
-    agent: Literal["elements", "ocr", "own"] = "elements"
-    """The frozen tool agent: from the element list, from pixels alone, or none (the planner's own coordinates)."""
+    agent: Annotated[str, AfterValidator(plugins.known(plugins.TOOLS))] = "elements"
+    """The frozen tool agent: ``elements`` (the element list), ``ocr`` (pixels alone), ``own`` (none: the planner's own
+    coordinates), or a plugin's."""
     radius: float = Field(default=0.04, gt=0)
     """How near, in screen fractions, a place has to be where the target's box is unknown."""

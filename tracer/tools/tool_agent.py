@@ -13,9 +13,15 @@ _STATED = re.compile(r"\bat \((\d+), (\d+)\)")
 
 
 class ToolAgent(Protocol):
-    """Turns a step into something that can be executed on the state's screen."""
+    """Turns a step into something that can be executed on the state's screen.
+
+    A tool agent is a class without arguments, registered as an entry point of the group ``tracer.tools``. It is frozen:
+    the same state and step give the same action. Weights are loaded on the first screen, not in ``__init__``.
+    ``needs_place``, ``place`` and ``complete`` below are for its use.
+    """
 
     name: str
+    """The name that it is registered under."""
 
     def ground(self, state: State, step: ForecastStep) -> Action | None:
         """The action to execute, or None where the agent finds nothing that the step could mean."""

@@ -1,0 +1,61 @@
+"""What an environment is: a world of tasks, each of which an agent acts in for one episode after another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import ClassVar, Protocol, Self
+
+from tracer.action import Action
+from tracer.trajectory import State
+
+
+class Environment(Protocol):
+    """One task, in Gymnasium's vocabulary; it plays one episode after another."""
+
+    def reset(self, seed: int) -> State:
+        """Start the episode of this seed; the same seed gives the same goal and screen."""
+
+    def step(self, action: Action, instruction: str | None = None) -> tuple[State, bool, bool]:
+        """Act; the new state, whether the episode is over, and whether it succeeded.
+
+        ``instruction`` says in words what the action does, for the state's history.
+        """
+
+    def close(self) -> None: ...
+
+
+class World(ABC):
+    """The tasks of one kind: a class without arguments, an entry point of the group ``tracer.environments``.
+
+    A context manager: inside it, ``open`` gives environments, as many as are asked for. The settings
+    ``evaluation.environment`` and ``Benchmark.environment`` name a world.
+    """
+
+    tasks: ClassVar[Mapping[str, Sequence[str]]]
+    """The tasks of the online evaluation by split: ``test`` (trained on, with other seeds) and ``heldout``
+    (never trained on)."""
+    impossible: ClassVar[tuple[type[Exception], ...]] = ()
+    """What ``step`` raises for an action that has no meaning here: the episode fails."""
+
+    @property
+    def faults(self) -> tuple[type[Exception], ...]:
+        """The world's own errors: the episode counts as crashed, and its environment is thrown away."""
+        return ()
+
+    @abstractmethod
+    def version(self) -> tuple[str, str]:
+        """What the scores depend on (a browser's version), and why nothing can be played here (empty if it can)."""
+
+    @abstractmethod
+    def open(self, task: str) -> Environment:
+        """An environment of this task."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(  # noqa: B027  (a world without anything to close needs none)
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass

@@ -1,0 +1,42 @@
+"""MiniWoB++ as a world: one Chromium, in which every environment is a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import ClassVar, Self
+
+from tracer.environments.environment import World
+from tracer.environments.miniwob import Browser, MiniWob, UnsupportedAction, chromium
+from tracer.environments.pages import HELDOUT, RL
+
+PAGE_TIMEOUT_MS = 90_000
+
+
+class MiniWobWorld(World):
+    """The pages that stages 1 and 2 train on, and those that nothing was ever trained on."""
+
+    tasks: ClassVar[Mapping[str, Sequence[str]]] = {"test": RL, "heldout": HELDOUT}
+    impossible = (UnsupportedAction,)
+
+    @property
+    def faults(self) -> tuple[type[Exception], ...]:
+        from playwright.sync_api import Error
+
+        return (Error,)
+
+    def version(self) -> tuple[str, str]:
+        return chromium()
+
+    def open(self, task: str) -> MiniWob:
+        return MiniWob(self._browser, task)
+
+    def __enter__(self) -> Self:
+        self._browser = Browser().__enter__()
+        self._browser.context.set_default_timeout(PAGE_TIMEOUT_MS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._browser.__exit__(kind, error, trace)
