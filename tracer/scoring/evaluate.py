@@ -128,12 +128,12 @@ def _play(
         return
     from tracer import planner as planners
     from tracer.evaluation.episodes import Episode
-    from tracer.evaluation.online import play_pages
+    from tracer.evaluation.online import play_all
 
     steps = rules.decoding.max_steps or config.evaluation.max_steps
     settings = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"max_steps": steps})})
     wanted = [Episode(strategy=match.strategy, task=row["page"], split="test", seed=row["seed"]) for row in left]
-    for row, _ in play_pages(settings, wanted, planners.load(model)):
+    for row, _ in play_all(settings, wanted, planners.load(model)):
         key = f"{row['task']}/{row['seed']}"
         if row["reason"].startswith("crashed"):
             yield {"id": key, "error": row["reason"]}
