@@ -12,7 +12,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "installing chromium (apt-get)"
   log="$(mktemp)"
   export DEBIAN_FRONTEND=noninteractive
-  if apt-get update -qq >"$log" 2>&1 && apt-get install -y -qq --no-install-recommends chromium fonts-liberation >>"$log" 2>&1
+  if apt-get update -qq >"$log" 2>&1 && apt-get install -y -qq --no-install-recommends chromium >>"$log" 2>&1
   then
     rm -f "$log"
     found >/dev/null && exit 0

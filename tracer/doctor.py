@@ -44,6 +44,7 @@ def doctor(root: Path | None = None) -> list[Finding]:
         antlr(),
         mlflow(root),
         browser(),
+        recordings(root / "data" / "raw"),
         remote(root),
         data(root),
         disk(root),
@@ -96,11 +97,33 @@ def mlflow(root: Path) -> Finding:
 
 
 def browser() -> Finding:
-    from tracer.environments.miniwob import chromium
+    from tracer.environments.browser import chromium
 
     found, missing = chromium()
     detail = f"{missing}; the online steps are skipped" if missing else found
     return Finding("chromium", not missing, detail, f"{MAKE}; infra/chromium.sh as root")
+
+
+def recordings(raw: Path) -> Finding:
+    """Whether the browser of this machine shows what was recorded: one episode is played again."""
+    from tracer.environments.browser import Browser, chromium
+    from tracer.environments.replay import replay
+    from tracer.sources import jsonl
+    from tracer.trajectory import Trajectory
+
+    name = "recordings"
+    if chromium()[1] or not raw.is_dir():
+        return Finding(name, True, "not replayed: that needs Chromium and the sample data")
+    played = (item for item in jsonl.read(raw) if isinstance(item, Trajectory) and item.source == "miniwob")
+    episode = next(played, None)
+    if episode is None:
+        return Finding(name, True, f"not replayed: {raw} has no MiniWoB++ episode")
+    with Browser() as browser:
+        difference = replay(browser, episode)
+    if difference:
+        advice = "install the pinned versions (make environment), or record the data again with this browser"
+        return Finding(name, False, f"a replayed episode differs: {difference}", advice)
+    return Finding(name, True, f"{episode.id} was replayed and equals its recording")
 
 
 def remote(root: Path) -> Finding:

@@ -8,7 +8,7 @@ import pytest
 from tracer.action import Action
 from tracer.agents.react import React
 from tracer.config import Config
-from tracer.environments.miniwob import chromium
+from tracer.environments.browser import chromium
 from tracer.environments.miniwob_world import MiniWobWorld
 from tracer.environments.pages import HELDOUT, RL
 from tracer.evaluation import online

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tracer.environments.miniwob import Browser, MiniWob
+from tracer.environments.browser import Browser
+from tracer.environments.replay import replay
 from tracer.sources import jsonl
-from tracer.trajectory import Trajectory, state_at
+from tracer.trajectory import Trajectory
 
 pytestmark = pytest.mark.browser
 RAW = Path("data/raw")
@@ -28,11 +30,29 @@ def test_a_recorded_episode_played_again_meets_its_states_and_ends_the_same() ->
     assert len(episodes) == 25
     with Browser() as browser:
         for episode in episodes:
-            with MiniWob(browser, episode.task) as page:
-                state, done, success = page.reset(int(episode.id.rsplit("/", 1)[1])), False, False
-                for index, step in enumerate(episode.steps):
-                    recorded = state_at(episode, index)
-                    for name in ("goal", "elements", "history"):
-                        assert getattr(state, name) == getattr(recorded, name), (episode.id, index, name)
-                    state, done, success = page.step(step.action, step.instruction)
-                assert done and success, episode.id
+            assert replay(browser, episode) == ""
+
+
+@pytest.mark.skipif(not RAW.is_dir(), reason="the sample data is not there; `make data` pulls it")
+@pytest.mark.parametrize("fonts", ["/usr/share/fonts", "/nonexistent"])
+def test_neither_the_machines_fonts_nor_the_users_settings_change_what_is_shown(
+    fonts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A user's fontconfig that prefers Liberation and Noto to DejaVu, or a machine without any font.
+    settings = tmp_path / "fontconfig" / "fonts.conf"
+    settings.parent.mkdir()
+    settings.write_text(
+        f"""<fontconfig><dir>{fonts}</dir><cachedir>{tmp_path}/cache</cachedir><alias binding="strong">
+        <family>sans-serif</family><prefer><family>Liberation Serif</family><family>Noto Serif</family></prefer></alias>
+        </fontconfig>""",
+        encoding="utf-8",
+    )
+    for name, value in {
+        "FONTCONFIG_FILE": settings, "XDG_CONFIG_HOME": tmp_path, "HOME": tmp_path, "TZ": "Asia/Tokyo",
+        "LANG": "de_DE.UTF-8",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    episode = next(item for item in first_of_each_page() if item.task == "login-user-popup")
+    with Browser() as browser:
+        assert replay(browser, episode) == ""
+        assert "goal is" in replay(browser, replace(episode, goal="Something else."))

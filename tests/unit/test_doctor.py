@@ -40,7 +40,7 @@ def bad(finding: Finding, *words: str) -> None:
 
 def test_this_installation_has_no_fault_of_its_own() -> None:
     findings = {finding.name: finding for finding in doctor.doctor(ROOT)}
-    assert len(findings) == 13
+    assert len(findings) == 14
     for name in ("python", "pins", "antlr", "mlflow", "gpu", "torchvision", "vllm"):
         assert findings[name].ok, findings[name]
     assert all(finding.mend for finding in findings.values() if not finding.ok)

@@ -9,51 +9,22 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tracer.action import Action
+from tracer.environments.browser import HEIGHT, WIDTH, Browser
 from tracer.instruction import describe
 from tracer.trajectory import Element, State, element_at
 
-WIDTH, HEIGHT = 160, 210
-"""The part of the page that is the task, in CSS pixels."""
 MAX_TEXT = 40
 """Characters of an element's text."""
 MAX_ELEMENTS = 60
 
 SCROLL = 0.5
 """How far a scroll without an amount goes, as a fraction of the screen's height (or width)."""
-
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--force-color-profile=srgb",
-    "--disable-background-timer-throttling",
-    "--disable-renderer-backgrounding",
-    "--disable-backgrounding-occluded-windows",
-    "--disable-smooth-scrolling",
-)
-
-# Marks the nodes that listen to clicks, whichever library (jQuery, d3, none) put the listener there.
-_MARK_LISTENERS = """
-const add = EventTarget.prototype.addEventListener;
-EventTarget.prototype.addEventListener = function (type, ...rest) {
-  if (this instanceof Element && ['click', 'mousedown', 'mouseup'].includes(type)) this.__tracerClick = true;
-  return add.call(this, type, ...rest);
-};
-"""
 
 # Transitions, carets and the package's click visualiser would make equal states look different.
 _STILL = (
@@ -84,34 +55,8 @@ _SETTLE = """
 _BUTTONS = {"click": ("left", 1), "double_click": ("left", 2), "triple_click": ("left", 3), "right_click": ("right", 1)}
 
 
-class BrowserMissing(RuntimeError):
-    """No Chromium was found; the message says what to install."""
-
-
 class UnsupportedAction(ValueError):
     """An action that has no meaning on a web page, for example opening an app."""
-
-
-def find_chromium() -> str:
-    """The path of the first known Chromium on PATH; raises ``BrowserMissing``."""
-    for name in CHROMIUM_NAMES:
-        found = shutil.which(name)
-        if found:
-            return found
-    raise BrowserMissing(f"no Chromium on PATH ({', '.join(CHROMIUM_NAMES)}); install one: `apt-get install chromium`")
-
-
-def chromium() -> tuple[str, str]:
-    """The browser's version, and why pages cannot be played (empty where they can)."""
-    absent = [name for name in ("playwright", "miniwob") if importlib.util.find_spec(name) is None]
-    if absent:
-        return "", f"not installed: {', '.join(absent)}; install the extra `browser`"
-    try:
-        path = find_chromium()
-    except BrowserMissing as error:
-        return "", str(error)
-    asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
-    return asked.stdout.strip() or path, ""
 
 
 def pages_folder() -> Path:
@@ -120,33 +65,6 @@ def pages_folder() -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the package miniwob is not installed; `pip install miniwob`")
     return Path(spec.origin).parent / "html" / "miniwob"
-
-
-class Browser:
-    """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``."""
-
-    def __init__(self) -> None:
-        self.executable = find_chromium()
-        self._playwright: Any = None
-        self._chromium: Any = None
-        self.context: Any = None
-
-    def __enter__(self) -> Browser:
-        from playwright.sync_api import sync_playwright
-
-        self._playwright = sync_playwright().start()
-        self._chromium = self._playwright.chromium.launch(
-            executable_path=self.executable, headless=True, args=list(CHROMIUM_FLAGS)
-        )
-        self.context = self._chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT})
-        self.context.add_init_script(_MARK_LISTENERS)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._chromium.close()
-        self._playwright.stop()
 
 
 class MiniWob:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import ClassVar, Self
 
+from tracer.environments.browser import Browser, chromium, identity
 from tracer.environments.environment import World
-from tracer.environments.miniwob import Browser, MiniWob, UnsupportedAction, chromium
+from tracer.environments.miniwob import MiniWob, UnsupportedAction
 from tracer.environments.pages import HELDOUT, RL
 
 PAGE_TIMEOUT_MS = 90_000
@@ -26,7 +27,8 @@ class MiniWobWorld(World):
         return (Error,)
 
     def version(self) -> tuple[str, str]:
-        return chromium()
+        _, missing = chromium()
+        return "" if missing else "; fonts ".join(identity().values()), missing
 
     def open(self, task: str) -> MiniWob:
         return MiniWob(self._browser, task)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import tarfile
 from collections.abc import Sequence
@@ -18,10 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from tracer import json_lines
+from tracer.environments.browser import identity
+from tracer.json_files import write_json
 from tracer.trajectory import SPLITS, Element, Step
 
+IDENTITY = "browser.json"
 ATTEMPTS = 4
 """How many seeds are tried, at most, for each episode asked for."""
+
+
+class BrowserChanged(RuntimeError):
+    """A folder whose recordings were made with another browser or other fonts; the message names both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +72,12 @@ def record(
     whose files exist is left alone, so an interrupted recording goes on where it stopped. ``workers`` processes each
     run a browser of their own; one worker is this process, in which no other ``Browser`` may be open.
 
-    Raises ``BrowserMissing``, ``ValueError`` for an unknown split, ``KeyError`` for a page without a demonstrator.
+    Raises ``BrowserMissing``, ``BrowserChanged``, ``ValueError`` for an unknown split, ``KeyError`` for a page without
+    a demonstrator.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; splits are {', '.join(SPLITS)}")
+    _claim(Path(out))
     jobs = [_Job(page=page, seeds=tuple(seeds), out=Path(out), split=split) for page in pages]
     summaries = []
     if workers == 1:
@@ -83,9 +93,23 @@ def record(
     return sorted(summaries, key=lambda summary: pages.index(summary.page))
 
 
+def _claim(out: Path) -> None:
+    """Note in ``<out>/browser.json`` what pages are recorded with; raises ``BrowserChanged`` if that was another."""
+    path, found = out / IDENTITY, identity()
+    recorded = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else found
+    if recorded != found:
+        raise BrowserChanged(
+            f"{out} was recorded with {recorded}, and this machine has {found}: pages may be laid out differently. "
+            f"Record into another folder"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, found)
+
+
 def _record_page(job: _Job) -> PageSummary:
+    from tracer.environments.browser import Browser
     from tracer.environments.demonstrators import demonstrate
-    from tracer.environments.miniwob import Browser, MiniWob
+    from tracer.environments.miniwob import MiniWob
     from tracer.environments.performance import DemonstrationFailed, Performance
 
     folder = job.out / job.split

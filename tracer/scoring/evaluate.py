@@ -101,7 +101,7 @@ def _episodes(
     folder: Path, config: Config, rules: BenchmarkProtocol, model: str, rows: list[Row]
 ) -> Iterator[dict[str, Any]]:
     """MiniWoB++ episodes, those that a killed run finished first; raises ``BenchmarkError`` without a browser."""
-    from tracer.environments.miniwob import chromium
+    from tracer.environments.browser import chromium
 
     _, missing = chromium()
     if missing:
@@ -146,8 +146,9 @@ def _demonstrate(left: list[Row]) -> Iterator[dict[str, Any]]:
         return
     from playwright.sync_api import Error
 
+    from tracer.environments.browser import Browser
     from tracer.environments.demonstrators import demonstrate
-    from tracer.environments.miniwob import Browser, MiniWob
+    from tracer.environments.miniwob import MiniWob
     from tracer.environments.performance import DemonstrationFailed, Performance
 
     with Browser() as browser:

@@ -1,0 +1,170 @@
+"""A headless Chromium that shows the same page on every machine: its fonts, flags, locale and time zone are ours.
+
+Text is as wide as its font makes it, so fonts decide where elements are and what fits on the screen. Only the DejaVu
+fonts that matplotlib ships are visible to the browser, whatever the machine has installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+WIDTH, HEIGHT = 160, 210
+"""The viewport, in CSS pixels: the part of a MiniWoB++ page that is the task."""
+LOCALE, TIME_ZONE, SCALE = "en-US", "UTC", 1
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    f"--lang={LOCALE}",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-smooth-scrolling",
+)
+
+_FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig>
+  <dir>{fonts}</dir>
+  <cachedir>{cache}</cachedir>
+  <selectfont>
+    <acceptfont><glob>{fonts}/DejaVu*.ttf</glob></acceptfont>
+    <rejectfont><glob>*</glob></rejectfont>
+  </selectfont>
+  <alias><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>
+  <alias><family>serif</family><prefer><family>DejaVu Serif</family></prefer></alias>
+  <alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
+  <match target="pattern">
+    <edit name="family" mode="append_last"><string>sans-serif</string></edit>
+  </match>
+  <match target="font">
+    <edit name="antialias" mode="assign"><bool>true</bool></edit>
+    <edit name="hinting" mode="assign"><bool>true</bool></edit>
+    <edit name="hintstyle" mode="assign"><const>hintslight</const></edit>
+    <edit name="rgba" mode="assign"><const>none</const></edit>
+  </match>
+</fontconfig>
+"""
+
+# Marks the nodes that listen to clicks, whichever library (jQuery, d3, none) put the listener there.
+_MARK_LISTENERS = """
+const add = EventTarget.prototype.addEventListener;
+EventTarget.prototype.addEventListener = function (type, ...rest) {
+  if (this instanceof Element && ['click', 'mousedown', 'mouseup'].includes(type)) this.__tracerClick = true;
+  return add.call(this, type, ...rest);
+};
+"""
+
+
+class BrowserMissing(RuntimeError):
+    """No Chromium was found; the message says what to install."""
+
+
+def find_chromium() -> str:
+    """The path of the first known Chromium on PATH; raises ``BrowserMissing``."""
+    for name in CHROMIUM_NAMES:
+        found = shutil.which(name)
+        if found:
+            return found
+    raise BrowserMissing(f"no Chromium on PATH ({', '.join(CHROMIUM_NAMES)}); install one: `apt-get install chromium`")
+
+
+def chromium() -> tuple[str, str]:
+    """The browser's version, and why pages cannot be played (empty where they can)."""
+    absent = [name for name in ("playwright", "miniwob") if importlib.util.find_spec(name) is None]
+    if absent:
+        return "", f"not installed: {', '.join(absent)}; install the extra `browser`"
+    try:
+        path = find_chromium()
+    except BrowserMissing as error:
+        return "", str(error)
+    asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
+    return asked.stdout.strip() or path, ""
+
+
+def fonts_folder() -> Path:
+    """The folder of matplotlib's fonts, found without importing it."""
+    spec = importlib.util.find_spec("matplotlib")
+    assert spec is not None and spec.origin is not None  # a dependency of this project
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+
+
+@cache
+def identity() -> dict[str, str]:
+    """What decides how a page looks, beside this file: the browser's version and a digest of its fonts.
+
+    Raises ``BrowserMissing``.
+    """
+    version, missing = chromium()
+    if missing:
+        raise BrowserMissing(missing)
+    fonts = hashlib.sha256()
+    for path in sorted(fonts_folder().glob("DejaVu*.ttf")):
+        fonts.update(path.name.encode() + path.read_bytes())
+    return {"browser": version, "fonts": fonts.hexdigest()}
+
+
+class Browser:
+    """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``."""
+
+    def __init__(self) -> None:
+        self.executable = find_chromium()
+        self.context: Any = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Browser:
+        from playwright.sync_api import sync_playwright
+
+        home = self._open.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        playwright = self._open.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(
+            executable_path=self.executable, headless=True, args=list(CHROMIUM_FLAGS), env=environment(Path(home))
+        )
+        self._open.callback(browser.close)
+        self.context = browser.new_context(
+            viewport={"width": WIDTH, "height": HEIGHT},
+            device_scale_factor=SCALE,
+            locale=LOCALE,
+            timezone_id=TIME_ZONE,
+            color_scheme="light",
+        )
+        self.context.add_init_script(_MARK_LISTENERS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The browser's environment variables; its font settings and caches are written into ``home``."""
+    settings = home / "fonts.conf"
+    settings.write_text(_FONTS.format(fonts=fonts_folder(), cache=home / "fonts"), encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FONTCONFIG_", "XDG_", "LC_"))}
+    return kept | {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home),
+        "XDG_CACHE_HOME": str(home),
+        "FONTCONFIG_FILE": str(settings),
+        "LANG": "C.UTF-8",
+        "TZ": TIME_ZONE,
+    }
