@@ -106,7 +106,7 @@ def test_every_gold_call_is_a_plain_call(gold: list[dict[str, Any]]) -> None:
 
 def test_the_item_list_is_the_packages() -> None:
     try:
-        items = list(bfcl.own_items(protocols.load("bfcl", "multi-turn")))
+        items = list(bfcl.Bfcl(protocols.load("bfcl", "multi-turn")).own_items())
     except BenchmarkError as error:
         pytest.skip(str(error))
     assert len(items) == 800

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from tracer.action import Action
-from tracer.benchmarks import agentdojo, bfcl
+from tracer.benchmarks import agentdojo, bfcl, gta
 from tracer.config import Config
 from tracer.forecast import ForecastStep
-from tracer.planner.plan import Plan
+from tracer.planner.plan import Plan, Planner
 from tracer.scoring import drivers
 from tracer.scoring import protocol as protocols
-from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.contract import BenchmarkError, Worker, benchmark_class
 from tracer.scoring.evaluate import evaluate
 from tracer.scoring.paired import read_summary
-from tracer.tools.settings import GroundingConfig
+from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.tools.own import OwnCoordinates
 from tracer.trajectory import State
 
 
@@ -42,7 +43,8 @@ class Scripted:
         return plans
 
 
-OWN = GroundingConfig(agent="own")
+def worker(rules: BenchmarkProtocol, planner: Planner, images: Path | None = None) -> Worker:
+    return benchmark_class(rules.benchmark)(rules).worker(planner, 5, OwnCoordinates(), images)
 
 
 def test_a_screen_is_shown_whole_and_the_first_step_counts(tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ def test_a_screen_is_shown_whole_and_the_first_step_counts(tmp_path: Path) -> No
     }
     planner = Scripted(lambda state, n: Action.of("click", x=0.5, y=0.25))
     rules = protocols.load("android_control", "p1-low-7708")
-    (row,) = drivers.worker(rules, planner, 5, OWN, tmp_path)([item])
+    (row,) = worker(rules, planner, tmp_path)([item])
     assert row == {"action": {"type": "click", "x": 0.5, "y": 0.25}}
     (state,) = planner.seen
     assert (state.goal, state.image, state.history) == ("open it\nclick the icon", b"png", ("one",))
@@ -69,7 +71,7 @@ def test_a_screen_is_shown_whole_and_the_first_step_counts(tmp_path: Path) -> No
 def test_what_does_not_parse_is_an_unparsable_prediction(tmp_path: Path) -> None:
     planner = Scripted(lambda state, n: None)
     rules = protocols.load("gui_odyssey", "os-atlas")
-    (row,) = drivers.worker(rules, planner, 5, OWN, None)([{"id": "a", "goal": "g"}])
+    (row,) = worker(rules, planner)([{"id": "a", "goal": "g"}])
     assert row == {"action": {}}
     with pytest.raises(BenchmarkError, match="outside"):
         drivers.screen_state({"id": "a", "goal": "g", "image": "../../etc/passwd"}, tmp_path)
@@ -88,7 +90,7 @@ def test_gta_turns_are_each_given_the_gold_turns_before() -> None:
             return Action.of("answer", text="12")
         return Action.of("tool_call", name="OCR", arguments={"image": "x"})
 
-    row = drivers.gta_turns(item, Scripted(rule), 5)
+    row = gta.answered_turns(item, Scripted(rule), 5)
     assert row["native"]["turns"] == [{"tool": "OCR", "arguments": {"image": "x"}}, {"answer": "12"}]
 
 
@@ -103,7 +105,7 @@ def test_agentdojo_is_played_with_observations() -> None:
 
     planner = Scripted(rule)
     item = {"id": gold["id"], "suite": "workspace", "task": "user_task_0", "goal": "g"}
-    row = drivers.play_agentdojo(item, suites, planner, 5, 20)
+    row = agentdojo.play(item, suites, planner, 5, 20)
     assert row["native"] == gold["native"]
     assert planner.seen[0].observation.startswith("Tools: ") and "Networking Event" in planner.seen[1].observation
     run = agentdojo.Run.model_validate(row["native"])
@@ -121,7 +123,7 @@ def test_bfcl_is_played_turn_by_turn() -> None:
             wanted.append(_tool_call(call))
         wanted.append(Action.of("answer", text="done"))
     planner = Scripted(lambda state, number: wanted[number])
-    row = drivers.play_bfcl(task, gold, planner, 5, 20)
+    row = bfcl.play(task, gold, planner, 5, 20)
     assert bfcl.check(task, gold, row["native"])
     assert "cd(" in planner.seen[0].observation and "document" in planner.seen[1].observation.partition("Tools:")[0]
 
@@ -137,7 +139,7 @@ def _tool_call(call: str) -> Action:
 def test_benchmarks_that_need_their_own_machines_say_so() -> None:
     for benchmark, protocol in (("osworld", "verified-50"), ("gaia", "validation"), ("gta", "end-to-end")):
         with pytest.raises(BenchmarkError, match="score what it left"):
-            drivers.worker(protocols.load(benchmark, protocol), Scripted(lambda s, n: None), 5, OWN, None)
+            worker(protocols.load(benchmark, protocol), Scripted(lambda s, n: None))
 
 
 def test_a_real_planner_end_to_end_and_again(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from tests.benchmarks import generate
 from tests.benchmarks.second.gta import overlap
-from tracer.benchmarks.android_control import Scorer as AndroidControl
-from tracer.benchmarks.gaia import Scorer as Gaia
-from tracer.benchmarks.gta import Scorer as Gta
-from tracer.benchmarks.gui_odyssey import Scorer as Odyssey
+from tracer.benchmarks.android_control_rules import AndroidControl
+from tracer.benchmarks.gaia import Gaia
+from tracer.benchmarks.gta import Gta
+from tracer.benchmarks.gui_odyssey import GuiOdyssey
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import Outcome, Unparsable
 
@@ -57,7 +57,7 @@ def test_gaia() -> None:
 
 @pytest.mark.parametrize(("strict", "wanted"), [(True, "expected"), (False, "lenient")])
 def test_gui_odyssey(strict: bool, wanted: str) -> None:
-    scorer = Odyssey(protocols.load("gui_odyssey", "official-pooled", strict))
+    scorer = GuiOdyssey(protocols.load("gui_odyssey", "official-pooled", strict))
     for case in read("odyssey"):
         assert parts(outcome(scorer, case["item"], case["prediction"])) == case[wanted], case
 

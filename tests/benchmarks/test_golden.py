@@ -10,11 +10,11 @@ import pytest
 from tracer.benchmarks.android_control import Node, candidate_boxes
 from tracer.benchmarks.mind2web import page_blocks, row_item
 from tracer.scoring import protocol as protocols
-from tracer.scoring.contract import Outcome, scorer_class
+from tracer.scoring.contract import Outcome, benchmark_class
 
 
 def parts(benchmark: str, protocol: str, item: dict[str, Any], prediction: dict[str, Any], strict: bool = True) -> Any:
-    scorer = scorer_class(benchmark)(protocols.load(benchmark, protocol, None if strict else False))
+    scorer = benchmark_class(benchmark)(protocols.load(benchmark, protocol, None if strict else False))
     row = scorer.item_model.model_validate({"id": "i", **item})
     found: Outcome = scorer.outcome(row, scorer.prediction_model.model_validate({"id": "i", **prediction}))
     return {name: (float(n), float(d)) for name, (n, d) in found.parts.items()}
@@ -81,7 +81,7 @@ def test_p1_other_actions_need_the_same_line() -> None:
 
 
 def test_p1_counts_an_episode_for_its_first_subsplit() -> None:
-    scorer = scorer_class("android_control")(protocols.load("android_control", "p1-high-7708"))
+    scorer = benchmark_class("android_control")(protocols.load("android_control", "p1-high-7708"))
     item = scorer.item_model.model_validate({"id": "i", **control(CLICK, subsplits=["category_unseen", "app_unseen"])})
     assert scorer.outcome(item, None).groups == ("type=click", "split=app_unseen")
 

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from tracer.benchmarks.names import BENCHMARKS
+from tracer.plugins import PluginError
 from tracer.scoring import protocol as protocols
 from tracer.scoring import published, schema
-from tracer.scoring.contract import BenchmarkError, scorer_class
+from tracer.scoring.contract import benchmark_class
 from tracer.scoring.protocol import ProtocolError
 from tracer.scoring.score import score
 
@@ -22,7 +23,7 @@ EVERY = [(benchmark, name) for benchmark in BENCHMARKS for name in protocols.nam
 @pytest.mark.parametrize(("benchmark", "name"), EVERY)
 def test_every_protocol_is_whole(benchmark: str, name: str) -> None:
     rules = protocols.load(benchmark, name)
-    scorer_class(benchmark)(rules)
+    benchmark_class(benchmark)(rules)
     assert rules.title and rules.items.set and rules.source and rules.match["rule"]
     assert rules.metrics[rules.primary].kind
 
@@ -55,10 +56,10 @@ def test_published_counts() -> None:
 def test_unknown_names_say_what_there_is() -> None:
     with pytest.raises(ProtocolError, match="it has: validation"):
         protocols.load("gaia", "p9")
-    with pytest.raises(ProtocolError, match="no protocols/chess"):
+    with pytest.raises(PluginError, match="unknown benchmark 'chess'; there are: agentdojo"):
         protocols.load("chess", "p1")
-    with pytest.raises(BenchmarkError, match="android_control"):
-        scorer_class("chess")
+    with pytest.raises(PluginError, match="android_control"):
+        benchmark_class("chess")
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)

@@ -21,7 +21,9 @@ SOLVED = {"phone-book": 8, "email-inbox-forward": 9}
 
 
 def write_items(path: Path, seeds: int) -> Path:
-    rows = [row for row in miniwob.own_items(protocols.load("miniwob", "demonstrators")) if row["seed"] < seeds]
+    rows = [
+        row for row in miniwob.MiniWob(protocols.load("miniwob", "demonstrators")).own_items() if row["seed"] < seeds
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field
 
-from tracer.scoring.contract import BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.planner.plan import Planner
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable, Worker
+from tracer.scoring.drivers import STEPS, converse
+from tracer.tools.tool_agent import ToolAgent
 
 PACKAGE = "agentdojo"
 MOST_CALLS = 200
@@ -45,20 +48,22 @@ class Prediction(PredictionRow):
     native: Run | None = None
 
 
-class Scorer:
-    """Outcomes of user tasks."""
+class Match(Part):
+    rule: Literal["utility"]
+    suites: str
+    """The version of the suites."""
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
 
-    def __init__(self, protocol: BenchmarkProtocol) -> None:
-        if protocol.match.get("rule") != "utility":
-            raise BenchmarkError(f"{protocol.id}: AgentDojo has one rule, utility")
-        self.version: str = protocol.match["suites"]
+class AgentDojo(Benchmark):
+    """User tasks."""
+
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
 
     @cached_property
     def _suites(self) -> dict[str, Any]:
-        return suites(self.version)
+        return suites(self.match.suites)
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one task. Raises ``Unparsable``."""
@@ -70,11 +75,23 @@ class Scorer:
                 raise Unparsable(f"{len(prediction.native.calls)} calls; at most {MOST_CALLS} are replayed")
             suite = self._suites[item.suite]
             if item.task not in suite.user_tasks:
-                raise BenchmarkError(f"agentdojo {self.version} has no {item.id}; leave --items out to take its own")
+                raise BenchmarkError(
+                    f"agentdojo {self.match.suites} has no {item.id}; leave --items out to take its own"
+                )
             useful = utility(suite, suite.user_tasks[item.task], prediction.native)
         return Outcome(
             parts={"utility": (useful, 1)}, cluster=item.id, stratum=item.suite, groups=(f"suite={item.suite}",)
         )
+
+    def own_items(self) -> Iterator[dict[str, Any]]:
+        """The user tasks of the protocol's version."""
+        for name, suite in self._suites.items():
+            for key, task in suite.user_tasks.items():
+                yield {"id": f"{name}/{key}", "suite": name, "task": key, "goal": task.PROMPT}
+
+    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        steps = self.protocol.decoding.max_steps or STEPS
+        return lambda items: [play(item, self._suites, planner, horizon, steps) for item in items]
 
 
 def utility(suite: Any, task: Any, run: Run) -> bool:
@@ -92,6 +109,26 @@ def utility(suite: Any, task: Any, run: Run) -> bool:
     return bool(by_trace if by_trace is not None else task.utility(run.answer, before, environment))
 
 
+def play(
+    item: Mapping[str, Any], suites: Mapping[str, Any], planner: Planner, horizon: int, steps: int
+) -> dict[str, Any]:
+    """One user task in a fresh environment."""
+    runtime_module = importlib.import_module("agentdojo.functions_runtime")
+    suite = suites[item["suite"]]
+    task = suite.user_tasks[item["task"]]
+    environment = task.init_environment(suite.load_and_inject_default_environment({}))
+    runtime = runtime_module.FunctionsRuntime(suite.tools)
+    described = "Tools: " + "; ".join(f"{tool.name}({', '.join(tool.parameters.model_fields)})" for tool in suite.tools)
+
+    def call(name: str, arguments: Mapping[str, Any]) -> str:
+        result, error = runtime.run_function(environment, name, dict(arguments))
+        return error or str(result)
+
+    calls, answer = converse(item["goal"], described, call, planner, horizon, steps)
+    made = [{"function": action.get("name"), "args": action.tool_arguments} for action in calls]
+    return {"native": {"calls": made, "answer": answer}}
+
+
 def suites(version: str) -> dict[str, Any]:
     """The task suites of a benchmark version; raises ``BenchmarkError`` without the package."""
     if importlib.util.find_spec(PACKAGE) is None:
@@ -100,13 +137,6 @@ def suites(version: str) -> dict[str, Any]:
     if not found:
         raise BenchmarkError(f"agentdojo has no suites of version {version!r}")
     return found
-
-
-def own_items(protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
-    """The user tasks of the protocol's version."""
-    for name, suite in suites(protocol.match["suites"]).items():
-        for key, task in suite.user_tasks.items():
-            yield {"id": f"{name}/{key}", "suite": name, "task": key, "goal": task.PROMPT}
 
 
 def gold_predictions(version: str) -> Iterator[dict[str, Any]]:

@@ -11,13 +11,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tracer.scoring.contract import BenchmarkError, Outcome, Part, PredictionRow, Row
+from tracer.scoring.contract import BenchmarkError, Part, PredictionRow, Row
 from tracer.scoring.matching import within
-from tracer.scoring.protocol import BenchmarkProtocol
 
 SUBSPLITS = ("IDD", "app_unseen", "task_unseen", "category_unseen")
 
@@ -91,29 +90,6 @@ class Prediction(PredictionRow):
     arguments in pixels of the ``resized`` image, P4 an AndroidControl action."""
 
     native: str | dict[str, Any] | None = None
-
-
-class Scorer:
-    """Outcomes of AndroidControl steps under one protocol."""
-
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
-
-    def __init__(self, protocol: BenchmarkProtocol) -> None:
-        from tracer.benchmarks.android_control_rules import rule
-
-        self.rule = rule(protocol)
-
-    def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
-        """The outcome of one step. Raises ``Unparsable``."""
-        # An episode in several sub-splits counts for the first, as in OS-Atlas's script.
-        first = next((name for name in SUBSPLITS if name in item.subsplits), None)
-        return Outcome(
-            parts=self.rule(item, prediction),
-            cluster=str(item.episode),
-            size=item.steps,
-            groups=(f"type={item.action.action_type}", *([f"split={first}"] if first else [])),
-        )
 
 
 def read_index(path: Path) -> list[str]:

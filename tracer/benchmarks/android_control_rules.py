@@ -1,4 +1,4 @@
-"""The four AndroidControl protocols, one function each. Sources and figures: reference in docs/benchmarks.md.
+"""AndroidControl under its four protocols, one function each. Sources and figures: reference in docs/benchmarks.md.
 
 Each takes an item and a prediction and returns the parts of its metrics; a prediction of None is a failure.
 """
@@ -7,27 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from tracer.action import Action
 from tracer.benchmarks import os_atlas
-from tracer.benchmarks.android_control import Item, Prediction, smallest_node
+from tracer.benchmarks.android_control import SUBSPLITS, Item, Prediction, smallest_node
 from tracer.benchmarks.gui_r1 import Answer, gui_r1_parts
-from tracer.scoring.contract import Parts, Unparsable
+from tracer.planner.plan import Planner
+from tracer.scoring.contract import Benchmark, Outcome, Part, Parts, Unparsable, Worker
 from tracer.scoring.conventions import OPPOSITE, ConventionError, gui_r1_answer, swipe_direction, tool_call
+from tracer.scoring.drivers import screens
 from tracer.scoring.matching import contains_either_way, enlarge, within
 from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.tools.tool_agent import ToolAgent
 
 Rule = Callable[[Item, Prediction | None], Parts]
 
 
-class _Match(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OsAtlasMatch(_Match):
+class OsAtlasMatch(Part):
     """P1: distance in the 0-1000 square; F1 of the first words of a text."""
 
     rule: Literal["os_atlas"]
@@ -37,7 +37,7 @@ class OsAtlasMatch(_Match):
     """Whose direction a scroll's word names."""
 
 
-class GuiR1Match(_Match):
+class GuiR1Match(Part):
     """P2: distance in screen fractions, below; token F1 from."""
 
     rule: Literal["gui_r1"]
@@ -46,7 +46,7 @@ class GuiR1Match(_Match):
     scroll: Literal["screen"]
 
 
-class BoxMatch(_Match):
+class BoxMatch(Part):
     """P3: any candidate box enlarged about its centre, or a distance as a share of the longer side."""
 
     rule: Literal["candidate_box"]
@@ -54,21 +54,41 @@ class BoxMatch(_Match):
     radius: float
 
 
-class NodeMatch(_Match):
+class NodeMatch(Part):
     """P4: the smallest accessibility node that holds the recorded point."""
 
     rule: Literal["smallest_node"]
 
 
-def rule(protocol: BenchmarkProtocol) -> Rule:
-    """The function of a protocol's match rule."""
-    makers: dict[str, Callable[[BenchmarkProtocol], Rule]] = {
-        "os_atlas": os_atlas_rule,
-        "gui_r1": gui_r1_rule,
-        "candidate_box": candidate_box_rule,
-        "smallest_node": smallest_node_rule,
-    }
-    return makers[protocol.match["rule"]](protocol)
+class AndroidControl(Benchmark):
+    """AndroidControl steps under one of the four protocols."""
+
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Annotated[OsAtlasMatch | GuiR1Match | BoxMatch | NodeMatch, Field(discriminator="rule")]
+
+    def __init__(self, protocol: BenchmarkProtocol) -> None:
+        super().__init__(protocol)
+        makers: dict[str, Callable[[BenchmarkProtocol, Any], Rule]] = {
+            "os_atlas": os_atlas_rule,
+            "gui_r1": gui_r1_rule,
+            "candidate_box": candidate_box_rule,
+            "smallest_node": smallest_node_rule,
+        }
+        self.rule = makers[self.match.rule](protocol, self.match)
+
+    def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
+        # An episode in several sub-splits counts for the first, as in OS-Atlas's script.
+        first = next((name for name in SUBSPLITS if name in item.subsplits), None)
+        return Outcome(
+            parts=self.rule(item, prediction),
+            cluster=str(item.episode),
+            size=item.steps,
+            groups=(f"type={item.action.action_type}", *([f"split={first}"] if first else [])),
+        )
+
+    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        return screens(planner, horizon, tools, images)
 
 
 def os_atlas_line(item: Item) -> str:
@@ -87,9 +107,8 @@ def os_atlas_line(item: Item) -> str:
     return f"TYPE [{action.text or ''}]"
 
 
-def os_atlas_rule(protocol: BenchmarkProtocol) -> Rule:
+def os_atlas_rule(protocol: BenchmarkProtocol, match: OsAtlasMatch) -> Rule:
     """P1 (OS-Atlas, UI-TARS): type accuracy, grounding among type-matched clicks, step success."""
-    match = OsAtlasMatch.model_validate(protocol.match)
 
     def parts(item: Item, prediction: Prediction | None) -> Parts:
         reference = os_atlas_line(item)
@@ -109,9 +128,8 @@ def os_atlas_rule(protocol: BenchmarkProtocol) -> Rule:
 GUI_R1_TYPES = {"input_text": "type", "navigate_back": "press_back", "navigate_home": "press_home"}
 
 
-def gui_r1_rule(protocol: BenchmarkProtocol) -> Rule:
+def gui_r1_rule(protocol: BenchmarkProtocol, match: GuiR1Match) -> Rule:
     """P2 (GUI-R1): place and text are judged whether or not the type matched; other steps have no step score."""
-    match = GuiR1Match.model_validate(protocol.match)
 
     def parts(item: Item, prediction: Prediction | None) -> Parts:
         action = item.action
@@ -148,9 +166,8 @@ def gui_r1_answer_of(prediction: Any, protocol: BenchmarkProtocol, size: tuple[i
     return Answer(action=name, point=point, text=str(text))
 
 
-def candidate_box_rule(protocol: BenchmarkProtocol) -> Rule:
+def candidate_box_rule(protocol: BenchmarkProtocol, match: BoxMatch) -> Rule:
     """P3 (Qwen2.5-VL's evaluation, InfiGUI-R1): type match, exact match, and exact clicks of all recorded clicks."""
-    match = BoxMatch.model_validate(protocol.match)
 
     def parts(item: Item, prediction: Prediction | None) -> Parts:
         same, right, kind = False, False, ""
@@ -251,9 +268,8 @@ def _text_match(ours: Mapping[str, Any], reference: str | None, strict: bool) ->
     return contains_either_way(written.lower().strip(), (reference or "").lower().strip(), strict)
 
 
-def smallest_node_rule(protocol: BenchmarkProtocol) -> Rule:
+def smallest_node_rule(protocol: BenchmarkProtocol, match: NodeMatch) -> Rule:
     """P4 (UGround, after the AndroidControl paper)."""
-    NodeMatch.model_validate(protocol.match)
 
     def parts(item: Item, prediction: Prediction | None) -> Parts:
         if prediction is None:

@@ -7,18 +7,16 @@ it scores 0 and is listed, and so does one that never ran. The rate is the mean 
 from __future__ import annotations
 
 import gzip
-import json
 import math
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from tracer import json_lines
 from tracer.benchmarks import inert_pickle
-from tracer.scoring.contract import BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
 
 SUFFIX = ".pkl.gz"
 
@@ -45,15 +43,16 @@ class Prediction(PredictionRow):
     native: Episode | None = None
 
 
-class Scorer:
-    """Outcomes of AndroidWorld episodes."""
+class Match(Part):
+    rule: Literal["checker"]
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
 
-    def __init__(self, protocol: BenchmarkProtocol) -> None:
-        if protocol.match != {"rule": "checker"}:
-            raise BenchmarkError(f"{protocol.id}: AndroidWorld has one rule, checker")
+class AndroidWorld(Benchmark):
+    """AndroidWorld episodes."""
+
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one episode. Raises ``Unparsable``."""
@@ -64,23 +63,20 @@ class Scorer:
             score = prediction.native.score if prediction.native.done else 0.0
         return Outcome(parts={"success": (score, 1)}, cluster=item.template, groups=(f"difficulty={item.difficulty}",))
 
+    def own_items(self) -> Iterator[dict[str, Any]]:
+        """The 116 templates of the family ``android_world``, one instance each (run.py's default)."""
+        return json_lines.iterate(Path(__file__).parent / "items" / "android_world.jsonl")
 
-def own_items(protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
-    """The 116 templates of the family ``android_world``, one instance each (run.py's default)."""
-    text = (resources.files("tracer.benchmarks") / "items" / "android_world.jsonl").read_text()
-    return (json.loads(line) for line in text.splitlines())
+    def results(self, folder: Path) -> Iterator[dict[str, Any]]:
+        """The predictions of a checkpoint folder: ``<template>_<instance>.pkl.gz``, read without unpickling.
 
-
-def results(folder: Path, protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
-    """The predictions of a checkpoint folder: ``<template>_<instance>.pkl.gz``, read without unpickling.
-
-    Raises ``BenchmarkError`` for a folder without checkpoints; a file that cannot be read is a crashed episode.
-    """
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
-    if not paths:
-        raise BenchmarkError(f"{folder} holds no *{SUFFIX}; name the checkpoint folder that run.py wrote")
-    for path in paths:
-        yield from _episodes(path)
+        Raises ``BenchmarkError`` for a folder without checkpoints; a file that cannot be read is a crashed episode.
+        """
+        paths = sorted(folder.glob(f"*{SUFFIX}"))
+        if not paths:
+            raise BenchmarkError(f"{folder} holds no *{SUFFIX}; name the checkpoint folder that run.py wrote")
+        for path in paths:
+            yield from _episodes(path)
 
 
 def _episodes(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,19 +11,23 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import itertools
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from tracer import json_lines
-from tracer.scoring.contract import BenchmarkError, Outcome, PredictionRow, Row, Unparsable
-from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.planner.plan import Planner
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable, Worker
+from tracer.scoring.drivers import STEPS, converse
+from tracer.tools.tool_agent import ToolAgent
 
 PACKAGE = "bfcl_eval"
 FOLDER = Path("build/bench")
@@ -48,15 +52,16 @@ class Prediction(PredictionRow):
     native: list[list[list[str]]] | None = None
 
 
-class Scorer:
-    """Outcomes of multi-turn tasks."""
+class Match(Part):
+    rule: Literal["multi_turn_checker"]
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
 
-    def __init__(self, protocol: BenchmarkProtocol) -> None:
-        if protocol.match != {"rule": "multi_turn_checker"}:
-            raise BenchmarkError(f"{protocol.id}: BFCL multi-turn has one rule, multi_turn_checker")
+class Bfcl(Benchmark):
+    """Multi-turn tasks."""
+
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
 
     @cached_property
     def _tasks(self) -> dict[str, tuple[dict[str, Any], list[list[str]]]]:
@@ -77,6 +82,16 @@ class Scorer:
             stratum=item.category,
             groups=(f"category={item.category}",),
         )
+
+    def own_items(self) -> Iterator[dict[str, Any]]:
+        """The package's 800 tasks."""
+        for task, gold in tasks():
+            category = task["id"].removeprefix("multi_turn_").rsplit("_", 1)[0]
+            yield {"id": task["id"], "category": category, "turns": len(gold)}
+
+    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        steps, known = self.protocol.decoding.max_steps or STEPS, self._tasks
+        return lambda items: [play(*known[item["id"]], planner, horizon, steps) for item in items]
 
 
 def check(task: dict[str, Any], gold: list[list[str]], calls: list[list[list[str]]]) -> bool:
@@ -122,6 +137,48 @@ def safe(text: str) -> str:
     return text.strip()
 
 
+def play(task: dict[str, Any], gold: Sequence[Any], planner: Planner, horizon: int, steps: int) -> dict[str, Any]:
+    """One task, turn by turn, in fresh API objects."""
+    apis = [_api(name, task) for name in task["involved_classes"]]
+    methods = {
+        name: method
+        for api in apis
+        for name, method in inspect.getmembers(api, inspect.ismethod)
+        if not name.startswith("_")
+    }
+    described = "Tools: " + "; ".join(f"{name}{inspect.signature(method)}" for name, method in sorted(methods.items()))
+
+    def call(name: str, arguments: Mapping[str, Any]) -> str:
+        text = written_call(name, arguments)
+        if safe(text) == REFUSED or name not in methods:
+            return f"error: there is no way to call {text[:200]}"
+        try:
+            return str(methods[name](**arguments))
+        except Exception as error:  # upstream returns whatever the API raises to the model
+            return f"Error during execution: {error}"
+
+    native = []
+    for turn in task["question"]:
+        said = "\n".join(message["content"] for message in turn)
+        calls, _ = converse(said, described, call, planner, horizon, steps)
+        native.append([[written_call(action.get("name"), action.tool_arguments)] for action in calls])
+    return {"native": native[: len(gold)]}
+
+
+def _api(name: str, task: Mapping[str, Any]) -> Any:
+    config = importlib.import_module("bfcl_eval.constants.executable_backend_config")
+    api = getattr(importlib.import_module(config.CLASS_FILE_PATH_MAPPING[name]), name)()
+    if name not in config.STATELESS_CLASSES:
+        scenario = json.loads(json.dumps(task["initial_config"].get(name, {})))
+        api._load_scenario(scenario, long_context="long_context" in task["id"])
+    return api
+
+
+def written_call(name: str, arguments: Mapping[str, Any]) -> str:
+    """A tool call as BFCL writes it: ``cd(folder='document')``."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
 def find() -> None:
     """Make the package importable, from the environment or from ``build/bench``; raises ``BenchmarkError``."""
     if importlib.util.find_spec(PACKAGE) is None and (FOLDER / PACKAGE).is_dir():
@@ -140,13 +197,6 @@ def tasks() -> Iterator[tuple[dict[str, Any], list[list[str]]]]:
         gold = {row["id"]: row["ground_truth"] for row in json_lines.iterate(data / "possible_answer" / file)}
         for task in json_lines.iterate(data / file):
             yield task, gold[task["id"]]
-
-
-def own_items(protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
-    """The package's 800 tasks."""
-    for task, gold in tasks():
-        category = task["id"].removeprefix("multi_turn_").rsplit("_", 1)[0]
-        yield {"id": task["id"], "category": category, "turns": len(gold)}
 
 
 def gold_predictions() -> Iterator[dict[str, Any]]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from tracer.scoring.contract import BenchmarkError, Outcome, PredictionRow, Row, Unparsable
-from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 SPACE = re.compile(r"\s")
@@ -36,15 +35,16 @@ class Prediction(PredictionRow):
     native: str | None = None
 
 
-class Scorer:
-    """Outcomes of GAIA questions."""
+class Match(Part):
+    rule: Literal["leaderboard"]
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
 
-    def __init__(self, protocol: BenchmarkProtocol) -> None:
-        if protocol.match != {"rule": "leaderboard"}:
-            raise BenchmarkError(f"{protocol.id}: GAIA has one rule, leaderboard")
+class Gaia(Benchmark):
+    """GAIA questions."""
+
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one question. Raises ``Unparsable``."""

@@ -12,13 +12,17 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.planner.plan import Plan, Planner
+from tracer.scoring.contract import Benchmark, Outcome, Part, PredictionRow, Row, Unparsable, Worker
 from tracer.scoring.protocol import BenchmarkProtocol
 from tracer.scoring.similarity import Similarity, load
+from tracer.tools.tool_agent import ToolAgent
+from tracer.trajectory import State
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "perception": ("OCR", "ImageDescription", "RegionAttributeDescription", "TextToBbox"),
@@ -113,14 +117,15 @@ class Match(Part):
     """The encoder behind subjective answers and images; empty: those queries are left out, and counted as such."""
 
 
-class Scorer:
-    """Outcomes of GTA queries under one protocol. ``similarity`` replaces the protocol's encoder, for tests."""
+class Gta(Benchmark):
+    """GTA queries under one protocol. ``similarity`` replaces the protocol's encoder, for tests."""
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
 
     def __init__(self, protocol: BenchmarkProtocol, similarity: Similarity | None = None) -> None:
-        self.protocol, self.match = protocol, Match.model_validate(protocol.match)
+        super().__init__(protocol)
         self._similarity = similarity
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
@@ -132,6 +137,11 @@ class Scorer:
                 raise Unparsable("native is needed: the turns, or the answer and code blocks, of the run")
         rule = {"step": self._step, "end_to_end": self._end_to_end, "t3": self._t3}[self.match.rule]
         return Outcome(parts=rule(item, run), cluster=item.id, groups=(f"answer={answer_kind(item)}",))
+
+    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        if self.match.rule != "step":  # the tools are behind a network
+            return super().worker(planner, horizon, tools, images)
+        return lambda items: [answered_turns(item, planner, horizon) for item in items]
 
     def similarity(self, ours: str, theirs: str) -> float:
         if self._similarity is None:
@@ -208,6 +218,28 @@ class Scorer:
             "tool": (bool(wanted) and wanted <= used_tools(run.blocks), bool(wanted)),
             "code": (len(run.blocks) - failed, len(run.blocks)),
         }
+
+
+def answered_turns(item: Mapping[str, Any], planner: Planner, horizon: int) -> dict[str, Any]:
+    """Every turn of the gold chain, each predicted with the turns before it given."""
+    history: list[str] = []
+    states = []
+    observations = item.get("observations", [])
+    for index, turn in enumerate(item["turns"]):
+        seen = observations[index - 1] if index else ""
+        states.append(State(goal=item["goal"], history=tuple(history), observation=seen))
+        if turn.get("tool") is not None:
+            history.append(f"call {turn['tool']} with {json.dumps(turn.get('arguments', {}), sort_keys=True)}")
+    return {"native": {"turns": [_turn(plan) for plan in planner.forecast(states, horizon)]}}
+
+
+def _turn(plan: Plan) -> dict[str, Any]:
+    action = plan.forecast[0].action if plan.forecast else None
+    if action is not None and action.type == "tool_call":
+        return {"tool": action.get("name"), "arguments": action.tool_arguments}
+    if action is not None and action.type == "answer":
+        return {"answer": action.get("text")}
+    return {"error": plan.error or "neither a tool call nor an answer"}
 
 
 def answer_kind(item: Item) -> str:

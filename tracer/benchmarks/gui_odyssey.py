@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 from rapidfuzz.distance import Levenshtein
@@ -17,10 +18,13 @@ from rapidfuzz.distance import Levenshtein
 from tracer.action import Action
 from tracer.benchmarks import os_atlas
 from tracer.benchmarks.gui_r1 import Answer, gui_r1_parts
-from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.planner.plan import Planner
+from tracer.scoring.contract import Benchmark, Outcome, Part, PredictionRow, Row, Unparsable, Worker
 from tracer.scoring.conventions import ConventionError, literal
+from tracer.scoring.drivers import screens
 from tracer.scoring.matching import contains_either_way, within
 from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.tools.tool_agent import ToolAgent
 
 KEYS = {"KEY_HOME": "PRESS_HOME", "KEY_BACK": "PRESS_BACK", "KEY_APPSELECT": "PRESS_RECENT"}
 
@@ -106,14 +110,15 @@ def _plain(number: float) -> float:
     return int(number) if number.is_integer() else number
 
 
-class Scorer:
-    """Outcomes of GUI-Odyssey steps under one protocol."""
+class GuiOdyssey(Benchmark):
+    """GUI-Odyssey steps under one protocol."""
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
 
     def __init__(self, protocol: BenchmarkProtocol) -> None:
-        self.protocol, self.match = protocol, Match.model_validate(protocol.match)
+        super().__init__(protocol)
         self._parts = {"official": self._official, "os_atlas": self._os_atlas, "gui_r1": self._gui_r1}[self.match.rule]
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
@@ -125,6 +130,9 @@ class Scorer:
             stratum=item.category,
             groups=(f"category={item.category}", f"type={reference(item)[0]}"),
         )
+
+    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        return screens(planner, horizon, tools, images)
 
     def _official(self, item: Item, prediction: Prediction | None) -> dict[str, tuple[float, float]]:
         same, right = False, False

@@ -10,14 +10,18 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field
 
 from tracer.action import Action
-from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.planner.plan import Planner
+from tracer.scoring.contract import Benchmark, Outcome, Part, PredictionRow, Row, Unparsable, Worker
+from tracer.scoring.drivers import screens
 from tracer.scoring.matching import operation_f1
 from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.tools.tool_agent import ToolAgent
 
 VALUED = ("TYPE", "SELECT")
 BLOCK, OVERLAP = (1280, 1000), 200
@@ -71,14 +75,12 @@ class Match(Part):
     """Whether tokens of punctuation count in the operation F1."""
 
 
-class Scorer:
-    """Outcomes of Mind2Web steps under one protocol."""
+class Mind2Web(Benchmark):
+    """Mind2Web steps under one protocol."""
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
-
-    def __init__(self, protocol: BenchmarkProtocol) -> None:
-        self.protocol, self.match = protocol, Match.model_validate(protocol.match)
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one step. Raises ``Unparsable``."""
@@ -95,6 +97,9 @@ class Scorer:
             size=item.total_steps,
             groups=(f"op={item.op}", f"website={item.website}"),
         )
+
+    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        return screens(planner, horizon, tools, images)
 
     def _operation(self, prediction: Prediction, item: Item) -> Operation:
         if "native" in prediction.model_fields_set:

@@ -7,15 +7,23 @@ step ``online`` wrote.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from tracer.scoring.contract import BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.scoring.protocol import BenchmarkProtocol
+from tracer import json_lines
+from tracer.scoring.contract import (
+    Benchmark,
+    BenchmarkError,
+    Outcome,
+    Part,
+    PredictionRow,
+    Row,
+    Unparsable,
+    played_episode,
+)
 
 
 class Item(Row):
@@ -39,23 +47,21 @@ class Prediction(PredictionRow):
 
 class Match(Part):
     rule: Literal["raw_reward"]
-    strategy: Literal["anticipatory", "reactive", "plan_once", "demonstrator"]
-    """Which agent plays: all of them act on the same planner but the demonstrators, which are scripts."""
+    strategy: str
+    """The agent that plays, or ``demonstrator``: the scripts that recorded the data."""
     pages: list[str] = Field(min_length=1)
     first_seed: int = Field(ge=0)
     episodes: int = Field(gt=0)
     """Episodes a page, with successive seeds."""
 
 
-class Scorer:
-    """Outcomes of MiniWoB++ episodes."""
+class MiniWob(Benchmark):
+    """MiniWoB++ episodes."""
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
-
-    def __init__(self, protocol: BenchmarkProtocol) -> None:
-        self.match = Match.model_validate(protocol.match)
-        self.max_steps = protocol.decoding.max_steps
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
+    environment = "miniwob"
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one episode. Raises ``Unparsable``."""
@@ -64,8 +70,9 @@ class Scorer:
             if prediction.native is None:
                 raise Unparsable("native is needed: whether the episode succeeded, and its steps")
             success, steps = prediction.native.success, prediction.native.steps
-            if self.max_steps is not None and steps > self.max_steps:
-                raise Unparsable(f"{steps} steps under a protocol of {self.max_steps}")
+            most = self.protocol.decoding.max_steps
+            if most is not None and steps > most:
+                raise Unparsable(f"{steps} steps under a protocol of {most}")
         return Outcome(
             parts={"success": (success, 1), "steps": (steps if success else 0, success)},
             cluster=item.id,
@@ -73,28 +80,19 @@ class Scorer:
             groups=(f"page={item.page}",),
         )
 
+    def own_items(self) -> Iterator[dict[str, Any]]:
+        """The protocol's pages, each with its seeds."""
+        for page in self.match.pages:
+            for seed in range(self.match.first_seed, self.match.first_seed + self.match.episodes):
+                yield {"id": f"{page}/{seed}", "page": page, "seed": seed}
 
-def own_items(protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
-    """The protocol's pages, each with its seeds."""
-    match = Match.model_validate(protocol.match)
-    for page in match.pages:
-        for seed in range(match.first_seed, match.first_seed + match.episodes):
-            yield {"id": f"{page}/{seed}", "page": page, "seed": seed}
-
-
-def results(folder: Path, protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
-    """The predictions of a folder that the step ``online`` wrote: the protocol's strategy, pages and seeds."""
-    path = folder / "results.jsonl"
-    if not path.is_file():
-        raise BenchmarkError(f"{folder} holds no results.jsonl; name the folder of the step `online`")
-    match = Match.model_validate(protocol.match)
-    wanted = {item["id"] for item in own_items(protocol)}
-    with open(path, encoding="utf-8") as file:
-        for row in map(json.loads, file):
-            key = f"{row['task']}/{row['seed']}"
-            if row["strategy"] != match.strategy or key not in wanted:
-                continue
-            if row["reason"].startswith("crashed"):
-                yield {"id": key, "error": row["reason"]}
-            else:
-                yield {"id": key, "native": {"success": row["success"] == 1, "steps": row["steps"]}}
+    def results(self, folder: Path) -> Iterator[dict[str, Any]]:
+        """The predictions of a folder that the step ``online`` wrote: the protocol's strategy, pages and seeds."""
+        path = folder / "results.jsonl"
+        if not path.is_file():
+            raise BenchmarkError(f"{folder} holds no results.jsonl; name the folder of the step `online`")
+        wanted = {item["id"] for item in self.own_items()}
+        for row in json_lines.iterate(path):
+            played = played_episode(row)
+            if row["strategy"] == self.match.strategy and played["id"] in wanted:
+                yield played

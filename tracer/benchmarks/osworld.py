@@ -6,16 +6,14 @@ which the runner's evaluator decides. Figures from before the Verified release (
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 from pydantic import Field
 
-from tracer.scoring.contract import BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.scoring.protocol import BenchmarkProtocol
+from tracer import json_lines
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
 
 RESULT, TRAJECTORY = "result.txt", "traj.jsonl"
 
@@ -39,16 +37,16 @@ class Prediction(PredictionRow):
     native: Ending | None = None
 
 
-class Scorer:
-    """Outcomes of OSWorld tasks."""
+class Match(Part):
+    rule: Literal["evaluator"]
 
-    item_model: ClassVar[type[Row]] = Item
-    prediction_model: ClassVar[type[PredictionRow]] = Prediction
 
-    def __init__(self, protocol: BenchmarkProtocol) -> None:
-        if protocol.match != {"rule": "evaluator"}:
-            raise BenchmarkError(f"{protocol.id}: OSWorld has one rule, evaluator")
-        self.max_steps = protocol.decoding.max_steps
+class OsWorld(Benchmark):
+    """OSWorld tasks."""
+
+    item_model = Item
+    prediction_model = Prediction
+    match_model = Match
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one task. Raises ``Unparsable``."""
@@ -57,29 +55,29 @@ class Scorer:
             if prediction.native is None:
                 raise Unparsable("native is needed: the evaluator's score")
             steps = prediction.native.steps
-            if self.max_steps is not None and steps is not None and steps > self.max_steps:
-                raise Unparsable(f"{steps} steps under a protocol of {self.max_steps}")
+            most = self.protocol.decoding.max_steps
+            if most is not None and steps is not None and steps > most:
+                raise Unparsable(f"{steps} steps under a protocol of {most}")
             score = prediction.native.score
         kind = "infeasible" if item.infeasible else "feasible"
         return Outcome(parts={"success": (score, 1)}, cluster=item.id, groups=(f"domain={item.domain}", f"kind={kind}"))
 
+    def own_items(self) -> Iterator[dict[str, Any]]:
+        """The 361 tasks of ``test_nogdrive.json``."""
+        return json_lines.iterate(Path(__file__).parent / "items" / "osworld.jsonl")
 
-def own_items(protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
-    """The 361 tasks of ``test_nogdrive.json``."""
-    text = (resources.files("tracer.benchmarks") / "items" / "osworld.jsonl").read_text()
-    return (json.loads(line) for line in text.splitlines())
+    def results(self, folder: Path) -> Iterator[dict[str, Any]]:
+        """The predictions of a result folder: ``.../<domain>/<task id>/result.txt``.
 
-
-def results(folder: Path, protocol: BenchmarkProtocol) -> Iterator[dict[str, Any]]:
-    """The predictions of a result folder: ``.../<domain>/<task id>/result.txt``.
-
-    A task's folder without a result is an unfinished task; a result that is no number a crashed one.
-    """
-    folders = sorted({path.parent for name in (RESULT, TRAJECTORY) for path in folder.rglob(name)})
-    if not folders:
-        raise BenchmarkError(f"{folder} holds no <domain>/<task>/{RESULT}; name the results folder of OSWorld's runner")
-    for task in folders:
-        yield {"id": f"{task.parent.name}/{task.name}", **_ending(task)}
+        A task's folder without a result is an unfinished task; a result that is no number a crashed one.
+        """
+        tasks = sorted({path.parent for name in (RESULT, TRAJECTORY) for path in folder.rglob(name)})
+        if not tasks:
+            raise BenchmarkError(
+                f"{folder} holds no <domain>/<task>/{RESULT}; name the results folder of OSWorld's runner"
+            )
+        for task in tasks:
+            yield {"id": f"{task.parent.name}/{task.name}", **_ending(task)}
 
 
 def _ending(task: Path) -> dict[str, Any]:

@@ -132,10 +132,12 @@ def _protocols(arguments: argparse.Namespace) -> int:
 
 
 def _items(arguments: argparse.Namespace) -> int:
+    from tracer import json_lines
     from tracer.scoring import protocol
-    from tracer.scoring.score import own_items
+    from tracer.scoring.contract import benchmark_class
 
-    own_items(protocol.load(arguments.benchmark, arguments.protocol), arguments.out)
+    rules = protocol.load(arguments.benchmark, arguments.protocol)
+    json_lines.write(arguments.out, benchmark_class(arguments.benchmark)(rules).own_items())
     print(arguments.out)
     return 0
 

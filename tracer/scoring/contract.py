@@ -8,17 +8,20 @@ one without a usable prediction has a failed one and a reason.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, get_args
+from pathlib import Path
+from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from tracer import plugins
 from tracer.action import Action, ActionError
-from tracer.benchmarks.names import BENCHMARKS
+from tracer.planner.plan import Planner
 from tracer.scoring.conventions import Convention, ConventionError, parse
 from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.tools.tool_agent import ToolAgent
 
 Parts = Mapping[str, tuple[float, float]]
 
@@ -100,21 +103,71 @@ class Outcome:
     detail: str = ""
 
 
-class Scorer(Protocol):
-    """The rules of one benchmark under one protocol."""
+Worker = Callable[[Sequence[dict[str, Any]]], Sequence[dict[str, Any]]]
+"""Items -> their predictions, in order, without ids."""
+
+
+class Benchmark(ABC):
+    """One benchmark under one protocol: the rules that give each item its outcome.
+
+    A benchmark is a subclass, registered as an entry point of the group ``tracer.benchmarks``. Its protocols are a data
+    file of the package that its module is in: ``protocols/<name>.yaml`` (tracer/scoring/protocol.py).
+    """
 
     item_model: ClassVar[type[Row]]
+    """What a line of ``items.jsonl`` holds."""
     prediction_model: ClassVar[type[PredictionRow]]
+    """What a line of ``predictions.jsonl`` holds."""
+    match_model: ClassVar[Any]
+    """What a protocol's ``match`` holds: the rule's name, radii, thresholds. A ``Part``, or a union of several."""
+    environment: ClassVar[str] = ""
+    """The world (tracer/environments/environment.py) that its episodes are played in, where it is played. An item then
+    has the fields ``page`` (the world's task) and ``seed``, a prediction's ``native`` is ``{"success", "steps"}``, and
+    ``match.strategy`` names the agent."""
 
-    def __init__(self, protocol: BenchmarkProtocol) -> None: ...
+    def __init__(self, protocol: BenchmarkProtocol) -> None:
+        """Raises ``BenchmarkError`` for a protocol whose ``match`` is not this benchmark's."""
+        self.protocol = protocol
+        try:
+            self.match: Any = TypeAdapter(self.match_model).validate_python(protocol.match)
+        except ValidationError as error:
+            raise BenchmarkError(f"{protocol.id}: match: {error}") from error
 
+    @abstractmethod
     def outcome(self, item: Any, prediction: Any) -> Outcome:
         """The outcome of an item; a prediction of None is a failure. Raises ``Unparsable``."""
 
+    def own_items(self) -> Iterator[dict[str, Any]]:
+        """The item list, where it comes with the benchmark; raises ``BenchmarkError`` where it does not."""
+        raise BenchmarkError(
+            f"{self.protocol.benchmark} has no item list of its own; pass --items (docs/benchmarks.md says how they "
+            f"are made)"
+        )
 
-def scorer_class(benchmark: str) -> type[Scorer]:
-    """The scorer of a benchmark; raises ``BenchmarkError``."""
-    if benchmark not in BENCHMARKS:
-        raise BenchmarkError(f"unknown benchmark {benchmark!r}; there are: {', '.join(BENCHMARKS)}")
-    found: type[Scorer] = importlib.import_module(f"tracer.benchmarks.{benchmark}").Scorer
+    def results(self, folder: Path) -> Iterator[dict[str, Any]]:
+        """The predictions in the folder that the benchmark's own runner writes; raises ``BenchmarkError``."""
+        raise BenchmarkError(f"{folder} is a folder; {self.protocol.benchmark} is scored from a predictions.jsonl")
+
+    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        """How a planner answers the items; ``images`` is the folder that their images are relative to.
+
+        Raises ``BenchmarkError`` where nothing here can play the benchmark.
+        """
+        raise BenchmarkError(
+            f"{self.protocol.id} has no driver here: run your agent in the benchmark's own runner and score what it "
+            f"left, `tracer score {self.protocol.benchmark} --protocol {self.protocol.name} --predictions ...`"
+        )
+
+
+def played_episode(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The prediction that an online row (tracer/evaluation/episodes.py) is, for a benchmark with an environment."""
+    key = f"{row['task']}/{row['seed']}"
+    if row["reason"].startswith("crashed"):
+        return {"id": key, "error": row["reason"]}
+    return {"id": key, "native": {"success": row["success"] == 1, "steps": row["steps"]}}
+
+
+def benchmark_class(name: str) -> type[Benchmark]:
+    """The class of a benchmark; raises ``PluginError``."""
+    found: type[Benchmark] = plugins.load(plugins.BENCHMARKS, name)
     return found

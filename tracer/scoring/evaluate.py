@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines
-from tracer.benchmarks import miniwob
+from tracer import json_lines, plugins
 from tracer.config import Config
+from tracer.environments.environment import World
 from tracer.lineage.code import code_digest
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
-from tracer.scoring.contract import BenchmarkError, scorer_class
+from tracer.scoring.contract import Benchmark, BenchmarkError, benchmark_class, played_episode
 from tracer.scoring.files import items as read_items
 from tracer.scoring.protocol import BenchmarkProtocol
 from tracer.scoring.run import Limits, Row, run
-from tracer.scoring.score import own_items, score_into
+from tracer.scoring.score import score_into
 
 DEMONSTRATORS = "demonstrators"
 
@@ -60,7 +60,7 @@ def evaluate(
             "grounding": config.grounding.model_dump(),
             "model": "" if "model" in inputs else model,
             "resamples": resamples,
-            "code": code_digest(f"tracer.benchmarks.{benchmark}"),
+            "code": code_digest(plugins.module_of(plugins.BENCHMARKS, benchmark)),
         },
         inputs=inputs,
         out=out,
@@ -81,69 +81,61 @@ def evaluate_into(
     resamples: int,
 ) -> dict[str, Any]:
     """The body of the step; returns the headline metrics."""
-    scorer = scorer_class(rules.benchmark)(rules)
-    path = items if items is not None else own_items(rules, folder / "items.jsonl")
+    scorer = benchmark_class(rules.benchmark)(rules)
+    path = items if items is not None else json_lines.write(folder / "items.jsonl", scorer.own_items())
     rows = [item.model_dump(mode="json") for item in read_items(path, scorer.item_model)]
     predictions = folder / "predictions.jsonl"
-    if rules.benchmark == "miniwob":
-        json_lines.write(predictions, _episodes(folder, config, rules, model, rows))
+    if scorer.environment:
+        json_lines.write(predictions, _episodes(folder, config, scorer, model, rows))
     else:
         from tracer import planner as planners
-        from tracer.scoring.drivers import worker
+        from tracer import tools
 
         shown = images or (path.parent if items else None)
-        answer = worker(rules, planners.load(model), config.planner.horizon, config.grounding, shown)
-        run(rows, answer, folder / "checkpoints" / "items", predictions, limits)
-    return score_into(folder, rules, scorer, path, predictions, resamples, config.seed)
+        worker = scorer.worker(planners.load(model), config.planner.horizon, tools.load(config.grounding), shown)
+        run(rows, worker, folder / "checkpoints" / "items", predictions, limits)
+    return score_into(folder, scorer, path, predictions, resamples, config.seed)
 
 
-def _episodes(
-    folder: Path, config: Config, rules: BenchmarkProtocol, model: str, rows: list[Row]
-) -> Iterator[dict[str, Any]]:
-    """MiniWoB++ episodes, those that a killed run finished first; raises ``BenchmarkError`` without a browser."""
-    from tracer.environments.browser import chromium
+def _episodes(folder: Path, config: Config, scorer: Benchmark, model: str, rows: list[Row]) -> Iterator[dict[str, Any]]:
+    """Episodes in the benchmark's world, those that a killed run finished first.
 
-    _, missing = chromium()
+    Raises ``BenchmarkError`` where the world cannot be played.
+    """
+    world: World = plugins.load(plugins.ENVIRONMENTS, scorer.environment)()
+    _, missing = world.version()
     if missing:
-        raise BenchmarkError(f"MiniWoB++ is played in Chromium: {missing}")
-    match = miniwob.Match.model_validate(rules.match)
-    if (match.strategy == "demonstrator") != (model == DEMONSTRATORS):
-        raise BenchmarkError(f"{rules.id} is for {match.strategy!r}, which {model!r} is not; choose another protocol")
+        raise BenchmarkError(f"{scorer.protocol.id} cannot be played: {missing}")
+    strategy = scorer.match.strategy
+    if (strategy == "demonstrator") != (model == DEMONSTRATORS):
+        raise BenchmarkError(f"{scorer.protocol.id} is for {strategy!r}, not for {model!r}; choose another protocol")
     progress = folder / "checkpoints" / "episodes.jsonl"
     progress.parent.mkdir(parents=True, exist_ok=True)
     done = {row["id"]: row for row in json_lines.take_up(progress)}
     left = [row for row in rows if row["id"] not in done]
-    with open(progress, "ab") as file:
-        for played in _demonstrate(left) if model == DEMONSTRATORS else _play(config, rules, match, model, left):
-            done[played["id"]] = played
-            file.write(json_lines.one(played))
-            file.flush()
+    if left:
+        with open(progress, "ab") as file:
+            for played in _demonstrate(left) if model == DEMONSTRATORS else _play(config, scorer, model, left):
+                done[played["id"]] = played
+                file.write(json_lines.one(played))
+                file.flush()
     yield from (done[row["id"]] for row in rows)
 
 
-def _play(
-    config: Config, rules: BenchmarkProtocol, match: miniwob.Match, model: str, left: list[Row]
-) -> Iterator[dict[str, Any]]:
-    if not left:
-        return
+def _play(config: Config, scorer: Benchmark, model: str, left: list[Row]) -> Iterator[dict[str, Any]]:
     from tracer import planner as planners
     from tracer.evaluation.episodes import Episode
     from tracer.evaluation.online import play_all
 
-    steps = rules.decoding.max_steps or config.evaluation.max_steps
-    settings = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"max_steps": steps})})
-    wanted = [Episode(strategy=match.strategy, task=row["page"], split="test", seed=row["seed"]) for row in left]
-    for row, _ in play_all(settings, wanted, planners.load(model)):
-        key = f"{row['task']}/{row['seed']}"
-        if row["reason"].startswith("crashed"):
-            yield {"id": key, "error": row["reason"]}
-        else:
-            yield {"id": key, "native": {"success": row["success"] == 1, "steps": row["steps"]}}
+    steps = scorer.protocol.decoding.max_steps or config.evaluation.max_steps
+    limits = config.evaluation.model_copy(update={"max_steps": steps, "environment": scorer.environment})
+    strategy = scorer.match.strategy
+    wanted = [Episode(strategy=strategy, task=row["page"], split="test", seed=row["seed"]) for row in left]
+    played = play_all(config.model_copy(update={"evaluation": limits}), wanted, planners.load(model))
+    yield from (played_episode(row) for row, _ in played)
 
 
 def _demonstrate(left: list[Row]) -> Iterator[dict[str, Any]]:
-    if not left:
-        return
     from playwright.sync_api import Error
 
     from tracer.environments.browser import Browser

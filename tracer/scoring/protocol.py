@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tracer import plugins
 from tracer.lineage.digest import digest_of
 
 
@@ -123,9 +124,10 @@ def load(benchmark: str, name: str, strict: bool | None = None) -> BenchmarkProt
 
 
 def _document(benchmark: str) -> dict[str, Any]:
-    path = resources.files("tracer.benchmarks") / "protocols" / f"{benchmark}.yaml"
+    package = plugins.module_of(plugins.BENCHMARKS, benchmark).rpartition(".")[0]
+    path = resources.files(package) / "protocols" / f"{benchmark}.yaml"
     if not path.is_file():
-        raise ProtocolError(f"there is no protocols/{benchmark}.yaml; `tracer protocols` lists the benchmarks")
+        raise ProtocolError(f"the package {package} has no protocols/{benchmark}.yaml; put the protocols there")
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(document, dict) or set(document) != {"common", "protocols"}:
         raise ProtocolError(f"protocols/{benchmark}.yaml has to hold exactly the keys 'common' and 'protocols'")

@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,11 +21,9 @@ from typing import Any
 import orjson
 
 from tracer.json_files import write_json
-from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.contract import BenchmarkError, Worker
 
 Row = dict[str, Any]
-Worker = Callable[[Sequence[Row]], Sequence[Row]]
-"""Items -> their predictions, in order, without ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

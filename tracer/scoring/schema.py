@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tracer.benchmarks.names import BENCHMARKS
-from tracer.scoring.contract import scorer_class
+from tracer.scoring.contract import benchmark_class
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "schemas"
 
 
 def schema(benchmark: str) -> dict[str, Any]:
     """``$defs/item`` and ``$defs/prediction``: a line of items.jsonl and of predictions.jsonl."""
-    scorer = scorer_class(benchmark)
+    scorer = benchmark_class(benchmark)
     definitions: dict[str, Any] = {}
     for name, model in (("item", scorer.item_model), ("prediction", scorer.prediction_model)):
         made = model.model_json_schema(ref_template="#/$defs/{model}")

@@ -9,7 +9,6 @@ Streams: items are read once, each prediction when its item comes. Writes
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +16,16 @@ from typing import Any
 
 import orjson
 
-from tracer import json_lines
+from tracer import json_lines, plugins
 from tracer.json_files import write_json
 from tracer.lineage.code import code_digest
 from tracer.lineage.digest import file_digest
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
 from tracer.scoring.aggregate import Tally, as_dict, intervals
-from tracer.scoring.contract import BenchmarkError, Outcome, Row, Scorer, Unparsable, scorer_class
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Row, Unparsable, benchmark_class
 from tracer.scoring.files import Malformed, Predictions
 from tracer.scoring.files import items as read_items
-from tracer.scoring.protocol import BenchmarkProtocol
 
 RESULTS, FAILURES, SUMMARY = "results.jsonl", "failures.jsonl", "scores.json"
 DETAIL = 500  # characters of a reason that are kept
@@ -51,11 +49,11 @@ def score(
     ``ProtocolError``.
     """
     rules = protocols.load(benchmark, protocol, None if strict else False)
-    scorer = scorer_class(benchmark)(rules)
+    scorer = benchmark_class(benchmark)(rules)
     inputs = {"predictions": predictions} | ({"items": items} if items is not None else {})
 
     def body(folder: Path) -> Mapping[str, Any]:
-        return score_into(folder, rules, scorer, items, predictions, resamples, seed)
+        return score_into(folder, scorer, items, predictions, resamples, seed)
 
     return run_step(
         f"score-{benchmark}",
@@ -66,7 +64,7 @@ def score(
         },
         inputs=inputs,
         out=out,
-        module=f"tracer.benchmarks.{benchmark}",
+        module=plugins.module_of(plugins.BENCHMARKS, benchmark),
         body=body,
         seed=seed,
     )
@@ -74,8 +72,7 @@ def score(
 
 def score_into(
     folder: Path,
-    rules: BenchmarkProtocol,
-    scorer: Scorer,
+    scorer: Benchmark,
     items: Path | None,
     predictions: Path,
     resamples: int,
@@ -83,9 +80,10 @@ def score_into(
 ) -> dict[str, Any]:
     """The body of the step; returns the headline metrics."""
     if predictions.is_dir():
-        predictions = _from_folder(rules, predictions, folder / "predictions.jsonl")
+        predictions = json_lines.write(folder / "predictions.jsonl", scorer.results(predictions))
     if items is None:
-        items = own_items(rules, folder / "items.jsonl")
+        items = json_lines.write(folder / "items.jsonl", scorer.own_items())
+    rules = scorer.protocol
     tally = Tally(rules)
     given = Predictions(predictions, scorer.prediction_model)
     try:
@@ -108,7 +106,7 @@ def score_into(
     return {rules.primary: figure, "items": tally.items, "failed": sum(tally.reasons.values())}
 
 
-def judge(scorer: Scorer, item: Row, given: Predictions) -> Outcome:
+def judge(scorer: Benchmark, item: Row, given: Predictions) -> Outcome:
     """The outcome of one item; what cannot be judged fails, with its reason."""
     try:
         prediction = given.take(item.id)
@@ -123,7 +121,7 @@ def judge(scorer: Scorer, item: Row, given: Predictions) -> Outcome:
         return _failed(scorer, item, "unparsable", str(error))
 
 
-def _failed(scorer: Scorer, item: Row, reason: str, detail: str) -> Outcome:
+def _failed(scorer: Benchmark, item: Row, reason: str, detail: str) -> Outcome:
     return replace(scorer.outcome(item, None), reason=reason, detail=detail[:DETAIL])
 
 
@@ -163,21 +161,3 @@ def summarise(tally: Tally, items_digest: str, resamples: int, seed: int) -> dic
         "figures": {name: as_dict(figure, bounds[name]) for name, figure in figures.items()},
         "groups": tally.groups(),
     }
-
-
-def _from_folder(rules: BenchmarkProtocol, folder: Path, path: Path) -> Path:
-    """The predictions file of the result folder that the benchmark's own runner writes."""
-    module = importlib.import_module(f"tracer.benchmarks.{rules.benchmark}")
-    if not hasattr(module, "results"):
-        raise BenchmarkError(f"{folder} is a folder; {rules.benchmark} is scored from a predictions.jsonl")
-    return json_lines.write(path, module.results(folder, rules))
-
-
-def own_items(rules: BenchmarkProtocol, path: Path) -> Path:
-    """The benchmark's own item list, written out as ``items.jsonl``; raises ``BenchmarkError`` if it has none."""
-    module = importlib.import_module(f"tracer.benchmarks.{rules.benchmark}")
-    if not hasattr(module, "own_items"):
-        raise BenchmarkError(
-            f"{rules.benchmark} has no item list of its own; pass --items (docs/benchmarks.md says how they are made)"
-        )
-    return json_lines.write(path, module.own_items(rules))
