@@ -13,34 +13,21 @@ from typing import Any
 import dagster as dg
 
 from pipelines import steps
-from pipelines.assets.training import stage2
 from pipelines.resources import GPU_TAGS, Tracer
+from tracer import flow
 from tracer.benchmarks.names import BENCHMARKS
 from tracer.config import Config
-from tracer.flow import model as planner_folder
-from tracer.planner import is_registered
 from tracer.registry.scores import log_score
-from tracer.scoring.evaluate import evaluate
+from tracer.scoring import files
+from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.paired import read_summary
+from tracer.scoring.protocol import default
 from tracer.scoring.published import comparison
 from tracer.scoring.score import score
+from tracer.stages import MODELS
 
 GROUP = "benchmarks"
 OWNERS = ["team:evaluation"]
-PRIMARY = {
-    "android_control": "p1-high-7708",
-    "gui_odyssey": "os-atlas",
-    "mind2web": "coordinate-task",
-    "gaia": "validation",
-    "gta": "step-objective",
-    "android_world": "run-py",
-    "osworld": "verified-50",
-    "miniwob": "heldout-2",
-    "bfcl": "multi-turn",
-    "agentdojo": "utility",
-}
-"""The protocol of a partition unless the run names another."""
-OWN_ITEMS = ("miniwob", "bfcl", "agentdojo")
 partitions = dg.StaticPartitionsDefinition(list(BENCHMARKS))
 
 
@@ -49,8 +36,8 @@ class Benchmark(dg.Config):
 
     protocol: str | None = None
     """A protocol of the benchmark; None takes the primary one."""
-    model: str = "stage2"
-    """base, stage1, stage2, a folder, or a registered model such as tracer-planner@challenger."""
+    model: str = MODELS[-1]
+    """A planner of the flow, a folder, or a registered model such as tracer-planner@challenger."""
     data: str = "data/benchmarks"
     """Where items lie: ``<data>/<benchmark>/items.jsonl``, and beside it what a runner left."""
     mlflow: bool = True
@@ -63,26 +50,24 @@ def folder(config: Config, benchmark: str) -> Path:
 
 
 def run_benchmark(config: Config, benchmark: str, settings: Benchmark) -> dict[str, Any]:
-    """Evaluate or score one benchmark; the lineage. Raises ``dg.Failure`` where there is nothing to do it with."""
-    name = settings.protocol or PRIMARY[benchmark]
-    given, out = Path(settings.data) / benchmark, folder(config, benchmark)
-    items = given / "items.jsonl" if (given / "items.jsonl").is_file() else None
-    found = [path for path in (given / "predictions.jsonl", given / "results") if path.exists()]
-    if found:
-        return score(benchmark, name, items, found[0], out)
-    if items is None and benchmark not in OWN_ITEMS:
+    """Score what a runner left, or evaluate the planner; the lineage. Raises ``dg.Failure`` if neither is possible."""
+    given = Path(settings.data) / benchmark
+    items, left = files.given(given)
+    name, out = settings.protocol or default(benchmark), folder(config, benchmark)
+    if left is not None:
+        return score(benchmark, name, items, left, out)
+    try:
+        return flow.benchmark(config, benchmark, name, settings.model, out, items=items)
+    except BenchmarkError as error:
         raise dg.Failure(
-            f"{benchmark}: neither items nor results. Put items.jsonl (docs/benchmarks.md says how it is made), or a "
-            f"runner's predictions.jsonl or results/, into {given}",
-            allow_retries=False,
-        )
-    return evaluate(config, benchmark, name, str(planner_folder(config, settings.model)), out, items=items)
+            f"{error}. Put items.jsonl, or a runner's predictions.jsonl or results/, into {given}", allow_retries=False
+        ) from error
 
 
 @dg.asset(
     name="benchmark_results",
     partitions_def=partitions,
-    deps=[stage2],
+    deps=[dg.AssetKey(MODELS[-1])],
     group_name=GROUP,
     kinds={"json"},
     owners=OWNERS,
@@ -108,7 +93,7 @@ def benchmark_results(
         "figures": dg.MetadataValue.table(_rows(summary)),
     }
     if config.mlflow:
-        extra["mlflow_run"] = log_score(settings, out, config.model if is_registered(config.model) else None)
+        extra["mlflow_run"] = log_score(settings, out, config.model if flow.is_registered(config.model) else None)
     return steps.made(settings, out, done, **extra)
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.assets.data import trajectories
-from pipelines.assets.training import stage1, stage2
+from pipelines import steps
 from pipelines.resources import Tracer
 from tracer.config import Config
-from tracer.flow import BEFORE, model
+from tracer.flow import FlowStep, of, step
 from tracer.training import gates
 from tracer.validation.suite import expectations
-from tracer.validation.validate import DATA_DOCS, RESULTS, explain, validate
+from tracer.validation.validate import DATA_DOCS, RESULTS, explain
+
+VALIDATE, TRAJECTORIES = step("validate"), steps.key("ingest")
 
 
 def check_name(expectation: str) -> str:
@@ -30,7 +31,7 @@ EXPECTATIONS = expectations(Config(profile="any"), prompts=True)
     name="validation",
     specs=[
         dg.AssetCheckSpec(
-            check_name(one.name), asset=trajectories, blocking=one.severity == "error", description=one.name
+            check_name(one.name), asset=TRAJECTORIES, blocking=one.severity == "error", description=one.name
         )
         for one in EXPECTATIONS
     ],
@@ -38,14 +39,14 @@ EXPECTATIONS = expectations(Config(profile="any"), prompts=True)
 def validation(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
     """One Great Expectations run over the shards, one result an expectation."""
     config = tracer.config()
-    out = config.out("validate")
-    validate(config, config.out("ingest"), out)
+    out = VALIDATE.out(config)
+    VALIDATE.make(config, VALIDATE.folders(config), out)
     docs = dg.MetadataValue.path(str((out / DATA_DOCS / "index.html").resolve()))
     for result in json.loads((out / RESULTS).read_text())["results"]:
         error = result["severity"] == "error"
         yield dg.AssetCheckResult(
             check_name=check_name(result["name"]),
-            asset_key=trajectories.key,
+            asset_key=TRAJECTORIES,
             passed=result["success"],
             severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
             description=result["name"] if result["success"] else explain(result),
@@ -59,19 +60,21 @@ def validation(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
         )
 
 
-def gate_checks(stage: str, asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+def gate_checks(step: FlowStep) -> dg.AssetChecksDefinition:
+    asset = steps.key(step.planner)
+
     @dg.multi_asset_check(
-        name=f"gate_{stage}",
+        name=step.name.replace("-", "_"),
         specs=[dg.AssetCheckSpec(name, asset=asset, blocking=True) for name in gates.CHECKS],
     )
     def gate(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
         config = tracer.config()
-        out = config.out(f"gate-{stage}")
-        gates.gate(config, config.out(stage), model(config, BEFORE[stage]), config.out("ingest"), out)
+        out = step.out(config)
+        step.make(config, step.folders(config), out)
         for result in gates.results(out):
             yield dg.AssetCheckResult(
                 check_name=result["name"],
-                asset_key=asset.key,
+                asset_key=asset,
                 passed=result["passed"],
                 description=result["description"],
                 metadata={"value": float(result["value"]), "limit": float(result["limit"])},
@@ -80,4 +83,4 @@ def gate_checks(stage: str, asset: dg.AssetsDefinition) -> dg.AssetChecksDefinit
     return gate
 
 
-ALL: list[Any] = [validation, gate_checks("stage1", stage1), gate_checks("stage2", stage2)]
+ALL: list[Any] = [validation, *map(gate_checks, of("gate"))]

@@ -17,11 +17,8 @@ FLOW: list[dg.AssetsDefinition | dg.AssetSpec | dg.SourceAsset] = [
     data.raw_episodes,
     data.base_planner,
     data.trajectories,
-    training.stage1,
-    training.stage2,
-    *evaluation.offline_assets,
-    *evaluation.online_assets,
-    evaluation.report,
+    *training.assets,
+    *evaluation.assets,
     registry.registered_model,
     registry.champion,
 ]

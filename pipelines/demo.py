@@ -34,12 +34,13 @@ def demo(config: Config) -> int:
     from pipelines.assets.data import base_planner, observe, observed, raw_episodes, raw_version
     from pipelines.definitions import defs
     from pipelines.steps import Interrupted
-    from tracer.flow import model
+    from tracer.flow import folder
     from tracer.lineage.digest import content_digest
+    from tracer.stages import BASE
 
     with dg.DagsterInstance.get() as instance:
         end_dead_runs(instance)
-        seen = {raw_episodes.key: raw_version(config), base_planner.key: content_digest(model(config, "base"))}
+        seen = {raw_episodes.key: raw_version(config), base_planner.key: content_digest(folder(config, BASE))}
         for key, version in seen.items():
             if observed(instance, key) != version:
                 observe(instance, key, version)
@@ -138,5 +139,5 @@ def show(config: Config) -> None:
         print("champion: none; `tracer history` says why the challenger was refused")
     else:
         print(f"champion: {champion.name} version {champion.version} ({champion.digest[:12]}), {champion.uri}")
-    for page in sorted(config.out("report").glob("*.html")):
+    for page in sorted(flow.step("report").out(config).glob("*.html")):
         print(f"report:   {page}")

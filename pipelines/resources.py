@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from pipelines import processes
 from tracer.config import Config, load
+from tracer.flow import FlowStep
 from tracer.lineage.step import read_lineage
 from tracer.training import launch
 
@@ -57,21 +57,20 @@ class Trainer(dg.ConfigurableResource[Any]):
     volume_claim: str = "tracer-workspace"
     """The volume that holds the workspace (data, build), mounted as the working directory."""
 
-    def train(
-        self, context: dg.AssetExecutionContext, tracer: Tracer, stage: str, call: Callable[[], dict[str, Any]]
-    ) -> dict[str, Any]:
+    def train(self, context: dg.AssetExecutionContext, tracer: Tracer, step: FlowStep) -> dict[str, Any]:
         """Run ``tracer train STAGE``; return the lineage of its folder."""
         config = tracer.config()
-        out = config.out(stage)
+        out, options = step.out(config), config.launch
         if self.mode == "in_process":
-            return call()
-        options = config.launch
+            done: dict[str, Any] = step.run(config)
+            return done
         if options.nodes > 1:
             raise dg.Failure(
-                f"{stage} trains on {options.nodes} machines, which Dagster does not start: run `sbatch "
-                f"infra/accelerate/slurm.sbatch {stage} {config.profile}`, and materialize again; it is found finished"
+                f"{step.name} trains on {options.nodes} machines, which Dagster does not start: run `sbatch "
+                f"infra/accelerate/slurm.sbatch {step.name} {config.profile}`, and materialize again; it is found "
+                f"finished"
             )
-        command = launch.command(options, stage, config.profile, more=[*tracer.more(), "--out", str(out)])
+        command = launch.command(options, step.name, config.profile, more=[*tracer.more(), "--out", str(out)])
         if self.mode == "subprocess":
             processes.run(context, command, self.stall_seconds)
         elif options.gpus > self.gpus:

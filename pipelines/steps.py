@@ -1,6 +1,4 @@
-"""What every asset does around its one call of the library: find finished work cheaply, and describe what was made."""
-
-from __future__ import annotations
+"""How a step of the flow becomes an asset: what is declared of it, how it is run, and what is shown of the result."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +8,20 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines.resources import GPU_TAGS, Tracer
 from tracer.config import Config
+from tracer.flow import RAW, STEPS, FlowStep, Kind
 from tracer.lineage.code import code_digest
-from tracer.lineage.digest import finished
-from tracer.lineage.step import expected_digest
+from tracer.stages import BASE
+
+NAMES = {RAW: "raw_episodes", BASE: "base_planner", "ingest": "trajectories", "register": "registered_model",
+         "promote": "champion"}  # fmt: skip
+"""The assets that are not named like their step."""
+CHECKS: tuple[Kind, ...] = ("validate", "gate")
+"""Steps that are no assets: they check one, and block what comes after it."""
+GROUPS: dict[Kind, str] = {"ingest": "data", "train": "training", "offline": "evaluation", "online": "evaluation",
+                           "report": "evaluation", "register": "registry", "promote": "registry"}  # fmt: skip
+GPU: tuple[Kind, ...] = ("train", "offline", "online")
 
 
 class Interrupted(dg.DagsterError):
@@ -44,18 +52,42 @@ def code_version(module: str) -> str:
     return code_digest(module)[:16]
 
 
-def run(
-    config: Config, stage: str, module: str, inputs: Mapping[str, Path], call: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """The lineage of a training stage: of its finished folder if that is current, else of ``call``, which runs it.
+def key(name: str) -> dg.AssetKey:
+    """The asset of a step, or of what the flow takes from outside."""
+    return dg.AssetKey(NAMES.get(name, name.replace("-", "_")))
 
-    ``call`` would find the finished folder too, but only after the seconds that torch takes to import.
-    """
-    done = finished(config.out(stage))
-    if done is None or not all(path.exists() for path in inputs.values()):
-        return call()
-    digest = expected_digest(stage, config.shaping(stage), inputs, module, config.seed)
-    return done if done["digest"] == digest else call()
+
+def declared(step: FlowStep, **more: Any) -> dict[str, Any]:
+    """The arguments of ``dg.asset`` that follow from the flow; ``more`` are those that do not."""
+    checks = {each.name for each in STEPS if each.kind in CHECKS}
+    group = GROUPS[step.kind]
+    gpu = {"pool": "gpu", "op_tags": GPU_TAGS} if step.kind in GPU else {}
+    return {
+        "name": key(step.name).to_user_string(),
+        "deps": [key(name) for name in step.reads if name not in checks],
+        "description": step.about[0].upper() + step.about[1:],
+        "group_name": group,
+        "owners": [f"team:{group}"],
+        "tags": {"domain": group, "cost": "gpu" if gpu else "cheap"},
+        "code_version": code_version(step.module),
+        **gpu,
+        **more,
+    }
+
+
+def asset(
+    step: FlowStep, shown: Callable[[dg.AssetExecutionContext, Config], Mapping[str, Any]], **more: Any
+) -> dg.AssetsDefinition:
+    """The asset of a step that needs no more than to be run; ``shown`` gives further metadata."""
+
+    @dg.asset(**declared(step, **more))
+    def made_here(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
+        config = tracer.config()
+        with interruptible(context):
+            done = step.run(config)
+        return made(config, step.out(config), done, **shown(context, config))
+
+    return made_here
 
 
 def made(config: Config, out: Path, done: Mapping[str, Any], **extra: Any) -> dg.MaterializeResult[Any]:

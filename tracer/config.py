@@ -48,8 +48,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Config:
-        for name in ("stage1", "stage2"):
-            stage: GrpoConfig = getattr(self, name)
+        for name, stage in self:
+            if not isinstance(stage, GrpoConfig):
+                continue
             micro, processes = stage.groups // stage.accumulation, self.launch.processes
             if micro % processes:
                 raise ValueError(
@@ -73,18 +74,6 @@ class Config(Section):
                         f"{name}.gradient_checkpointing to false"
                     )
         return self
-
-    def shaping(self, stage: str) -> dict[str, Any]:
-        """What of the configuration shapes a training stage's result, and so counts into its digest."""
-        options: GrpoConfig = getattr(self, stage)
-        judge = {"stage1": "reward", "stage2": "grounding"}[stage]
-        return {
-            "planner": self.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
-            judge: getattr(self, judge).model_dump(),
-            stage: options.model_dump(),
-            # Each process samples from a stream of random numbers of its own, or all of them from one.
-            "processes": self.launch.processes if options.sampling == "stream" else 1,
-        }
 
     @property
     def folder(self) -> Path:

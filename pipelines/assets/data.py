@@ -8,12 +8,12 @@ import dagster as dg
 from pipelines import pictures, steps
 from pipelines.resources import Tracer
 from tracer.config import Config
-from tracer.flow import model
-from tracer.ingestion.ingest import ingest
+from tracer.flow import RAW, folder, step
 from tracer.lineage.digest import content_digest
 from tracer.lineage.pins import pinned_md5
+from tracer.stages import BASE
 
-OWNERS = ["team:data"]
+INGEST = step("ingest")
 RETRY = dg.RetryPolicy(max_retries=1, delay=1)
 
 
@@ -21,7 +21,7 @@ def raw_version(config: Config) -> str:
     """The md5 that DVC pins for the raw episodes, or their digest where nothing pins them."""
     if config.data.pointer and Path(config.data.pointer).is_file():
         return pinned_md5(Path(config.data.pointer))
-    return content_digest(Path(config.data.path))
+    return content_digest(folder(config, RAW))
 
 
 @dg.observable_source_asset(
@@ -40,27 +40,21 @@ def raw_episodes(tracer: Tracer) -> dg.DataVersion:
     tags={"domain": "data", "kind": "safetensors"},
 )
 def base_planner(tracer: Tracer) -> dg.DataVersion:
-    return dg.DataVersion(content_digest(model(tracer.config(), "base")))
+    return dg.DataVersion(content_digest(folder(tracer.config(), BASE)))
 
 
 @dg.asset(
-    deps=[raw_episodes],
-    group_name="data",
-    kinds={"parquet"},
-    owners=OWNERS,
-    tags={"domain": "data", "cost": "cheap"},
-    code_version=steps.code_version("tracer.ingestion.ingest"),
-    automation_condition=dg.AutomationCondition.eager(),
-    retry_policy=RETRY,
-    pool="dvc",
+    **steps.declared(
+        INGEST, kinds={"parquet"}, automation_condition=dg.AutomationCondition.eager(), retry_policy=RETRY, pool="dvc"
+    )
 )
 def trajectories(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
     """Canonical Parquet shards, one row a step, and the quarantine with what could not be read."""
     config = tracer.config()
     hold_to_observation(context, config)
-    out = config.out("ingest")
+    out = INGEST.out(config)
     with steps.interruptible(context):
-        done = ingest(config, out)
+        done = INGEST.run(config)
     return steps.made(config, out, done, dvc_md5=raw_version(config), screens=pictures.screens(out))
 
 

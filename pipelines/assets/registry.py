@@ -5,30 +5,16 @@ from typing import Any
 import dagster as dg
 
 from pipelines import steps
-from pipelines.assets.data import trajectories
-from pipelines.assets.evaluation import offline_assets, online_assets
-from pipelines.assets.training import stage2
 from pipelines.resources import Tracer
-from tracer.flow import incumbent, registered
+from tracer.flow import step
 
-OWNERS = ["team:registry"]
+REGISTER, PROMOTE = step("register"), step("promote")
 
 
-@dg.asset(
-    deps=[stage2, *offline_assets[2:], *online_assets[2:]],
-    group_name="registry",
-    kinds={"mlflow"},
-    owners=OWNERS,
-    tags={"domain": "registry", "cost": "cheap"},
-    code_version=steps.code_version("tracer.registry.versions"),
-)
+@dg.asset(**steps.declared(REGISTER, kinds={"mlflow"}))
 def registered_model(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """A version of ``tracer-planner`` with the alias ``challenger``; the same weights find their version."""
-
-    from tracer.registry import versions
-
-    config = tracer.config()
-    version = versions.register(config, config.out("stage2"), registered(config))
+    version = REGISTER.run(tracer.config())
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{version.name}/{version.version}/{version.output}"),
         metadata={
@@ -41,21 +27,13 @@ def registered_model(tracer: Tracer) -> dg.MaterializeResult[Any]:
     )
 
 
-@dg.asset(
-    deps=[registered_model, trajectories, offline_assets[0], online_assets[0]],
-    group_name="registry",
-    kinds={"mlflow"},
-    owners=OWNERS,
-    tags={"domain": "registry", "cost": "cheap"},
-    code_version=steps.code_version("tracer.registry.promotion"),
-)
+@dg.asset(**steps.declared(PROMOTE, kinds={"mlflow"}))
 def champion(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
     """The decision on the challenger. A refusal is a result: the champion stays who it is."""
-    from tracer.registry import promotion
+    from tracer.registry.promotion import describe
 
-    config = tracer.config()
-    decision = promotion.promote(config, incumbent(config), config.out("ingest"))
-    context.log.info(promotion.describe(decision))
+    decision = PROMOTE.run(tracer.config())
+    context.log.info(describe(decision))
     rows = [
         dg.TableRecord({"check": check.name, "passed": check.passed, "found": check.description})
         for check in decision.checks

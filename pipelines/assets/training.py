@@ -1,58 +1,28 @@
-"""The two stages of training."""
+"""The stages of training, an asset each."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from pipelines import pictures, steps
-from pipelines.assets.data import base_planner, trajectories
-from pipelines.resources import GPU_TAGS, Tracer, Trainer
-from tracer.config import Config
-from tracer.flow import BEFORE, STAGES, model, train
+from pipelines.resources import Tracer, Trainer
+from tracer.flow import FlowStep, of
 
-OWNERS = ["team:training"]
 # A process that died or stalled goes on from its last checkpoint, so trying again costs little.
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
-ABOUT = {
-    "stage1": "Stage 1, trajectory RL: forecasts rewarded by how well they match what was really done.",
-    "stage2": "Stage 2, grounded RL: the forecast's first step, carried out by the frozen tool agent.",
-}
 
 
-def inputs(config: Config, stage: str) -> dict[str, Path]:
-    """The stage's inputs under the names its lineage gives them."""
-    return {"trajectories": config.out("ingest"), BEFORE[stage]: model(config, BEFORE[stage])}
-
-
-def stage_asset(stage: str, parent: Any) -> dg.AssetsDefinition:
-    module = f"tracer.training.{stage}"
-
-    @dg.asset(
-        name=stage,
-        deps=[trajectories, parent],
-        description=ABOUT[stage],
-        group_name="training",
-        kinds={"pytorch", "python"},
-        owners=OWNERS,
-        tags={"domain": "training", "cost": "gpu"},
-        code_version=steps.code_version(module),
-        retry_policy=RETRY,
-        pool="gpu",
-        op_tags=GPU_TAGS,
-    )
+def stage_asset(step: FlowStep) -> dg.AssetsDefinition:
+    @dg.asset(**steps.declared(step, kinds={"pytorch", "python"}, retry_policy=RETRY))
     def trained(context: dg.AssetExecutionContext, tracer: Tracer, trainer: Trainer) -> dg.MaterializeResult[Any]:
         config = tracer.config()
-        out = config.out(stage)
+        out = step.out(config)
         with steps.interruptible(context):
-            done = steps.run(
-                config, stage, module, inputs(config, stage),
-                lambda: trainer.train(context, tracer, stage, lambda: train(config, stage, out)),
-            )  # fmt: skip
+            # What is finished is found here, without the seconds that a process and torch take to start.
+            done = step.current(config) or trainer.train(context, tracer, step)
         return steps.made(config, out, done, reward=pictures.curves(out), rollouts=pictures.rollouts(out))
 
     return trained
 
 
-stage1 = stage_asset(STAGES[0], base_planner)
-stage2 = stage_asset(STAGES[1], stage1)
+assets = [stage_asset(step) for step in of("train")]

@@ -18,8 +18,7 @@ from tracer.scoring import protocol as protocols
 
 def test_every_benchmark_is_a_partition_with_a_protocol() -> None:
     assert benchmarks.partitions.get_partition_keys() == list(BENCHMARKS)
-    assert set(benchmarks.PRIMARY) == set(BENCHMARKS)
-    assert all(protocols.load(name, protocol).title for name, protocol in benchmarks.PRIMARY.items())
+    assert all(protocols.load(name, protocols.default(name)).title for name in BENCHMARKS)
 
 
 class Fixed(Tracer):

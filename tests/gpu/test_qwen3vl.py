@@ -14,9 +14,9 @@ from tests.gpu import qwen3vl
 from tests.planners import micro_config
 from tracer.config import load
 from tracer.lineage.provenance import git_commit, hardware
-from tracer.lineage.step import read_lineage
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.settings import PlannerConfig
+from tracer.stages import STAGES
 from tracer.training import memory, stage1, stage2
 from tracer.training.checkpoints import NamedWeights
 from tracer.training.gates import saved
@@ -81,11 +81,11 @@ def test_a_small_one_goes_through_both_stages(tmp_path: Path, shards: Path, lora
     rate = 1e-2 if lora else 1e-3
     stage = {"bf16": True, "gradient_checkpointing": True, "lora": lora, "learning_rate": rate}
     config = micro_config(base, image=True, stage1=stage, stage2=stage, gates={"probe_tolerance": 0.02})
-    stage1.train(config, shards, base, config.out("stage1"))
-    stage2.train(config, shards, config.out("stage1"), config.out("stage2"))
-    for name, start in (("stage1", base), ("stage2", config.out("stage1"))):
-        assert read_lineage(config.out(name))["metrics"]["dead_groups"] < 1.0  # or nothing was learned
-        found = saved(config, config.out(name), start, shards)
+    stage1.STAGE.train(config, shards, base, config.out("stage1"))
+    stage2.STAGE.train(config, shards, config.out("stage1"), config.out("stage2"))
+    for stage, start in zip(STAGES, (base, config.out("stage1")), strict=True):
+        assert read_lineage(config.out(stage.name))["metrics"]["dead_groups"] < 1.0  # or nothing was learned
+        found = saved(config, stage, config.out(stage.name), start, shards)
         assert all(item["passed"] for item in found), found
 
 

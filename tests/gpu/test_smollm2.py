@@ -21,9 +21,9 @@ from tracer.training.supervised import examples, first_step_accuracy, fit
 def test_a_model_of_its_class_goes_through_both_stages(tmp_path: Path, shards: Path) -> None:
     base = write_base(tmp_path / "base", shards, image=False, steps=36)
     config = micro_config(base, image=False, stage1={"learning_rate": 1e-2}, stage2={"learning_rate": 1e-2})
-    stage1.train(config, shards, base, config.out("stage1"))
-    stage2.train(config, shards, config.out("stage1"), config.out("stage2"))
-    found = saved(config, config.out("stage1"), base, shards)
+    stage1.STAGE.train(config, shards, base, config.out("stage1"))
+    stage2.STAGE.train(config, shards, config.out("stage1"), config.out("stage2"))
+    found = saved(config, stage1.STAGE, config.out("stage1"), base, shards)
     assert all(item["passed"] for item in found), found
 
 
@@ -31,9 +31,9 @@ def test_a_model_of_its_class_goes_through_both_stages(tmp_path: Path, shards: P
 def test_continuous_batching_serves_a_language_model(tmp_path: Path, shards: Path) -> None:
     base = write_base(tmp_path / "base", shards, image=False, steps=36)
     config = micro_config(base, image=False, stage1={"learning_rate": 1e-2, "rollouts": "continuous_batching"})
-    metrics = stage1.train(config, shards, base, config.out("stage1"))["metrics"]
+    metrics = stage1.STAGE.train(config, shards, base, config.out("stage1"))["metrics"]
     assert metrics["dead_groups"] < 1.0
-    found = saved(config, config.out("stage1"), base, shards)
+    found = saved(config, stage1.STAGE, config.out("stage1"), base, shards)
     assert all(item["passed"] for item in found), found
 
 
@@ -93,8 +93,8 @@ def test_the_published_one_learns_in_both_stages(published: Path, capsys: pytest
         ["stage1.steps=20", "stage2.steps=10", f"planner.base={published / 'base'}", f"build={published / 'build'}"],
     )
     shards = published / "trajectories"
-    stage1.train(config, shards, published / "base", config.out("stage1"))
-    stage2.train(config, shards, config.out("stage1"), config.out("stage2"))
+    stage1.STAGE.train(config, shards, published / "base", config.out("stage1"))
+    stage2.STAGE.train(config, shards, config.out("stage1"), config.out("stage2"))
     lines = (config.out("stage1") / "metrics.jsonl").read_text().splitlines()
     rewards = [json.loads(line)["reward"] for line in lines]
     lineage = finished(config.out("stage1"))

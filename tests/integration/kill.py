@@ -65,8 +65,8 @@ def configuration(folder: Path, name: str) -> Config:
 
 
 def train(config: Config, folder: Path) -> None:
-    stage1.train(config, folder / "trajectories", folder / "base", config.out("stage1"))
-    stage2.train(config, folder / "trajectories", config.out("stage1"), config.out("stage2"))
+    stage1.STAGE.train(config, folder / "trajectories", folder / "base", config.out("stage1"))
+    stage2.STAGE.train(config, folder / "trajectories", config.out("stage1"), config.out("stage2"))
 
 
 def seconds_a_step(config: Config) -> float:

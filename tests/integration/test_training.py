@@ -17,6 +17,7 @@ from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
 from tracer.reward import advantages
 from tracer.settings import ConfigError
+from tracer.stages import STAGES
 from tracer.training import grpo, stage1, stage2
 from tracer.training.gates import saved
 from tracer.training.trl.shared_prompt import trainer_class
@@ -37,8 +38,8 @@ def llama(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Path:
 
 
 def both(config: Config, shards: Path) -> tuple[dict[str, object], dict[str, object]]:
-    first = stage1.train(config, shards, Path(config.planner.base), config.out("stage1"))
-    second = stage2.train(config, shards, config.out("stage1"), config.out("stage2"))
+    first = stage1.STAGE.train(config, shards, Path(config.planner.base), config.out("stage1"))
+    second = stage2.STAGE.train(config, shards, config.out("stage1"), config.out("stage2"))
     return first["metrics"], second["metrics"]
 
 
@@ -46,8 +47,8 @@ def test_a_llama_goes_through_both_stages(llama: Path, shards: Path) -> None:
     config = micro_config(llama, image=False, stage1=LEARN, stage2=LEARN)
     first, second = both(config, shards)
     assert 0 < first["reward_first"] < 2.0 and first["dead_groups"] < 1.0
-    for stage, start in (("stage1", llama), ("stage2", config.out("stage1"))):
-        found = saved(config, config.out(stage), start, shards)
+    for stage, start in zip(STAGES, (llama, config.out("stage1")), strict=True):
+        found = saved(config, stage, config.out(stage.name), start, shards)
         assert [item["name"] for item in found] == ["differs_from_base", "reproduces_score"]
         assert all(item["passed"] for item in found), found
     assert TransformersPlanner.load(config.out("stage2")).model.config.model_type == "llama"
@@ -57,14 +58,14 @@ def test_a_llama_goes_through_both_stages(llama: Path, shards: Path) -> None:
 def test_a_planner_that_was_not_trained_or_is_another_is_found(llama: Path, shards: Path) -> None:
     config = micro_config(llama, image=False, stage1=LEARN, stage2=LEARN)
     out = config.out("stage1")
-    stage1.train(config, shards, llama, out)  # found finished
-    same = saved(config, out, out, shards)
+    stage1.STAGE.train(config, shards, llama, out)  # found finished
+    same = saved(config, STAGES[0], out, out, shards)
     assert [item["name"] for item in same if not item["passed"]] == ["differs_from_base"]
     weights = next((out / "model").glob("*.safetensors"))
     kept = weights.read_bytes()
     try:
         weights.write_bytes((llama / "model" / weights.name).read_bytes())  # the base in the stage's place
-        failed = [item["name"] for item in saved(config, out, llama, shards) if not item["passed"]]
+        failed = [item["name"] for item in saved(config, STAGES[0], out, llama, shards) if not item["passed"]]
         assert "differs_from_base" in failed
     finally:
         weights.write_bytes(kept)
@@ -78,8 +79,10 @@ def test_a_save_that_loses_what_was_trained_is_found(
 
     monkeypatch.setattr(TransformersPlanner, "save", lose)
     config = micro_config(llama, image=False, stage1=LEARN).model_copy(update={"seed": 7})
-    stage1.train(config, shards, llama, config.out("stage1"))
-    failed = [item["name"] for item in saved(config, config.out("stage1"), llama, shards) if not item["passed"]]
+    stage1.STAGE.train(config, shards, llama, config.out("stage1"))
+    failed = [
+        item["name"] for item in saved(config, STAGES[0], config.out("stage1"), llama, shards) if not item["passed"]
+    ]
     assert failed == ["differs_from_base", "reproduces_score"]
 
 
@@ -91,9 +94,9 @@ def test_a_stage_is_saved_as_its_base_was_and_an_untouched_copy_is_no_difference
     planner.save(tmp_path / "base" / "model")
     frozen = {"learning_rate": 1e-30, "warmup": 0}
     config = micro_config(tmp_path / "base", image=False, stage1=frozen, gates={"probe_tolerance": 0.02})
-    stage1.train(config, shards, tmp_path / "base", config.out("stage1"))
+    stage1.STAGE.train(config, shards, tmp_path / "base", config.out("stage1"))
     assert TransformersPlanner.load(config.out("stage1")).model.dtype == torch.bfloat16
-    found = saved(config, config.out("stage1"), tmp_path / "base", shards)
+    found = saved(config, STAGES[0], config.out("stage1"), tmp_path / "base", shards)
     assert [item["name"] for item in found if not item["passed"]] == ["differs_from_base"]
 
 
@@ -118,7 +121,7 @@ def test_the_advantages_that_train_are_the_formulas(
     monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", generate)
     config = micro_config(llama, image=False, stage1={**LEARN, "aggregation": aggregation, "groups": 4})
     config = config.model_copy(update={"seed": 11})
-    stage1.train(config, shards, llama, config.out("stage1"))
+    stage1.STAGE.train(config, shards, llama, config.out("stage1"))
     assert len(found) == 2 and any(bool(told.any()) for told in found)
     for parts, told in zip(earned, found, strict=True):
         groups = [[part.tolist() for part in group.T] for group in parts.view(4, -1, 2)]  # 4 groups of 2 parts
@@ -141,12 +144,12 @@ def adapted(tmp_path_factory: pytest.TempPathFactory, shards: Path) -> Config:
 
 def test_an_adapter_is_saved_without_its_base_and_goes_through_both_stages(adapted: Config, shards: Path) -> None:
     base = Path(adapted.planner.base)
-    for stage, start in (("stage1", base), ("stage2", adapted.out("stage1"))):
-        model = adapted.out(stage) / "model"
+    for stage, start in zip(STAGES, (base, adapted.out("stage1")), strict=True):
+        model = adapted.out(stage.name) / "model"
         assert sorted(path.name for path in model.glob("*.safetensors")) == ["adapter_model.safetensors"]
         assert json.loads((model / "base.json").read_text())["id"] == str(base / "model")
         assert is_adapter(TransformersPlanner.load(model).model)
-        found = saved(adapted, adapted.out(stage), start, shards)
+        found = saved(adapted, stage, adapted.out(stage.name), start, shards)
         assert all(item["passed"] for item in found), found
     first, second = (TransformersPlanner.load(adapted.out(stage)).model.state_dict() for stage in ("stage1", "stage2"))
     assert first.keys() == second.keys()  # one adapter, trained on; not one on top of another
@@ -162,7 +165,7 @@ def test_an_adapter_is_not_loaded_onto_another_base(adapted: Config, shards: Pat
         with pytest.raises(LineageError, match="was trained on"):
             TransformersPlanner.load(adapted.out("stage1"))
         with pytest.raises(LineageError, match=r"set planner\.base"):
-            stage2.train(adapted, shards, adapted.out("stage1"), tmp_path / "stage2")
+            stage2.STAGE.train(adapted, shards, adapted.out("stage1"), tmp_path / "stage2")
     finally:
         weights.write_bytes(kept)
 
@@ -170,9 +173,9 @@ def test_an_adapter_is_not_loaded_onto_another_base(adapted: Config, shards: Pat
 def test_reduced_precision_and_checkpointing_work_where_the_libraries_allow(llama: Path, shards: Path) -> None:
     stage = {**LEARN, "bf16": True, "gradient_checkpointing": True}
     config = micro_config(llama, image=False, stage1=stage).model_copy(update={"seed": 5})
-    metrics = stage1.train(config, shards, llama, config.out("stage1"))["metrics"]
+    metrics = stage1.STAGE.train(config, shards, llama, config.out("stage1"))["metrics"]
     assert metrics["dead_groups"] < 1.0
-    found = saved(config, config.out("stage1"), llama, shards)
+    found = saved(config, STAGES[0], config.out("stage1"), llama, shards)
     assert all(item["passed"] for item in found), found
 
 

@@ -14,6 +14,7 @@ from tracer.config import Config
 from tracer.dataset import DatasetError, schema
 from tracer.ingestion.ingest import ingest
 from tracer.lineage.digest import finished
+from tracer.planner import hub
 from tracer.planner.length import PromptLength
 from tracer.planner.plan import PlannerSettings
 from tracer.trajectory import State
@@ -52,7 +53,7 @@ def rewrite(path: Path, change: Callable[[list[Row]], list[Row]]) -> None:
 def test_clean_data_passes_every_expectation_and_twice_alike(tmp_path, base):
     config = configured(write_raw(tmp_path / "raw", sample()), base)
     ingest(config, tmp_path / "ingest")
-    done = validate(config, tmp_path / "ingest", tmp_path / "validate")
+    done = validate(config, tmp_path / "ingest", hub.folder(config), tmp_path / "validate")
     assert {name for name, result in results(tmp_path / "validate").items() if not result["success"]} == set()
     assert done["metrics"] == {
         "rows": 12, "trajectories": 6, "errors": 0, "warnings": 0,
@@ -62,7 +63,7 @@ def test_clean_data_passes_every_expectation_and_twice_alike(tmp_path, base):
     page = (tmp_path / "validate/logs/data_docs/index.html").read_text()
     assert "Data Docs" in page or "steps" in page
     assert len(list((tmp_path / "validate/logs/data_docs/validations").rglob("*.html"))) == 2
-    again = validate(config, tmp_path / "ingest", tmp_path / "again")
+    again = validate(config, tmp_path / "ingest", hub.folder(config), tmp_path / "again")
     assert again["output"] == done["output"]
 
 
@@ -166,7 +167,7 @@ def broken(tmp_path_factory, base) -> dict[str, Any]:
     table = pq.read_table(held)
     pq.write_table(table.set_column(1, "step", table["step"].cast(pa.int64())), held)
     (folder / "ingest/lineage.json").unlink()  # the files are no longer the step's
-    validate(config, folder / "ingest", folder / "validate")
+    validate(config, folder / "ingest", hub.folder(config), folder / "validate")
     shards = {path.name: pq.read_table(path).to_pylist() for path in (train, test, held)}
     failures = pq.read_table(folder / "validate/failures.parquet").to_pylist()
     return {"folder": folder, "results": results(folder / "validate"), "failures": failures, "shards": shards}
@@ -238,14 +239,14 @@ def test_a_truncated_shard_is_an_error_that_names_it(tmp_path, base):
     shard = tmp_path / "ingest/train-00000.parquet"
     shard.write_bytes(shard.read_bytes()[:-300])
     with pytest.raises(DatasetError, match=r"train-00000\.parquet.* run the step `ingest` again"):
-        validate(config, tmp_path / "ingest", tmp_path / "validate")
+        validate(config, tmp_path / "ingest", hub.folder(config), tmp_path / "validate")
     assert finished(tmp_path / "validate") is None
 
 
 def test_without_test_data_the_gate_is_closed_and_without_a_base_prompts_are_not_checked(tmp_path):
     config = configured(write_raw(tmp_path / "raw", sample()[:4]), tmp_path / "nowhere")
     ingest(config, tmp_path / "ingest")
-    validate(config, tmp_path / "ingest", tmp_path / "validate")
+    validate(config, tmp_path / "ingest", hub.folder(config), tmp_path / "validate")
     found = results(tmp_path / "validate")
     assert found["there is training and test data"]["observed"] == "missing: test"
     prompts = found["prompts fit the planner's context"]

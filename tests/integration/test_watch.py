@@ -47,20 +47,20 @@ def config_of(base: Path, seed: int, **stage: object) -> Config:
 def test_a_full_disk_leaves_nothing_half_written_and_training_goes_on(base: Path, shards: Path) -> None:
     full, free = (config_of(base, seed=1).model_copy(update={"build": str(base.parent / name)}) for name in ("a", "b"))
     with no_file_over(1 << 16), pytest.raises(DiskFull, match=r"Free space there.*goes on from it"):
-        stage1.train(full, shards, base, full.out("stage1"))
+        stage1.STAGE.train(full, shards, base, full.out("stage1"))
     out = full.out("stage1")
     assert finished(out) is None
     assert (out / "checkpoints" / WRITING).exists()  # what was begun has no checkpoint's name
     assert last_checkpoint(out / "checkpoints") is None
-    ours = stage1.train(full, shards, base, out)
-    theirs = stage1.train(free, shards, base, free.out("stage1"))
+    ours = stage1.STAGE.train(full, shards, base, out)
+    theirs = stage1.STAGE.train(free, shards, base, free.out("stage1"))
     assert ours["output"] == theirs["output"]
 
 
 def test_lost_weights_end_training(base: Path, shards: Path) -> None:
     config = config_of(base, seed=2, learning_rate=1e39, warmup=0, steps=6)
     with pytest.raises(NotANumber, match=r"Lower stage1\.learning_rate \(1e\+39\)"):
-        stage1.train(config, shards, base, config.out("stage1"))
+        stage1.STAGE.train(config, shards, base, config.out("stage1"))
     beat = read_heartbeat(config.out("stage1"))
     assert beat is not None and beat["step"] < 6
 
@@ -68,13 +68,13 @@ def test_lost_weights_end_training(base: Path, shards: Path) -> None:
 def test_a_ruined_planner_ends_training(base: Path, shards: Path) -> None:
     config = config_of(base, seed=2, learning_rate=1e3, warmup=0, steps=8, patience=2)
     with pytest.raises(CollapsedReward, match=r"no forecast has parsed for 2 steps.*stage1\.learning_rate \(1000\)"):
-        stage1.train(config, shards, base, config.out("stage1"))
+        stage1.STAGE.train(config, shards, base, config.out("stage1"))
     assert finished(config.out("stage1")) is None
 
 
 def test_the_history_tells_what_is_watched(base: Path, shards: Path) -> None:
     config = config_of(base, seed=3)
-    metrics = stage1.train(config, shards, base, config.out("stage1"))["metrics"]
+    metrics = stage1.STAGE.train(config, shards, base, config.out("stage1"))["metrics"]
     out = config.out("stage1")
     history = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert all({"unparsable", "repeated", "reward_length", "dead_groups"} <= set(entry) for entry in history)

@@ -1,10 +1,11 @@
-"""Three fronts, one flow: tracer/flow.py, dvc.yaml and Dagster's asset graph have the same steps and arrows."""
+"""Three fronts, one flow: dvc.yaml and Dagster's asset graph follow from the steps of tracer/flow.py."""
 
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -12,18 +13,12 @@ import yaml
 from tracer import flow
 from tracer.cli import parser
 from tracer.config import Config, load
+from tracer.dvc_yaml import dvc_yaml
+from tracer.registry.promotion import DECISION
+from tracer.registry.versions import RECEIPT
+from tracer.stages import MODELS, STAGES
 
 ROOT = Path(__file__).parents[2]
-ASSETS = {"ingest": "trajectories", "register": "registered_model", "promote": "champion"}
-CHECKED = {
-    "validate": "trajectories",
-    "gate-stage1": "stage1",
-    "gate-stage2": "stage2",
-}  # a check -> the asset it gates
-OUTSIDE = {"data/raw": "raw_episodes", "data/base": "base_planner"}
-REGISTRY = {"register": {"stage2", "evaluate-stage2", "online-stage2", "validate", "gate-stage2"},
-            "promote": {"register", "ingest", "evaluate-base", "online-base"}}  # fmt: skip
-RECEIPTS = {"registered.json": "register", "decision.json": "promote"}
 
 
 @pytest.fixture(scope="module")
@@ -31,87 +26,86 @@ def config() -> Config:
     return load("demo", path=ROOT / "params.yaml")
 
 
-@pytest.fixture(scope="module")
-def stages(config: Config) -> dict[str, dict[str, Any]]:
-    text = (ROOT / "dvc.yaml").read_text()
-    return yaml.safe_load(text.replace("${profile}", config.profile).replace("${seed}", str(config.seed)))["stages"]
+def test_dvc_yaml_is_what_the_flow_prints() -> None:
+    assert (ROOT / "dvc.yaml").read_text(encoding="utf-8") == dvc_yaml(), "run `tracer dvc-yaml > dvc.yaml`"
 
 
-def step_of(path: str, config: Config) -> str:
-    """The step whose output a path below the build folder is."""
-    name = Path(path).relative_to(config.folder).parts[0]
-    return RECEIPTS.get(name, name)
+def test_the_arrows_of_the_flow() -> None:
+    reads = {step.name: set(step.reads) for step in flow.STEPS}
+    assert reads["stage1"] == {"ingest", "validate", "base"}
+    assert reads["stage2"] == {"ingest", "stage1", "gate-stage1"}
+    assert reads["gate-stage2"] == {"ingest", "stage1", "stage2"}
+    assert reads["online-base"] == {"base"} and reads["online-stage2"] == {"stage2", "gate-stage2"}
+    assert reads["register"] == {"stage2", "evaluate-stage2", "online-stage2", "validate", "gate-stage2"}
+    assert reads["promote"] == {"register", "ingest", "evaluate-base", "online-base"}
+    assert [step.name for step in flow.before(flow.offline("stage1"))] == [
+        "ingest",
+        "validate",
+        "stage1",
+        "gate-stage1",
+    ]
+    done = {flow.RAW, "base"}
+    for step in flow.STEPS:  # in an order in which they can run
+        assert set(step.reads) <= done, step.name
+        done.add(step.name)
 
 
-def arrows(config: Config) -> dict[str, set[str]]:
-    return {step.name: set(step.reads) for step in flow.steps(config)} | REGISTRY
+def test_every_command_of_a_step_is_one_that_the_command_line_takes() -> None:
+    for step in flow.STEPS:
+        parsed = parser().parse_args([*shlex.split(step.command), "--profile", "demo", "--seed", "0"])
+        assert (parsed.profile, parsed.seed) == ("demo", 0), step.name
 
 
-def test_dvc_has_the_steps_of_the_flow_and_their_arrows(config: Config, stages: dict[str, dict[str, Any]]) -> None:
-    found = {}
-    for name, stage in stages.items():
-        found[name] = {step_of(path, config) for path in stage["deps"] if path.startswith(config.build + "/")}
-        assert [step_of(path, config) for out in stage["outs"] for path in out] == [name]
-        assert all(options["persist"] for out in stage["outs"] for options in out.values())
-        assert stage["params"] == [f"profiles.{config.profile}"]
-    assert found == arrows(config)
+def test_receipts_are_what_the_registry_writes() -> None:
+    assert [step.receipt for step in flow.STEPS if step.receipt] == [RECEIPT, DECISION]
 
 
-def test_dvc_reads_from_outside_what_the_flow_reads(config: Config, stages: dict[str, dict[str, Any]]) -> None:
-    readers = {path: {name for name, stage in stages.items() if path in stage["deps"]} for path in OUTSIDE}
-    assert readers["data/raw"] == {"ingest"}
-    assert readers["data/base"] == {"validate", "stage1", "gate-stage1", "evaluate-base", "online-base"}
-    assert config.data.path == "data/raw" and config.planner.base == "data/base"
+def test_dvc_itself_reads_the_file(tmp_path: Path) -> None:
+    """DVC checks its schema, fills in the variables and joins the arrows."""
+    for name in ("dvc.yaml", "params.yaml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    for command in (["init", "--no-scm", "-q"], ["dag", "--dot"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    arrows = {tuple(line.strip().rstrip(";").split(" -> ")) for line in done.stdout.splitlines() if "->" in line}
+    wanted = {(f'"{read}"', f'"{step.name}"') for step in flow.STEPS for read in step.reads}
+    outside = {f'"{flow.RAW}"', '"base"'}
+    assert arrows == {(read, name) for read, name in wanted if read not in outside}
 
 
-def test_every_dvc_command_is_one_that_the_command_line_takes(stages: dict[str, dict[str, Any]]) -> None:
-    for name, stage in stages.items():
-        program, *arguments = shlex.split(stage["cmd"])
-        assert program == "tracer"
-        parsed = parser().parse_args(arguments)
-        assert (parsed.profile, parsed.seed) == ("demo", 0), name
-
-
-def test_no_output_lies_inside_the_data(stages: dict[str, dict[str, Any]]) -> None:
-    assert not [path for stage in stages.values() for out in stage["outs"] for path in out if path.startswith("data")]
-
-
-def test_metrics_and_plots_lie_inside_declared_outputs(config: Config, stages: dict[str, dict[str, Any]]) -> None:
-    text = (ROOT / "dvc.yaml").read_text().replace("${profile}", config.profile).replace("${seed}", str(config.seed))
+def test_what_dvc_reads_and_writes_lies_where_the_flow_has_it(config: Config) -> None:
+    text = dvc_yaml().replace("${profile}", config.profile).replace("${seed}", str(config.seed))
     document = yaml.safe_load(text)
-    declared = {path for stage in stages.values() for out in stage["outs"] for path in out}
+    for step in flow.STEPS:
+        stage = document["stages"][step.name]
+        assert {str(path) for path in step.folders(config).values()} <= set(stage["deps"])
+        assert [list(out) for out in stage["outs"]] == [[str(step.out(config))]]
+    declared = {path for stage in document["stages"].values() for out in stage["outs"] for path in out}
+    assert not [path for path in declared if path.startswith("data")]
     plotted = [path for plot in document["plots"] for settings in plot.values() for path in settings["y"]]
-    assert document["metrics"] and plotted
-    for path in [*document["metrics"], *plotted]:
-        assert str(Path(path).parent) in declared
+    assert len(plotted) == 3 * len(STAGES) and len(document["metrics"]) == len(STAGES) + 2 * len(MODELS)
+    assert {str(Path(path).parent) for path in [*document["metrics"], *plotted]} <= declared
 
 
-def test_dagster_has_the_steps_of_the_flow_and_their_arrows(config: Config) -> None:
+def test_dagster_has_the_steps_of_the_flow_and_their_arrows() -> None:
+    from pipelines import steps
     from pipelines.definitions import defs
     from pipelines.jobs import FLOW_GROUPS
 
     graph = defs.resolve_asset_graph()
-    keys = {key.to_user_string(): key for key in graph.get_all_asset_keys() if graph.get(key).group_name in FLOW_GROUPS}
-    checked: dict[str, set[str]] = {}
-    for key in graph.asset_check_keys:
-        checked.setdefault(key.asset_key.to_user_string(), set()).add(key.name)
-    for name, reads in arrows(config).items():
-        if name in CHECKED:
-            assert checked[CHECKED[name]], f"{name} is no check of {CHECKED[name]}"
+    keys = {key for key in graph.get_all_asset_keys() if graph.get(key).group_name in FLOW_GROUPS}
+    checks = {step.name: steps.key("ingest" if step.kind == "validate" else step.planner)
+              for step in flow.STEPS if step.kind in steps.CHECKS}  # fmt: skip
+    for step in flow.STEPS:
+        if step.name in checks:
+            assert any(key.asset_key == checks[step.name] for key in graph.asset_check_keys), step.name
             continue
-        parents = {key.to_user_string() for key in graph.get(keys[asset_of(name)]).parent_keys}
+        parents = graph.get(steps.key(step.name)).parent_keys
+        assert parents == {steps.key(read) for read in step.reads if read not in checks}, step.name
         # A blocking check of a parent, or of a parent's parent, holds everything after it back.
-        before = parents | {key.to_user_string() for key in graph.get_ancestor_asset_keys(keys[asset_of(name)])}
-        for read in reads:
-            if read in CHECKED:
-                assert CHECKED[read] in before, f"{name} does not wait for the gate {read}"
-            else:
-                assert asset_of(read) in parents, f"{name} does not depend on {read}"
-        extra = parents - {asset_of(read) for read in reads if read not in CHECKED} - set(OUTSIDE.values())
-        assert extra <= {CHECKED[read] for read in reads if read in CHECKED}, f"{name} depends on {extra} besides"
-    known = {asset_of(name) for name in arrows(config) if name not in CHECKED} | set(OUTSIDE.values())
-    assert set(keys) == known
-
-
-def asset_of(step: str) -> str:
-    return ASSETS.get(step, step.replace("-", "_"))
+        before = parents | graph.get_ancestor_asset_keys(steps.key(step.name))
+        assert {checks[read] for read in step.reads if read in checks} <= before, step.name
+    outside = {steps.key(flow.RAW), steps.key("base")}
+    assert keys == {steps.key(step.name) for step in flow.STEPS if step.name not in checks} | outside

@@ -10,6 +10,7 @@ from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config, load
 from tracer.settings import ConfigError
 from tracer.training import memory, preflight
+from tracer.training.stage1 import STAGE
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_dry_run_says_all_and_writes_nothing(made: tuple[Config, Path]) -> Non
     config, shards = made
     base = Path(config.planner.base)
     before = sorted(path for path in base.parent.rglob("*"))
-    text = preflight.dry_run(config, "stage1", shards, base, config.out("stage1"))
+    text = preflight.dry_run(config, STAGE, shards, base, config.out("stage1"))
     assert sorted(path for path in base.parent.rglob("*")) == before
     for said in (
         "group_size: 4",
@@ -93,7 +94,7 @@ def test_a_dry_run_says_all_and_writes_nothing(made: tuple[Config, Path]) -> Non
 
 def test_a_dry_run_works_before_anything_is_made(tmp_path: Path) -> None:
     config = load("qwen3vl-8b")
-    text = preflight.dry_run(config, "stage1", tmp_path / "trajectories", tmp_path / "base", tmp_path / "stage1")
+    text = preflight.dry_run(config, STAGE, tmp_path / "trajectories", tmp_path / "base", tmp_path / "stage1")
     assert "not made yet" in text and "revision: 92f3c4b" in text
     assert list(tmp_path.iterdir()) == []
 
@@ -101,10 +102,10 @@ def test_a_dry_run_works_before_anything_is_made(tmp_path: Path) -> None:
 def test_the_digest_is_the_one_that_the_step_would_have(made: tuple[Config, Path]) -> None:
     config, shards = made
     base, out = Path(config.planner.base), config.out("stage1")
-    first = preflight.dry_run(config, "stage1", shards, base, out)
+    first = preflight.dry_run(config, STAGE, shards, base, out)
     other = config.model_copy(update={"seed": 1})
     line = [line for line in first.splitlines() if line.startswith("# digest")]
-    assert line and line[0] not in preflight.dry_run(other, "stage1", shards, base, out)
+    assert line and line[0] not in preflight.dry_run(other, STAGE, shards, base, out)
 
 
 def test_prompts_beyond_the_limit_are_counted(made: tuple[Config, Path]) -> None:
@@ -112,7 +113,7 @@ def test_prompts_beyond_the_limit_are_counted(made: tuple[Config, Path]) -> None
     planner = config.planner.model_copy(update={"max_prompt_tokens": 20})
     short = config.model_copy(update={"planner": planner})
     with pytest.raises(ConfigError, match=r"prompts: 6 prompts.*100\.0% over 20.*set planner\.max_prompt_tokens to"):
-        preflight.require(short, "stage1", shards, Path(config.planner.base), config.out("stage1"))
+        preflight.require(short, STAGE, shards, Path(config.planner.base), config.out("stage1"))
 
 
 def test_a_context_too_short_is_refused(made: tuple[Config, Path]) -> None:
@@ -121,7 +122,7 @@ def test_a_context_too_short_is_refused(made: tuple[Config, Path]) -> None:
     with pytest.raises(ConfigError, match=r"context: prompt 1020 \+ answer 16 tokens, the model reads 1024"):
         preflight.require(
             config.model_copy(update={"planner": planner}),
-            "stage1",
+            STAGE,
             shards,
             Path(config.planner.base),
             config.out("stage1"),
@@ -132,6 +133,6 @@ def test_vllm_that_is_not_there_is_named(made: tuple[Config, Path]) -> None:
     config, shards = made
     stage = config.stage1.model_copy(update={"rollouts": "vllm_colocate"})
     found = preflight.check(
-        config.model_copy(update={"stage1": stage}), "stage1", shards, Path(config.planner.base), config.out("stage1")
+        config.model_copy(update={"stage1": stage}), STAGE, shards, Path(config.planner.base), config.out("stage1")
     )
     assert any(item.name == "vllm" and "rollouts to transformers" in item.mend for item in found)

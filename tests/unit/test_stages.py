@@ -9,8 +9,8 @@ import pytest
 
 from tests.folders import step
 from tracer.config import Config
-from tracer.experiments.stages import CLAIMS, compare, section, write_page
-from tracer.flow import MODELS
+from tracer.experiments.stages import claims, compare, section, write_page
+from tracer.stages import MODELS
 
 STEP = {"base": 0.25, "stage1": 0.25, "stage2": 0.5}
 
@@ -44,7 +44,7 @@ def configs(tmp_path: Path) -> list[Config]:
 
 
 def test_each_stage_against_the_one_before(configs: list[Config], tmp_path: Path) -> None:
-    told = {(claim.ours.title, claim.theirs.title, claim.metric): compare(claim, configs) for claim in CLAIMS}
+    told = {(claim.ours.title, claim.theirs.title, claim.metric): compare(claim, configs) for claim in claims()}
     better = told["stage2", "stage1", "step"]["splits"]
     assert better["all"]["difference"]["mean"] == pytest.approx(0.3)
     assert better["all"]["seeds"] == pytest.approx([0.25, 0.35])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.benchmarks.names import BENCHMARKS
+from tracer.cli.common import PLANNERS
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -52,7 +53,7 @@ def _add_benchmark(evaluate: Any, name: str) -> None:
     benchmark = _add(evaluate, name, f"let a planner answer the items of {name}, then score it", _benchmark)
     benchmark.set_defaults(benchmark=name)
     benchmark.add_argument("--protocol", required=True)
-    benchmark.add_argument("--model", required=True, help="base, stage1, stage2, a folder, name@alias, demonstrators")
+    benchmark.add_argument("--model", required=True, help=f"{PLANNERS}, or demonstrators")
     benchmark.add_argument("--items", type=Path)
     benchmark.add_argument("--images", type=Path, help="the folder of the items' images (default: that of --items)")
     benchmark.add_argument("--out", type=Path)
@@ -82,20 +83,18 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _benchmark(arguments: argparse.Namespace) -> int:
+    from tracer import flow
     from tracer.config import load
-    from tracer.flow import model
-    from tracer.scoring.evaluate import evaluate
     from tracer.scoring.run import Limits
 
     seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
     config = load(arguments.profile, [*arguments.overrides, *seed])
-    planner = str(model(config, arguments.model))
-    name = f"benchmark-{arguments.benchmark}-{arguments.protocol}-{Path(arguments.model).name.replace('@', '-')}"
+    name = f"benchmark-{arguments.benchmark}-{arguments.protocol}-{flow.label(arguments.model)}"
     out = arguments.out or config.out(name)
     limits = Limits(batch=arguments.batch, concurrency=arguments.concurrency, seconds=arguments.seconds)
-    evaluate(
-        config, arguments.benchmark, arguments.protocol, planner, out, items=arguments.items, images=arguments.images,
-        strict=not arguments.lenient, limits=limits,
+    flow.benchmark(
+        config, arguments.benchmark, arguments.protocol, arguments.model, out, items=arguments.items,
+        images=arguments.images, strict=not arguments.lenient, limits=limits,
     )  # fmt: skip
     return _show(out)
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from tracer import flow
 from tracer.config import Config, load
+from tracer.stages import MODELS
 
+PLANNERS = f"{', '.join(MODELS)}, a folder, or a registered name@alias"
 Handler = Callable[[argparse.Namespace], int]
 
 
@@ -50,8 +52,8 @@ def positive(text: str) -> int:
 def run_step(arguments: argparse.Namespace, name: str) -> int:
     """Run a step of the flow, into ``--out`` or where the flow has it."""
     config = config_of(arguments)
-    out = arguments.out or config.out(name)
-    return done(flow.step(config, name).run(config, out), out)
+    out = arguments.out or flow.step(name).out(config)
+    return done(flow.step(name).run(config, out), out)
 
 
 def done(lineage: dict[str, Any], out: Path) -> int:

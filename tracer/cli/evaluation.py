@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tracer import flow
 from tracer.cli import benchmarks as benchmarks
-from tracer.cli.common import command, config_of, done, run_step
-from tracer.flow import MODELS, model
+from tracer.cli.common import PLANNERS, command, config_of, done, run_step
+from tracer.stages import MODELS
 
 
 def add(commands: Any) -> None:
@@ -17,7 +18,7 @@ def add(commands: Any) -> None:
     for name, help in (("offline", "held-out states"), ("online", "the plan-act loop on MiniWoB++ in Chromium")):
         kind = command(kinds, name, help, _evaluate)
         kind.set_defaults(benchmark=name)
-        kind.add_argument("--model", default="stage2", help="base, stage1, stage2, or a folder")
+        kind.add_argument("--model", default=MODELS[-1], help=PLANNERS)
         kind.add_argument("--out", type=Path)
     benchmarks.register(commands, kinds)
 
@@ -28,14 +29,10 @@ def add(commands: Any) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from tracer.evaluation import offline, online
-
-    config, name = config_of(arguments), arguments.model
-    kind = "evaluate" if arguments.benchmark == "offline" else "online"
-    out = arguments.out or config.out(f"{kind}-{name if name in MODELS else Path(name).name}")
-    if arguments.benchmark == "offline":
-        return done(offline.evaluate(config, config.out("ingest"), model(config, name), out), out)
-    return done(online.evaluate(config, model(config, name), out), out)
+    config = config_of(arguments)
+    step = (flow.offline if arguments.benchmark == "offline" else flow.online)(arguments.model)
+    out = arguments.out or step.out(config)
+    return done(step.run(config, out), out)
 
 
 def _report(arguments: argparse.Namespace) -> int:

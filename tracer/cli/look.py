@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tracer.cli.common import command, config_of
+from tracer.cli.common import PLANNERS, command, config_of
 from tracer.flow import model
 from tracer.lineage.digest import LineageError
+from tracer.stages import MODELS
 
 
 def add(commands: Any) -> None:
@@ -19,9 +20,10 @@ def add(commands: Any) -> None:
     reward.add_argument("--reference", type=Path, required=True, help="the same, or a folder of trajectories")
     reward.add_argument("--trajectory", help="which one of the folder")
     reward.add_argument("--step", type=int, default=0, help="from which of its steps on, from 0")
+    command(commands, "dvc-yaml", "print dvc.yaml, which is generated from the steps", _dvc_yaml, profile=False)
     command(commands, "doctor", "check this machine and installation", _doctor, profile=False)
     forecast = command(commands, "forecast", "forecast from a held-out state, beside what was really done", _forecast)
-    forecast.add_argument("model", nargs="?", default="stage2", help="base, stage1, stage2, a folder, or name@alias")
+    forecast.add_argument("model", nargs="?", default=MODELS[-1], help=PLANNERS)
     forecast.add_argument("--trajectory", help="a trajectory id (default: the first held-out one)")
     forecast.add_argument("--step", type=int, default=0, help="from which of its steps on, from 0")
     forecast.add_argument("--draw", type=Path, help="write the forecast drawn on the screenshot to this PNG")
@@ -48,6 +50,13 @@ def _reward(arguments: argparse.Namespace) -> int:
 
     config = config_of(arguments)
     print(explain_files(arguments.predicted, arguments.reference, config, arguments.trajectory, arguments.step), end="")
+    return 0
+
+
+def _dvc_yaml(arguments: argparse.Namespace) -> int:
+    from tracer.dvc_yaml import dvc_yaml
+
+    print(dvc_yaml(), end="")
     return 0
 
 

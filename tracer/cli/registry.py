@@ -6,10 +6,11 @@ import argparse
 from typing import Any
 
 from tracer.cli.common import command, config_of
+from tracer.stages import STAGES
 
 
 def add(commands: Any) -> None:
-    command(commands, "register", "register the planner of stage 2 in MLflow, as challenger", _register)
+    command(commands, "register", f"register the planner of {STAGES[-1].title} in MLflow, as challenger", _register)
     promote = command(commands, "promote", "make the challenger champion if it passes the promotion policy", _promote)
     promote.add_argument("--again", action="store_true", help="decide anew on what was decided, or rolled back, before")
     rollback = command(commands, "rollback", "make the previous champion champion again", _rollback)
@@ -24,7 +25,7 @@ def _register(arguments: argparse.Namespace) -> int:
     from tracer.registry import versions
 
     config = config_of(arguments)
-    version = versions.register(config, config.out("stage2"), flow.registered(config))
+    version = flow.step("register").run(config)
     print(f"{version.uri}, {versions.CHALLENGER}")
     return 0
 
@@ -34,7 +35,8 @@ def _promote(arguments: argparse.Namespace) -> int:
     from tracer.registry import promotion
 
     config = config_of(arguments)
-    decision = promotion.promote(config, flow.incumbent(config), config.out("ingest"), again=arguments.again)
+    step = flow.step("promote")
+    decision = flow.promote(config, step.folders(config), step.out(config), again=arguments.again)
     print(promotion.describe(decision))
     return 0 if decision.promoted else 1
 

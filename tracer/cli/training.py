@@ -6,24 +6,25 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tracer.cli.common import command, config_of, done, run_step
-from tracer.flow import BEFORE, STAGES, model, train
+from tracer import flow
+from tracer.cli.common import PLANNERS, command, config_of, done, run_step
+from tracer.stages import STAGES
 
 
 def add(commands: Any) -> None:
     train = commands.add_parser(
-        "train", help="train a planner: bootstrap, stage1 or stage2", description="Train a planner."
+        "train", help="train a planner: bootstrap, or a stage of RL", description="Train a planner."
     )
     stages = train.add_subparsers(title="stages", required=True, metavar="STAGE")
     bootstrap = command(stages, "bootstrap", "the tiny base planner, supervised, from raw episodes", _bootstrap)
     bootstrap.add_argument("--episodes", type=Path, required=True, help="what `tracer record` wrote")
     bootstrap.add_argument("--out", type=Path)
-    for name, help in (("stage1", "trajectory RL from the base"), ("stage2", "grounded RL from stage 1")):
-        stage = command(stages, name, help, _train)
-        stage.set_defaults(stage=name)
-        stage.add_argument("--start", help="another planner to start from: a folder, or base, stage1, stage2")
-        stage.add_argument("--out", type=Path)
-        stage.add_argument("--dry-run", action="store_true", help="print what it would do and need; touch nothing")
+    for stage in STAGES:
+        added = command(stages, stage.name, stage.about, _train)
+        added.set_defaults(stage=stage)
+        added.add_argument("--start", help=f"another planner to start from than {stage.start}: {PLANNERS}")
+        added.add_argument("--out", type=Path)
+        added.add_argument("--dry-run", action="store_true", help="print what it would do and need; touch nothing")
 
     base = command(commands, "base", "a base planner: from the hub at its pinned commit, or SmolLM2's weights", _base)
     base.add_argument("kind", choices=("hub", "smollm2"))
@@ -32,7 +33,7 @@ def add(commands: Any) -> None:
     base.add_argument("--episodes", type=Path, help="smollm2: raw episodes that teach it the grammar")
 
     gate = command(commands, "gate", "check what a stage trained before the next one builds on it", _gate)
-    gate.add_argument("stage", choices=STAGES)
+    gate.add_argument("stage", choices=[stage.name for stage in STAGES])
     gate.add_argument("--out", type=Path)
 
 
@@ -52,13 +53,14 @@ def _train(arguments: argparse.Namespace) -> int:
     from tracer.training import preflight, processes
 
     config = config_of(arguments)
-    out = arguments.out or config.out(arguments.stage)
-    start = model(config, arguments.start or BEFORE[arguments.stage])
+    step = flow.train(arguments.stage)
+    out = arguments.out or step.out(config)
+    start = flow.model(config, arguments.start or arguments.stage.start)
     if arguments.dry_run:
         more = ["--seed", str(config.seed), *(word for each in arguments.overrides for word in ("--set", each))]
         print(preflight.dry_run(config, arguments.stage, config.out("ingest"), start, out, more), end="")
         return 0
-    lineage = train(config, arguments.stage, out, start)
+    lineage = step.run(config, out, given={arguments.stage.start: start})
     return done(lineage, out) if processes.main() else 0
 
 

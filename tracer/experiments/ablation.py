@@ -1,7 +1,7 @@
 """The ablations: what happens to the planner when one thing of the method is changed.
 
-A variant is a handful of configuration overrides. It is trained by the same step functions as everything else, into
-``<build>/ablations/<profile>/<variant>/seed<seed>``, so a finished one is found and a killed one goes on. All planners
+A variant is a handful of configuration overrides. It goes through the flow's own steps, validation and gates included,
+into ``<build>/ablations/<profile>/<variant>``, so a finished one is found and a killed one goes on. All planners
 forecast the same held-out states, and are scored by the profile's own reward, whatever they were trained with.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from tracer import flow
 from tracer.config import Config, load
 from tracer.evaluation.results import read_rows
 from tracer.experiments.seeds import difference, verdict
@@ -23,6 +24,7 @@ from tracer.lineage.digest import LineageError
 from tracer.lineage.provenance import git_commit, hardware
 from tracer.lineage.step import read_lineage
 from tracer.settings import ConfigError
+from tracer.stages import BASE
 
 BASELINE = "paper"
 HORIZONS = (1, 2, 3, 5, 8, 10, 15)
@@ -175,23 +177,20 @@ def ablate(
 
 
 def train_and_evaluate(config: Config, plain: Config, stage: str) -> Path:
-    """Train a stage, and the one before it, with a variant's configuration; the folder of its evaluation."""
-    from tracer.evaluation import offline
-    from tracer.planner import hub
-    from tracer.training import stage1, stage2
+    """Run the flow with a variant's configuration up to the offline evaluation of a stage; the folder of that.
 
-    trajectories = plain.out("ingest")
-    read_lineage(trajectories)
-    trained = config.out("stage1")
-    stage1.train(config, trajectories, hub.folder(plain), trained)
-    if stage == "stage2":
-        stage2.train(config, trajectories, trained, config.out("stage2"))
-        trained = config.out("stage2")
-    out = config.out(f"evaluate-{stage}")
+    Data and base are the profile's own. Raises ``ValidationFailed`` and ``GateError`` as the flow itself does.
+    """
+    last = flow.offline(stage)
+    given = {"ingest": plain.out("ingest"), BASE: flow.model(plain, BASE)}
+    read_lineage(given["ingest"])
+    for step in flow.before(last):
+        if step.name not in given:
+            step.run(config, given=given)
     # One draw of states and one reward for all: what differs between two evaluations is the planner.
     alike = config.model_copy(update={"reward": plain.reward, "seed": 0})
-    offline.evaluate(alike, trajectories, trained, out)
-    return out
+    last.run(alike, out=last.out(config), given={**given, stage: flow.model(config, stage)})
+    return last.out(config)
 
 
 def compare(variant: Variant, runs: Mapping[tuple[str, str, int], Path], seeds: int, resamples: int) -> dict[str, Any]:

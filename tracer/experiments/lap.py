@@ -23,8 +23,9 @@ from trl import GRPOTrainer
 
 from tracer.config import Config
 from tracer.planner.transformers import TransformersPlanner
-from tracer.training import grpo, stage1
+from tracer.training import grpo
 from tracer.training.samples import SampleLog
+from tracer.training.stage1 import STAGE
 from tracer.training.trl.shared_prompt import trainer_class
 
 CLEAR = Path("/proc/self/clear_refs")
@@ -41,7 +42,7 @@ def main() -> None:
 
 def run(config: Config, job: dict[str, Any], questions: IO[str], answers: IO[str]) -> None:
     """Take ``job["steps"]`` steps, each when a line comes in, and a last one under the profiler."""
-    stage = config.stage1.model_copy(update={"steps": job["steps"] + 1, "log_samples": 0})
+    stage = STAGE.options(config).model_copy(update={"steps": job["steps"] + 1, "log_samples": 0})
     start, out = Path(job["start"]), Path(job["out"])
     set_seed(config.seed)
     planner = TransformersPlanner.load(start, grpo.settings_for(config, start), dtype="float32", trainable=True)
@@ -49,7 +50,7 @@ def run(config: Config, job: dict[str, Any], questions: IO[str], answers: IO[str
     # A pass over every state would outlast the measurement: both sides take the same draw of them instead.
     random.Random(config.seed).shuffle(states)
     states = states[: max(stage.groups * stage.steps, stage.groups)]
-    recorder = grpo.Recorder(stage1.scorer(config), states, stage1.PARTS, SampleLog(out, stage))
+    recorder = grpo.Recorder(STAGE.scorer(config), states, STAGE.parts, SampleLog(out, stage))
     arguments = grpo.arguments(config, stage, planner, out)
     arguments.save_strategy = SaveStrategy.NO
     base = trainer_class(planner.model, stage) if job["side"] == "ours" else GRPOTrainer

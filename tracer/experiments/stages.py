@@ -1,13 +1,14 @@
 """What each stage of training is worth: the whole chain over several seeds, each stage against the one before it.
 
-The paper's order, each with its interval: stage 1 beats the base on forecast similarity, stage 2 beats stage 1 on
-grounded step success and on online task success; and re-forecasting beats acting reactively, or blindly.
+What each stage promises, with its interval (as in the paper: stage 1 beats the base on forecast similarity, stage 2
+beats stage 1 on grounded step success and on online task success); and whether re-forecasting beats acting reactively,
+or blindly.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tracer.experiments.seeds import difference, verdict
 from tracer.experiments.stamp import machine, state
 from tracer.json_files import write_json
 from tracer.lineage.provenance import git_commit, hardware
+from tracer.stages import BASE, MODELS, PROMISES
 
 SPLITS = {"all": ("test", "heldout"), "unseen seeds": ("test",), "unseen pages": ("heldout",)}
 
@@ -32,7 +34,7 @@ class Side:
 
     @property
     def step(self) -> str:
-        return f"online-{self.model}" if self.strategy else f"evaluate-{self.model}"
+        return (flow.online if self.strategy else flow.offline)(self.model).name
 
     @property
     def title(self) -> str:
@@ -48,18 +50,19 @@ class Claim:
     metric: str
 
 
-LOOP = "anticipatory"
-CLAIMS = (
-    Claim(ours=Side(model="stage1"), theirs=Side(model="base"), metric="similarity"),
-    Claim(ours=Side(model="stage2"), theirs=Side(model="stage1"), metric="step"),
-    Claim(ours=Side(model="stage2"), theirs=Side(model="base"), metric="step"),
-    Claim(ours=Side(model="stage2", strategy=LOOP), theirs=Side(model="stage1", strategy=LOOP), metric="success"),
-    Claim(ours=Side(model="stage2", strategy=LOOP), theirs=Side(model="base", strategy=LOOP), metric="success"),
-    Claim(ours=Side(model="stage2", strategy=LOOP), theirs=Side(model="stage2", strategy="reactive"), metric="success"),
-    Claim(
-        ours=Side(model="stage2", strategy=LOOP), theirs=Side(model="stage2", strategy="plan_once"), metric="success"
-    ),
-)
+LOOP, OTHERS = "anticipatory", ("reactive", "plan_once")
+
+
+def claims() -> Iterator[Claim]:
+    """What each stage promises over its start, and over the base; then what forecasting anew is worth."""
+    for stage, promise in PROMISES:
+        strategy = LOOP if promise.online else ""
+        ours = Side(model=stage.name, strategy=strategy)
+        for before in dict.fromkeys((stage.start, BASE)):
+            yield Claim(ours=ours, theirs=Side(model=before, strategy=strategy), metric=promise.metric)
+    last = MODELS[-1]
+    for strategy in OTHERS:
+        yield Claim(ours=Side(model=last, strategy=LOOP), theirs=Side(model=last, strategy=strategy), metric="success")
 
 
 def run(
@@ -78,7 +81,7 @@ def run(
         "overrides": list(overrides),
         "git": git_commit(),
         "hardware": hardware(),
-        "claims": [compare(claim, configs) for claim in CLAIMS],
+        "claims": [compare(claim, configs) for claim in claims()],
     }
 
 

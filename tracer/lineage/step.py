@@ -84,11 +84,11 @@ def step_digest(name: str, settings: Mapping[str, Any], sources: Mapping[str, st
 
 
 def expected_digest(
-    name: str, settings: Mapping[str, Any], inputs: Mapping[str, Path], module: str, seed: int = 0
+    *, name: str, config: Mapping[str, Any], inputs: Mapping[str, Path], module: str, seed: int = 0
 ) -> str:
     """The digest that ``run_step`` would give the step's output now."""
     sources = {key: content_digest(Path(path)) for key, path in inputs.items()}
-    return step_digest(name, settings, sources, code_digest(module), seed)
+    return step_digest(name, config, sources, code_digest(module), seed)
 
 
 def read_lineage(out: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tracer.planner.plan import Planner
 from tracer.registry import tracking
 from tracer.registry.settings import RegistryConfig
 from tracer.settings import ConfigError
+from tracer.stages import STAGES
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 OUTPUT = "tracer.output"
@@ -311,7 +312,7 @@ def lineage_of(where: str, config: RegistryConfig | None = None) -> Lineage:
     return Lineage(version=version_of(where, config), steps=document["steps"], commands=rebuild_commands(document))
 
 
-COMMANDS = {"ingest": "ingest", "stage1": "train stage1", "stage2": "train stage2"}
+COMMANDS = {"ingest": "ingest", **{stage.name: f"train {stage.name}" for stage in STAGES}}
 
 
 def rebuild_commands(document: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from tracer.reporting.gallery import gallery, tally
 from tracer.reporting.tables import (
     PLANNERS,
     SPLITS,
+    STEPS,
     STRATEGIES,
     Line,
     Table,
@@ -28,6 +29,7 @@ from tracer.reporting.tables import (
     skipped,
     strategy_differences,
 )
+from tracer.stages import PROMISES, STAGES
 from tracer.statistics import Interval
 
 PAGE = "report.html"
@@ -60,7 +62,7 @@ def report(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, 
     """Write ``report.html`` from the folders of finished steps; return the lineage.
 
     ``folders`` maps steps to their folders: ``trajectories`` and at least one ``evaluate-<planner>``; the others
-    (``online-<planner>``, ``stage1``, ``stage2``, ``validate``, ``base``) are shown where they are given.
+    (``online-<planner>``, the stages, ``validate``) are shown where they are given.
     Raises ``LineageError`` for an unfinished one, and ``ValueError`` for evaluations of different states.
     """
     if "trajectories" not in folders or not any(name.startswith("evaluate-") for name in folders):
@@ -106,6 +108,8 @@ def write(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, A
         data=data_rows(folders),
         limits=limits(config, folders, online),
         planners=PLANNERS,
+        compared=STEPS,
+        stages=STAGES,
     )
     (out / PAGE).write_text(page, encoding="utf-8")
     verdicts = [finding.verdict for claim in claimed for finding in claim.findings]
@@ -140,18 +144,16 @@ def template() -> str:
 
 
 def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[Claim]:
-    """The paper's order of the stages, held against these results split by split."""
-    wanted = (
-        (offline, "similarity", "base", "stage1", "Stage 1 forecasts more like the demonstrations than the base"),
-        (offline, "step", "stage1", "stage2", "Stage 2 takes more right steps than stage 1"),
-        (online, "anticipatory", "stage1", "stage2", "Stage 2 solves more tasks in the browser than stage 1"),
-    )
+    """What each stage promises, held against these results split by split."""
     found = []
-    for tables, key, before, after, text in wanted:
+    for stage, promise in PROMISES:
+        tables, key = (online, "anticipatory") if promise.online else (offline, promise.metric)
         lines = [(table.split, line) for table in tables for line in table.lines if line.key == key]
-        findings = tuple(_finding(split, line, before, after) for split, line in lines if after in line.differences)
+        findings = tuple(
+            _finding(split, line, stage.start, stage.name) for split, line in lines if stage.name in line.differences
+        )
         if findings:
-            found.append(Claim(text=text, findings=findings))
+            found.append(Claim(text=promise.text, findings=findings))
     return found
 
 
@@ -184,8 +186,8 @@ def dots(tables: Sequence[Table]) -> list[dict[str, Any]]:
 def curves(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Per training stage: the reward and its parts, and the shares of dead groups and unparsable forecasts."""
     found = []
-    for stage in ("stage1", "stage2"):
-        path = folders[stage] / "metrics.jsonl" if stage in folders else None
+    for stage in STAGES:
+        path = folders[stage.name] / "metrics.jsonl" if stage.name in folders else None
         if path is None or not path.is_file():
             continue
         history = json_lines.read(path)
@@ -196,10 +198,10 @@ def curves(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
         for names, share, label in ((rewards, False, "reward"), (shares, True, "dead groups and unparsable forecasts")):
             series = [_series(history, key, name) for key, name in names.items()]
             series = [each for each in series if each.points]
-            svg = line_chart(series, f"{PLANNERS[stage]}: {label} by training step", share=share)
+            svg = line_chart(series, f"{stage.title}: {label} by training step", share=share)
             if svg:
                 charts.append({"label": label, "names": [each.name for each in series], "svg": svg})
-        found.append({"stage": PLANNERS[stage], "steps": len(history), "charts": charts})
+        found.append({"stage": stage.title, "steps": len(history), "charts": charts})
     return found
 
 

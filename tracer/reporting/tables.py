@@ -1,7 +1,7 @@
 """The tables of results: what each planner scores, and how far apart they are, with paired intervals.
 
 Everything is computed from the ``results.jsonl`` of the evaluations, whose folders are named ``evaluate-<planner>``
-and ``online-<planner>`` for the planners base, stage1 and stage2.
+and ``online-<planner>`` for the base planner and every stage.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 
 from tracer.evaluation.results import Row, difference, interval, paired, read_rows, read_scores
 from tracer.evaluation.scoring import BINARY
+from tracer.stages import BASE, STAGES
 from tracer.statistics import Interval, McNemar, mcnemar
 
-PLANNERS = {"base": "base", "stage1": "stage 1", "stage2": "stage 2"}
+PLANNERS = {BASE: BASE, **{stage.name: stage.title for stage in STAGES}}
 SPLITS = {"test": "unseen seeds of trained pages", "heldout": "pages never trained on", "validation": "validation"}
 METRICS = {
     "step": "step success",
@@ -36,7 +37,8 @@ STRATEGIES = {
     "plan_once": "blind: forecast T, execute them all unseen",
 }
 SIGNIFICANT = 0.05
-STEPS = (("base", "stage1"), ("stage1", "stage2"))
+STEPS = tuple((stage.start, stage.name) for stage in STAGES)
+"""The planners that are compared: what a stage starts from, and the stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

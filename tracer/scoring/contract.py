@@ -137,6 +137,12 @@ class Benchmark(ABC):
     def outcome(self, item: Any, prediction: Any) -> Outcome:
         """The outcome of an item; a prediction of None is a failure. Raises ``Unparsable``."""
 
+    @classmethod
+    def complete(cls) -> bool:
+        """Whether it brings its items and is played here, so that nothing has to be given but a planner."""
+        played = bool(cls.environment) or cls.worker is not Benchmark.worker
+        return played and cls.own_items is not Benchmark.own_items
+
     def own_items(self) -> Iterator[dict[str, Any]]:
         """The item list, where it comes with the benchmark; raises ``BenchmarkError`` where it does not."""
         raise BenchmarkError(

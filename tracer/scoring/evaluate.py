@@ -45,6 +45,11 @@ def evaluate(
     to, by default that of ``items``. Raises ``BenchmarkError``, ``ProtocolError``.
     """
     rules = protocols.load(benchmark, protocol, None if strict else False)
+    if items is None and not benchmark_class(benchmark).complete():
+        raise BenchmarkError(
+            f"{benchmark} is not played here without its items: pass --items (docs/benchmarks.md says how they are "
+            f"made), or score what its own runner left with `tracer score`"
+        )
     inputs: dict[str, Path] = {} if items is None else {"items": items}
     if Path(model).exists():
         inputs["model"] = Path(model)

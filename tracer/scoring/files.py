@@ -27,6 +27,12 @@ class Malformed(ValueError):
     """One prediction whose line names its item but cannot be used."""
 
 
+def given(folder: Path) -> tuple[Path | None, Path | None]:
+    """What lies in a benchmark's folder: its items, and what a runner left (predictions, or a folder of results)."""
+    items, *left = (folder / name for name in ("items.jsonl", "predictions.jsonl", "results"))
+    return items if items.is_file() else None, next((path for path in left if path.exists()), None)
+
+
 def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """(line number from 1, offset, line) of every line that is not blank; raises ``BenchmarkError``."""
     if not path.is_file():

@@ -1,7 +1,8 @@
 """Protocols as data: which items, which rules, which aggregation. Every score carries its protocol's digest.
 
-``protocols/<benchmark>.yaml`` holds ``common`` settings and the ``protocols`` by name; a protocol lists what differs
-from ``common``, or from the one it ``inherits``. Two scores are comparable only if their digests are equal.
+``protocols/<benchmark>.yaml`` holds ``common`` settings, the ``protocols`` by name, and which of them is the
+``default`` if it is not the first; a protocol lists what differs from ``common``, or from the one it ``inherits``. Two
+scores are comparable only if their digests are equal.
 """
 
 from __future__ import annotations
@@ -107,6 +108,11 @@ def names(benchmark: str) -> list[str]:
     return list(_document(benchmark)["protocols"])
 
 
+def default(benchmark: str) -> str:
+    """The name of the protocol that a benchmark is scored by unless another is named; raises ``ProtocolError``."""
+    return str(_document(benchmark).get("default") or names(benchmark)[0])
+
+
 def load(benchmark: str, name: str, strict: bool | None = None) -> BenchmarkProtocol:
     """A protocol by name; ``strict`` overrides its own setting, and so its digest. Raises ``ProtocolError``."""
     document = _document(benchmark)
@@ -129,8 +135,8 @@ def _document(benchmark: str) -> dict[str, Any]:
     if not path.is_file():
         raise ProtocolError(f"the package {package} has no protocols/{benchmark}.yaml; put the protocols there")
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(document, dict) or set(document) != {"common", "protocols"}:
-        raise ProtocolError(f"protocols/{benchmark}.yaml has to hold exactly the keys 'common' and 'protocols'")
+    if not isinstance(document, dict) or set(document) - {"default"} != {"common", "protocols"}:
+        raise ProtocolError(f"protocols/{benchmark}.yaml needs the keys common and protocols, and may have default")
     return document
 
 

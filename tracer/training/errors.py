@@ -78,7 +78,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def name_of(config: Config, stage: GrpoConfig) -> str:
     """The section of the configuration that a stage's settings are."""
-    return "stage2" if stage is config.stage2 else "stage1"
+    return next(name for name, section in config if section is stage)
 
 
 def nan_advice(name: str, stage: GrpoConfig, what: str) -> str:

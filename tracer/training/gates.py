@@ -15,7 +15,9 @@ from typing import Any
 from tracer import json_lines
 from tracer.config import Config
 from tracer.json_files import write_json
+from tracer.lineage.code import code_digest
 from tracer.lineage.step import read_lineage, run_step, verify_output
+from tracer.training.stage import Stage
 from tracer.trajectory import State
 
 GATE = "gate.json"
@@ -28,23 +30,23 @@ class GateError(RuntimeError):
     """A closed gate; the message names each check that failed, its value and its limit."""
 
 
-def gate(config: Config, stage: Path, parent: Path, trajectories: Path, out: Path) -> dict[str, Any]:
-    """Check a training stage's folder against what it started from; write ``gate.json`` and return the lineage.
+def gate(config: Config, stage: Stage, trained: Path, start: Path, trajectories: Path, out: Path) -> dict[str, Any]:
+    """Check the folder of a trained stage against what it started from; write ``gate.json`` and return the lineage.
 
     A closed gate is a result and no error: ``require`` raises for it.
     """
     return run_step(
-        f"gate-{read_lineage(stage)['step']}",
+        stage.gate,
         config={
             "gates": config.gates.model_dump(),
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
-            "reward": config.reward.model_dump(),
-            "grounding": config.grounding.model_dump(),
+            stage.judge: getattr(config, stage.judge).model_dump(),
+            "code": code_digest(stage.module),  # the reward's, which this module reaches through the record
         },
-        inputs={"stage": stage, "parent": parent, "trajectories": trajectories},
+        inputs={"stage": trained, "parent": start, "trajectories": trajectories},
         out=out,
         module=__name__,
-        body=lambda folder: _gate(config, stage, parent, trajectories, folder),
+        body=lambda folder: _gate(config, stage, trained, start, trajectories, folder),
         seed=config.seed,
     )
 
@@ -61,10 +63,10 @@ def results(out: Path) -> list[dict[str, Any]]:
     return list(json.loads((out / GATE).read_text())["checks"])
 
 
-def _gate(config: Config, stage: Path, parent: Path, trajectories: Path, out: Path) -> Mapping[str, Any]:
-    metrics, limits = verify_output(stage)["metrics"], config.gates
+def _gate(config: Config, stage: Stage, trained: Path, start: Path, trajectories: Path, out: Path) -> Mapping[str, Any]:
+    metrics, limits = verify_output(trained)["metrics"], config.gates
     checks = [
-        *saved(config, stage, parent, trajectories),
+        *saved(config, stage, trained, start, trajectories),
         _check(
             "unparsable", metrics["unparsable"] <= limits.max_unparsable, metrics["unparsable"], limits.max_unparsable,
             f"{metrics['unparsable']:.1%} of the sampled forecasts do not parse (limit {limits.max_unparsable:.0%})",
@@ -77,29 +79,27 @@ def _gate(config: Config, stage: Path, parent: Path, trajectories: Path, out: Pa
     ]  # fmt: skip
     passed = all(item["passed"] for item in checks)
     write_json(out / GATE, {"open": passed, "checks": checks})
-    rows = json_lines.read(stage / "metrics.jsonl")
+    rows = json_lines.read(trained / "metrics.jsonl")
     write_json(out / CURVE, [{"step": number, **row} for number, row in enumerate(rows, start=1)])
     return {"open": passed, **{item["name"]: item["value"] for item in checks}}
 
 
-def saved(config: Config, stage: Path, parent: Path, trajectories: Path) -> list[dict[str, Any]]:
+def saved(config: Config, stage: Stage, trained: Path, start: Path, trajectories: Path) -> list[dict[str, Any]]:
     """Is what was saved what was trained? The first two checks of a finished stage, as ``results`` gives them.
 
     Raises ``LineageError`` for an unfinished stage, or a data set without states of the split ``validation``.
     """
     from tracer.planner.transformers import TransformersPlanner
-    from tracer.training import grpo, stage1, stage2
+    from tracer.training import grpo
 
-    finished = read_lineage(stage)
-    metrics, tolerance = finished["metrics"], config.gates.probe_tolerance
-    score = {"stage1": stage1, "stage2": stage2}[finished["step"]].scorer(config)
+    metrics, tolerance, score = read_lineage(trained)["metrics"], config.gates.probe_tolerance, stage.scorer(config)
     held_out = grpo.held_out_prompts(trajectories, config.planner.horizon)
     states = [item.state for item in grpo.draw(held_out, PROBES, config.seed + 1)]
-    planner = TransformersPlanner.load(stage)
+    planner = TransformersPlanner.load(trained)
     again = float(grpo.probe(planner, score, grpo.draw(held_out, grpo.PROBE_STATES, config.seed)))
     after, answers = _behaviour(planner, states)
     del planner  # two planners of full size do not fit
-    before, first = _behaviour(TransformersPlanner.load(parent, grpo.settings_for(config, parent)), states)
+    before, first = _behaviour(TransformersPlanner.load(start, grpo.settings_for(config, start)), states)
     moved = float((after - before).abs().max())
     changed = sum(a != b for a, b in zip(answers, first, strict=True))
     # With every group dead the gradient is zero by construction, and the start is what has to come out.

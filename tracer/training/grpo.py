@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from tracer import json_lines
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.forecast import Forecast, reference
+from tracer.forecast import reference
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError
 from tracer.planner.adapter import check_start, is_adapter, model_folder
@@ -30,6 +29,7 @@ from tracer.training import health, processes
 from tracer.training.checkpoints import last_checkpoint, load_choice, save_choice
 from tracer.training.errors import explained
 from tracer.training.samples import SampleLog
+from tracer.training.score import Prompt, Score, Scored
 from tracer.training.settings import GrpoConfig
 from tracer.training.trl import groups
 from tracer.training.trl.shared_prompt import trainer_class
@@ -38,32 +38,6 @@ from tracer.trajectory import State, state_at
 
 log = logging.getLogger(__name__)
 TIMINGS = ("runtime", "per_second", "step_time", "profiling", "epoch", "num_tokens", "total_flos")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """One state to forecast from, with what was really done from there on."""
-
-    trajectory: str
-    step: int
-    task: str
-    state: State
-    reference: Forecast
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
-    """The reward of one completion, in named parts that sum to it. ``parsed`` is False for an unparsable forecast."""
-
-    parts: Mapping[str, float]
-    parsed: bool
-
-    @property
-    def total(self) -> float:
-        return sum(self.parts.values())
-
-
-Score = Callable[[Prompt, str], Scored]
 
 
 def prompts_of(trajectories: Path, split: str, horizon: int) -> list[Prompt]:

@@ -17,7 +17,6 @@ import yaml
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.doctor import Finding
-from tracer.flow import BEFORE
 from tracer.lineage.digest import digest_of, finished
 from tracer.lineage.step import expected_digest
 from tracer.planner.adapter import adapted, check_start, model_folder
@@ -27,6 +26,7 @@ from tracer.settings import ConfigError
 from tracer.training import memory
 from tracer.training.launch import command, shown, vllm_server
 from tracer.training.settings import GrpoConfig
+from tracer.training.stage import Stage
 from tracer.trajectory import State, state_at
 
 MAX_CUT = 0.0
@@ -34,14 +34,14 @@ MAX_CUT = 0.0
 CHUNK = 256
 
 
-def require(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> None:
+def require(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> None:
     """Raise ``ConfigError`` if the stage cannot work, with every reason and its mend."""
     wrong = [finding for finding in check(config, stage, trajectories, start, out) if not finding.ok]
     if wrong:
         raise ConfigError("; ".join(f"{finding.name}: {finding.detail} ({finding.mend})" for finding in wrong))
 
 
-def before_gpus(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> None:
+def before_gpus(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> None:
     """``require`` on a machine with GPUs; on the processor validation has counted the tokens already."""
     import torch
 
@@ -49,16 +49,16 @@ def before_gpus(config: Config, stage: str, trajectories: Path, start: Path, out
         require(config, stage, trajectories, start, out)
 
 
-def check(config: Config, stage: str, trajectories: Path, start: Path, out: Path) -> list[Finding]:
+def check(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> list[Finding]:
     """What can be known of a stage from its data set and its start, without a GPU and without loading weights."""
-    options: GrpoConfig = getattr(config, stage)
+    options = stage.options(config)
     check_start(config.planner, options.lora, start)
     weights = _weights(start)
     model = memory.shape_of(weights)
     findings = [_context(config, weights), *_prompts(config, trajectories, start), _disk(options, model, out)]
     if options.rollouts.startswith("vllm"):
         found = importlib.util.find_spec("vllm") is not None
-        mend = f"install the extra gpu, or set {stage}.rollouts to transformers"
+        mend = f"install the extra gpu, or set {stage.name}.rollouts to transformers"
         findings.append(Finding(name="vllm", ok=found, detail="installed" if found else "not installed", mend=mend))
     return findings
 
@@ -150,28 +150,27 @@ def _disk(stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:
     )
 
 
-def dry_run(config: Config, stage: str, trajectories: Path, start: Path, out: Path, more: Sequence[str] = ()) -> str:
+def dry_run(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path, more: Sequence[str] = ()) -> str:
     """What the stage would do, as text; reads what is there, writes nothing. ``more``: how it was asked for."""
-    options: GrpoConfig = getattr(config, stage)
+    options = stage.options(config)
     parts = [yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip()]
     tokens = memory.tokens_per_step(config, options)
     parts.append(
         f"# tokens a step, at most: {tokens['prompts']:,} of prompts, {tokens['completions']:,} of completions "
         f"({options.groups} groups of {options.group_size})"
     )
-    parts.append(f"# launched with: {shown(command(config.launch, stage, config.profile, more=more))}")
+    parts.append(f"# launched with: {shown(command(config.launch, stage.name, config.profile, more=more))}")
     if options.rollouts == "vllm_server":
         length = config.planner.max_prompt_tokens + config.planner.max_new_tokens
         server = shown(vllm_server(config.launch, _weights(start) if start.exists() else start / "model", length))
         parts.append(f"# asks the vLLM server at {config.launch.vllm_host}, started there with: {server}")
-    settings = config.shaping(stage)
-    parts.append(f"# configuration {digest_of({'config': settings, 'seed': config.seed})}")
+    recipe = stage.recipe(config, trajectories, start)
+    parts.append(f"# configuration {digest_of({'config': recipe['config'], 'seed': config.seed})}")
     missing = [str(path) for path in (trajectories, start) if not path.exists()]
     if missing:
         parts.append(f"# not made yet: {', '.join(missing)}; memory, data and the step's digest follow from them")
         return "\n".join(parts) + "\n"
-    inputs = {"trajectories": trajectories, BEFORE[stage]: start}
-    digest = expected_digest(stage, settings, inputs, f"tracer.training.{stage}", config.seed)
+    digest = expected_digest(**recipe)
     done = finished(out)
     state = (
         "finished already" if done and done["digest"] == digest else "another digest is there" if done else "to be made"

@@ -6,44 +6,41 @@ the reference acted, else 0. GRPO turns the rewards of a group of forecasts into
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from tracer import tools
 from tracer.config import Config
 from tracer.forecast import ForecastError
 from tracer.grammars.grammar import grammar
 from tracer.reward import grounded_reward
-from tracer.training import grpo
-from tracer.training.processes import run_step
-
-PARTS = ("grounded",)
+from tracer.training.score import Prompt, Score, Scored
+from tracer.training.stage import Promise, Stage
 
 
-def train(config: Config, trajectories: Path, stage1: Path, out: Path) -> dict[str, Any]:
-    """Train the planner of ``stage1`` (or any other start) into ``out``; return the lineage."""
-    return run_step(
-        "stage2",
-        config=config.shaping("stage2"),
-        inputs={"trajectories": trajectories, "stage1": stage1},
-        out=out,
-        module=__name__,
-        body=lambda folder: grpo.train(config, config.stage2, PARTS, scorer(config), trajectories, stage1, folder),
-        seed=config.seed,
-    )
-
-
-def scorer(config: Config) -> grpo.Score:
+def scorer(config: Config) -> Score:
     """The stage-2 reward of an answer: what the frozen tool agent made of its first step."""
     written, agent = grammar(config.planner.grammar), tools.load(config.grounding)
 
-    def score(prompt: grpo.Prompt, answer: str) -> grpo.Scored:
+    def score(prompt: Prompt, answer: str) -> Scored:
         try:
             forecast = written.parse(answer, prompt.state, config.planner.horizon)
         except ForecastError:
-            return grpo.Scored(parts={"grounded": 0.0}, parsed=False)
+            return Scored(parts={"grounded": 0.0}, parsed=False)
         executed = agent.ground(prompt.state, forecast[0])
         reward = grounded_reward(executed, prompt.reference[0], config.grounding.radius)
-        return grpo.Scored(parts={"grounded": reward}, parsed=True)
+        return Scored(parts={"grounded": reward}, parsed=True)
 
     return score
+
+
+STAGE = Stage(
+    name="stage2",
+    title="stage 2",
+    about="grounded RL: the forecast's first step is rewarded for what the frozen tool agent makes of it",
+    start="stage1",
+    judge="grounding",
+    parts=("grounded",),
+    scorer=scorer,
+    promises=(
+        Promise(metric="step", text="Stage 2 takes more right steps than stage 1"),
+        Promise(metric="success", text="Stage 2 solves more tasks in the browser than stage 1", online=True),
+    ),
+)

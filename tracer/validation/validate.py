@@ -18,7 +18,6 @@ from tracer.config import Config
 from tracer.ingestion.ingest import QUARANTINE, quarantined
 from tracer.json_files import write_json
 from tracer.lineage.step import read_lineage, run_step
-from tracer.planner import hub
 from tracer.planner.plan import PlannerSettings
 from tracer.validation.step_table import KEYS, PromptTokens, step_table
 from tracer.validation.suite import Expectation, expectations
@@ -36,12 +35,12 @@ class ValidationFailed(ValueError):
     """Data that does not meet an expectation; the message names the files, the rows and the mend."""
 
 
-def validate(config: Config, trajectories: Path, out: Path) -> dict[str, Any]:
+def validate(config: Config, trajectories: Path, base: Path, out: Path) -> dict[str, Any]:
     """Check the shards of ``trajectories`` and write the results to ``out``; the folder's lineage.
 
-    Raises ``DatasetError`` for a shard that cannot be read at all. Failed expectations do not raise.
+    Prompts are measured in tokens of the planner in ``base``, if it is there. Raises ``DatasetError`` for a shard that
+    cannot be read at all. Failed expectations do not raise.
     """
-    base = hub.folder(config)
     inputs = {"trajectories": Path(trajectories)}
     if base.exists():
         inputs["base"] = base
@@ -55,7 +54,7 @@ def validate(config: Config, trajectories: Path, out: Path) -> dict[str, Any]:
         for result in results:
             del result["rows"]
         if counter is None:
-            results.append(_not_applicable(config))
+            results.append(_not_applicable(config, base))
         failed = [result for result in results if not result["success"]]
         counts = {
             "rows": len(table),
@@ -103,7 +102,7 @@ def prompt_counter(config: Config, base: Path) -> PromptTokens | None:
     return PromptLength.load(base, PlannerSettings.of(config.planner))
 
 
-def _not_applicable(config: Config) -> dict[str, Any]:
+def _not_applicable(config: Config, base: Path) -> dict[str, Any]:
     return {
         "name": "prompts fit the planner's context",
         "kind": "ExpectColumnValuesToBeBetween",
@@ -112,7 +111,7 @@ def _not_applicable(config: Config) -> dict[str, Any]:
         "applicable": False,
         "success": False,
         "expected": {"max_value": config.planner.max_prompt_tokens},
-        "observed": f"not checked: the base planner {hub.folder(config)} does not exist",
+        "observed": f"not checked: the base planner {base} does not exist",
         "unexpected": 0,
         "examples": [],
         "mend": "bring the base planner: `dvc pull`, `tracer base hub`, or build one with `tracer train bootstrap`",

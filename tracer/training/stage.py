@@ -1,0 +1,91 @@
+"""The record of a stage of training: all that distinguishes one stage from another, and what its result depends on.
+
+``tracer/stages.py`` lists the stages. Everything that treats them alike (the steps, dvc.yaml, Dagster's assets, the
+report, the registry, the command line) reads these records, and names no stage itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracer.config import Config
+from tracer.training import processes
+from tracer.training.score import Score
+from tracer.training.settings import GrpoConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """That a stage is better than what it starts from in ``metric``, a field of an evaluation's rows."""
+
+    metric: str
+    text: str
+    """The same as a sentence, for the report."""
+    online: bool = False
+    """Whether the metric is of the evaluation in the browser."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage of training. Its name is also its step, its output folder and its section of the configuration."""
+
+    name: str
+    title: str
+    """As tables and charts show it."""
+    about: str
+    """What it is, in one line, for descriptions and help texts."""
+    start: str
+    """The planner it starts from: ``base``, or the name of an earlier stage."""
+    judge: str
+    """The section of the configuration that its reward reads, besides ``planner``."""
+    parts: tuple[str, ...]
+    """The names of the reward's parts."""
+    scorer: Callable[[Config], Score]
+    """Makes the reward of an answer, in ``parts``."""
+    promises: tuple[Promise, ...] = ()
+
+    def options(self, config: Config) -> GrpoConfig:
+        """Its section of the configuration."""
+        options: GrpoConfig = getattr(config, self.name)
+        return options
+
+    @property
+    def gate(self) -> str:
+        """The step that checks it before anything builds on it."""
+        return f"gate-{self.name}"
+
+    @property
+    def module(self) -> str:
+        """The module that defines it: its code, and all that it imports, counts into the digest."""
+        return self.scorer.__module__
+
+    def recipe(self, config: Config, trajectories: Path, start: Path) -> dict[str, Any]:
+        """What its digest is made of, as ``lineage.run_step`` and ``lineage.expected_digest`` take it."""
+        options = self.options(config)
+        return {
+            "name": self.name,
+            "config": {
+                "planner": config.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
+                self.judge: getattr(config, self.judge).model_dump(),
+                self.name: options.model_dump(),
+                # Each process samples from a stream of random numbers of its own, or all of them from one.
+                "processes": config.launch.processes if options.sampling == "stream" else 1,
+            },
+            "inputs": {"trajectories": trajectories, self.start: start},
+            "module": self.module,
+            "seed": config.seed,
+        }
+
+    def train(self, config: Config, trajectories: Path, start: Path, out: Path) -> dict[str, Any]:
+        """Train the planner in ``start`` on the trajectories into ``out``; return the lineage."""
+
+        def body(folder: Path) -> dict[str, Any]:
+            from tracer.training import grpo  # torch is needed only where the stage is not finished
+
+            score = self.scorer(config)
+            return grpo.train(config, self.options(config), self.parts, score, trajectories, start, folder)
+
+        return processes.run_step(out=out, body=body, **self.recipe(config, trajectories, start))
