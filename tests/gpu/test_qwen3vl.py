@@ -14,6 +14,7 @@ from tests.gpu import qwen3vl
 from tests.planners import micro_config
 from tracer.config import load
 from tracer.lineage.provenance import git_commit, hardware
+from tracer.lineage.step import read_lineage
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.settings import PlannerConfig
 from tracer.stages import STAGES
