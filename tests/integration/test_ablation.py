@@ -13,6 +13,7 @@ from tracer.config import load
 from tracer.experiments.ablation import METRICS, ablate, configuration, select
 from tracer.ingestion.ingest import ingest
 from tracer.lineage.step import read_lineage
+from tracer.training.gates import GateError
 
 NAMES = ("no-stage2", "horizon-1", "normalize-then-sum")
 
@@ -30,6 +31,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "stage1": config.stage1.model_dump(exclude={"lora"}),
         "stage2": config.stage2.model_dump(exclude={"lora"}),
         "evaluation": {"resamples": 50},
+        "gates": {"max_unparsable": 1.0, "max_dead_groups": 1.0},  # two steps teach nothing
     }
     (folder / "params.yaml").write_text(yaml.safe_dump({"profile": "micro", "profiles": {"micro": profile}}))
     return folder
@@ -54,5 +56,14 @@ def test_variants_are_trained_compared_and_found_again(workspace: Path, monkeypa
     aggregated = configuration("micro", select(["normalize-then-sum"])[0], seed=0)
     assert read_lineage(aggregated.out("stage1"))["config"]["stage1"]["aggregation"] == "normalize_then_sum"
     before = {path: path.stat().st_mtime_ns for path in workspace.rglob("lineage.json")}
+    assert {path.name for path in shorter.folder.iterdir() if not path.name.startswith(".")} == {
+        "validate", "stage1", "gate-stage1", "evaluate-stage1"
+    }  # fmt: skip
     assert ablate("micro", seeds=2, only=NAMES, say=said.append) == told
     assert {path: path.stat().st_mtime_ns for path in workspace.rglob("lineage.json")} == before
+
+
+def test_a_closed_gate_ends_an_ablation(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
+    with pytest.raises(GateError, match=r"paper/micro/seed0/gate-stage1 is closed: .* do not parse"):
+        ablate("micro", seeds=1, only=["horizon-1"], overrides=["gates.max_unparsable=0"])
