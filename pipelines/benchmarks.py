@@ -14,8 +14,7 @@ import dagster as dg
 
 from pipelines import steps
 from pipelines.resources import GPU_TAGS, Tracer
-from tracer import flow
-from tracer.benchmarks.names import BENCHMARKS
+from tracer import flow, plugins
 from tracer.config import Config
 from tracer.registry.scores import log_score
 from tracer.scoring import files
@@ -28,7 +27,8 @@ from tracer.stages import MODELS
 
 GROUP = "benchmarks"
 OWNERS = ["team:evaluation"]
-partitions = dg.StaticPartitionsDefinition(list(BENCHMARKS))
+BENCHMARKS = plugins.names(plugins.BENCHMARKS)
+partitions = dg.StaticPartitionsDefinition(BENCHMARKS)
 
 
 class Benchmark(dg.Config):

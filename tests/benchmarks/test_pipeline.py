@@ -11,14 +11,14 @@ import pytest
 
 from pipelines import benchmarks
 from pipelines.resources import Tracer
-from tracer.benchmarks.names import BENCHMARKS
+from tracer import plugins
 from tracer.config import Config
 from tracer.scoring import protocol as protocols
 
 
 def test_every_benchmark_is_a_partition_with_a_protocol() -> None:
-    assert benchmarks.partitions.get_partition_keys() == list(BENCHMARKS)
-    assert all(protocols.load(name, protocols.default(name)).title for name in BENCHMARKS)
+    assert benchmarks.partitions.get_partition_keys() == plugins.names(plugins.BENCHMARKS)
+    assert all(protocols.load(name, protocols.default(name)).title for name in plugins.names(plugins.BENCHMARKS))
 
 
 class Fixed(Tracer):

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tracer.benchmarks.names import BENCHMARKS
+from tracer import plugins
 from tracer.plugins import PluginError
 from tracer.scoring import protocol as protocols
 from tracer.scoring import published, schema
@@ -17,6 +17,7 @@ from tracer.scoring.contract import benchmark_class
 from tracer.scoring.protocol import ProtocolError
 from tracer.scoring.score import score
 
+BENCHMARKS = plugins.names(plugins.BENCHMARKS)
 EVERY = [(benchmark, name) for benchmark in BENCHMARKS for name in protocols.names(benchmark)]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer import plugins
+from tracer import planner, plugins
 from tracer.plugins import PluginError
 
 ROOT = Path(plugins.__file__).parent.parent
@@ -76,6 +76,20 @@ def test_a_plugin_that_cannot_be_imported_names_its_package(install: Callable[..
     install("broken", plugins.SOURCES, "mine = broken", "import no_such_module")
     with pytest.raises(PluginError, match=r"source 'mine' of broken 1\.2 cannot be imported.*no_such_module"):
         plugins.load(plugins.SOURCES, "mine")
+
+
+def test_a_planners_folder_names_its_backend(install: Callable[..., None], tmp_path: Path) -> None:
+    install("mine", plugins.PLANNERS, "echo = mine:load", "def load(folder): return ('echo', folder)")
+    folder = tmp_path / "out" / "model"
+    folder.mkdir(parents=True)
+    (folder / "planner.json").write_text('{"backend": "echo", "url": "http://localhost"}')
+    assert planner.load(folder) == ("echo", folder)
+    assert planner.load(folder.parent) == ("echo", folder.parent)
+    (folder / "planner.json").write_text('{"backend": "parrot"}')
+    with pytest.raises(PluginError, match="unknown planner 'parrot'; there are: echo, transformers"):
+        planner.load(folder)
+    with pytest.raises(FileNotFoundError, match="holds no planner"):
+        planner.load(tmp_path / "nowhere")
 
 
 def test_an_old_installation_of_this_checkout_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

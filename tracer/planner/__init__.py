@@ -1,26 +1,23 @@
-"""Planners turn states into forecasts. ``load`` finds the one of a folder, a model id or a registry URI."""
+"""Planners turn states into forecasts. ``load`` finds the one in a folder."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import cast
 
-from tracer.planner.plan import Planner
-
-
-def is_registered(where: str | Path) -> bool:
-    """Whether this names a registered model (``name@alias``, ``models:/...``) and not a folder."""
-    return not Path(where).exists() and ("@" in str(where) or str(where).startswith("models:/"))
+from tracer import plugins
+from tracer.planner.plan import SETTINGS, Planner
 
 
-def load(where: str | Path) -> Planner:
-    """The planner of a step's output folder, a model folder, or a registered model (``name@alias``, ``models:/...``).
+def load(folder: str | Path) -> Planner:
+    """The planner of a model folder, or of the ``model`` folder in a step's output.
 
-    Raises ``FileNotFoundError`` where there is none.
+    ``backend`` in its ``planner.json`` names the entry point of the group ``tracer.planners`` that loads it; without
+    it, the folder contains a Hugging Face model. Raises ``FileNotFoundError`` where there is none, and ``PluginError``.
     """
-    if is_registered(where):
-        from tracer.registry import versions
+    from tracer.planner.adapter import model_folder
 
-        return versions.load(str(where))
-    from tracer.planner.transformers import TransformersPlanner
-
-    return TransformersPlanner.load(where)
+    settings = model_folder(Path(folder)) / SETTINGS
+    document = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    return cast(Planner, plugins.load(plugins.PLANNERS, document.get("backend", "transformers"))(folder))

@@ -26,7 +26,12 @@ class Plan:
 
 
 class Planner(Protocol):
-    """Turns states into forecasts, many at once."""
+    """Turns states into forecasts, many at once.
+
+    Another backend, such as one behind an API, is a function from a folder to a planner, registered as an entry point
+    of the group ``tracer.planners``. The folder's ``planner.json`` names it, ``{"backend": NAME}``, beside whatever
+    else the backend reads there: so the folder's digest is the planner's, and steps run again when it changes.
+    """
 
     name: str
 
