@@ -9,50 +9,78 @@ The steps are listed once, here, from the stages of ``tracer/stages.py``. The co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tracer.config import Config
+from tracer.evaluation import offline, online
+from tracer.evaluation.results import SCORES
+from tracer.ingestion import ingest
 from tracer.lineage.digest import finished
 from tracer.lineage.step import expected_digest
 from tracer.planner import hub
+from tracer.registry import promotion, versions
+from tracer.reporting import report
+from tracer.scoring import evaluate as scoring
 from tracer.settings import ConfigError
 from tracer.stages import BASE, MODELS, STAGES
+from tracer.training import gates, preflight, processes
 from tracer.training.stage import Stage
+from tracer.validation import validate
 
 RAW = "raw"
 """The raw episodes; with the base planner, what the flow takes from outside."""
 Kind = Literal["ingest", "validate", "train", "gate", "offline", "online", "report", "register", "promote"]
 Folders = Mapping[str, Path]
+NAMES = {"train": "{}", "gate": "gate-{}", "offline": "evaluate-{}", "online": "online-{}"}
+"""The names of the steps that there are several of, by kind; other steps are named like their kind."""
+COMMANDS = {
+    "train": "train {}",
+    "gate": "gate {}",
+    "offline": "evaluate offline --model {}",
+    "online": "evaluate online --model {}",
+}
+
+
+def label(name: str) -> str:
+    """A planner's name as part of a folder's name."""
+    return Path(name).name.replace("@", "-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowStep:
-    """One step. Its name is also its output folder's."""
+    """One step of the flow."""
 
-    name: str
     kind: Kind
+    planner: str = ""
+    """The planner that the step trains, checks or evaluates."""
     about: str
-    command: str
-    """The arguments of ``tracer`` that run this step alone."""
     reads: tuple[str, ...]
     """What has to be finished before it: steps, ``raw``, or a planner."""
     module: str
     """The module whose code, with all that it imports, counts into the step's digest."""
     make: Callable[[Config, Folders, Path], Any]
     """Fills the output folder, given the folders of ``reads``; returns the lineage, or the registry's answer."""
-    require: Callable[[Path], None] | None = None
+    require: Callable[[Path], None] = lambda out: None
     """Raises if the output says that nothing may build on it."""
     recipe: Callable[[Config, Folders], dict[str, Any]] | None = None
     """What its digest is made of, as ``lineage.step.expected_digest`` takes it."""
-    planner: str = ""
-    """The planner that the step trains, checks or evaluates."""
     receipt: str = ""
     """The file that the step leaves in place of a folder."""
     scores: str = ""
     """The file in its folder with its headline numbers."""
+
+    @property
+    def name(self) -> str:
+        """The step's name, which is also its folder's."""
+        return NAMES.get(self.kind, self.kind).format(label(self.planner))
+
+    @property
+    def command(self) -> str:
+        """The arguments of ``tracer`` that run this step alone."""
+        return COMMANDS.get(self.kind, self.kind).format(self.planner)
 
     def out(self, config: Config) -> Path:
         """Where its output lies."""
@@ -67,8 +95,7 @@ class FlowStep:
         """Run the step, or find it finished; returns what ``make`` returns, raises what ``require`` raises."""
         out = out or self.out(config)
         made = self.make(config, self.folders(config, given), out)
-        if self.require is not None:
-            self.require(out)
+        self.require(out)
         return made
 
     def current(self, config: Config) -> dict[str, Any] | None:
@@ -79,157 +106,57 @@ class FlowStep:
         return done if done["digest"] == expected_digest(**self.recipe(config, folders)) else None
 
 
-def _steps() -> Iterator[FlowStep]:
-    """Every step, in an order in which they can run."""
-    yield FlowStep(
-        name="ingest",
-        kind="ingest",
-        about="raw episodes into canonical shards",
-        command="ingest",
-        reads=(RAW,),
-        module="tracer.ingestion.ingest",
-        make=_ingest,
-    )
-    yield FlowStep(
-        name="validate",
-        kind="validate",
-        about="Great Expectations over the shards; fails if the data does",
-        command="validate",
-        reads=("ingest", BASE),
-        module="tracer.validation.validate",
-        make=_validate,
-        require=_valid,
-    )
-    for stage in STAGES:
-        yield train(stage)
-        yield gate(stage)
-    evaluations = [evaluate(planner) for planner in MODELS for evaluate in (offline, online)]
-    yield from evaluations
-    yield FlowStep(
-        name="report",
-        kind="report",
-        about="one HTML page: the table of results, reward curves, and forecasts drawn on their screens",
-        command="report",
-        reads=("ingest", "validate", *(name for stage in STAGES for name in (stage.name, stage.gate)),
-               *(step.name for step in evaluations)),
-        module="tracer.reporting.report",
-        make=_report,
-    )  # fmt: skip
-    last = STAGES[-1]
-    yield FlowStep(
-        name="register",
-        kind="register",
-        about="a version of the registered model, as challenger; the file is the receipt",
-        command="register",
-        reads=(last.name, *_evaluations(last.name).values(), "validate", last.gate),
-        module="tracer.registry.versions",
-        make=_register,
-        planner=last.name,
-        receipt="registered.json",
-    )
-    yield FlowStep(
-        name="promote",
-        kind="promote",
-        about="the decision on the challenger; a refusal is a result",
-        command="promote",
-        reads=("register", "ingest", *_evaluations(BASE).values()),
-        module="tracer.registry.promotion",
-        make=promote,
-        planner=BASE,
-        receipt="decision.json",
-    )
-
-
-def train(stage: Stage) -> FlowStep:
-    """The training of a stage; on a machine with GPUs its data is checked first."""
-
-    def make(config: Config, folders: Folders, out: Path) -> dict[str, Any]:
-        from tracer.training import preflight, processes
-
-        data, start = folders["ingest"], folders[stage.start]
+def _train(stage: Stage) -> FlowStep:
+    def make(config: Config, at: Folders, out: Path) -> dict[str, Any]:
         if processes.main():
-            preflight.before_gpus(config, stage, data, start, out)
-        return stage.train(config, data, start, out)
+            preflight.before_gpus(config, stage, at["ingest"], at[stage.start], out)
+        return stage.train(config, at["ingest"], at[stage.start], out)
 
     return FlowStep(
-        name=stage.name,
         kind="train",
+        planner=stage.name,
         about=stage.about,
-        command=f"train {stage.name}",
         reads=("ingest", *_ready(stage.start)),
         module=stage.module,
         make=make,
-        recipe=lambda config, folders: stage.recipe(config, folders["ingest"], folders[stage.start]),
-        planner=stage.name,
+        recipe=lambda config, at: stage.recipe(config, at["ingest"], at[stage.start]),
     )
 
 
-def gate(stage: Stage) -> FlowStep:
-    """What has to hold of a trained stage before anything builds on it."""
-
-    def make(config: Config, folders: Folders, out: Path) -> dict[str, Any]:
-        from tracer.training import gates
-
-        return gates.gate(config, stage, folders[stage.name], folders[stage.start], folders["ingest"], out)
-
-    def require(out: Path) -> None:
-        from tracer.training import gates
-
-        gates.require(out)
-
+def _gate(stage: Stage) -> FlowStep:
     return FlowStep(
-        name=stage.gate,
         kind="gate",
-        about=f"what {stage.title} trained, before anything builds on it",
-        command=f"gate {stage.name}",
-        reads=("ingest", stage.start, stage.name),
-        module="tracer.training.gates",
-        make=make,
-        require=require,
         planner=stage.name,
-        scores="gate.json",
+        about=f"what {stage.title} trained, before anything builds on it",
+        reads=("ingest", stage.start, stage.name),
+        module=gates.__name__,
+        make=lambda config, at, out: gates.gate(config, stage, at[stage.name], at[stage.start], at["ingest"], out),
+        require=gates.require,
+        scores=gates.GATE,
     )
 
 
-def offline(planner: str) -> FlowStep:
-    """The evaluation of any planner on held-out states."""
-
-    def make(config: Config, folders: Folders, out: Path) -> dict[str, Any]:
-        from tracer.evaluation import offline
-
-        return offline.evaluate(config, folders["ingest"], folders[planner], out)
-
+def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
+    """The evaluation of any planner on held-out states (``offline``), or in the browser (``online``)."""
+    ready = _ready(planner)
+    if kind == "offline":
+        return FlowStep(
+            kind=kind,
+            planner=planner,
+            about=f"{planner} on held-out states: step success, forecast similarity, correct prefix, repetition",
+            reads=("ingest", *ready),
+            module=offline.__name__,
+            make=lambda config, at, out: offline.evaluate(config, at["ingest"], at[planner], out),
+            scores=SCORES,
+        )
     return FlowStep(
-        name=f"evaluate-{label(planner)}",
-        kind="offline",
-        about=f"{planner} on held-out states: step success, forecast similarity, correct prefix, repetition",
-        command=f"evaluate offline --model {planner}",
-        reads=("ingest", *_ready(planner)),
-        module="tracer.evaluation.offline",
-        make=make,
+        kind=kind,
         planner=planner,
-        scores="scores.json",
-    )
-
-
-def online(planner: str) -> FlowStep:
-    """The evaluation of any planner in the browser."""
-
-    def make(config: Config, folders: Folders, out: Path) -> dict[str, Any]:
-        from tracer.evaluation import online
-
-        return online.evaluate(config, folders[planner], out)
-
-    return FlowStep(
-        name=f"online-{label(planner)}",
-        kind="online",
         about=f"{planner} in Chromium: task success, forecasting anew each step, reacting, and planning once",
-        command=f"evaluate online --model {planner}",
-        reads=tuple(name for name in _ready(planner) if name != "validate"),
-        module="tracer.evaluation.online",
-        make=make,
-        planner=planner,
-        scores="scores.json",
+        reads=tuple(name for name in ready if name != "validate"),
+        module=online.__name__,
+        make=lambda config, at, out: online.evaluate(config, at[planner], out),
+        scores=SCORES,
     )
 
 
@@ -240,56 +167,111 @@ def _ready(planner: str) -> tuple[str, ...]:
     return (planner, *(stage.gate for stage in STAGES if stage.name == planner))
 
 
-def _evaluations(planner: str) -> dict[str, str]:
-    """The steps that evaluate a planner, by the names that the registry and the promotion policy have for them."""
-    return {"evaluate": offline(planner).name, "online": online(planner).name}
-
-
-def _ingest(config: Config, folders: Folders, out: Path) -> dict[str, Any]:
-    from tracer.ingestion.ingest import ingest
-
-    return ingest(config, out)
-
-
-def _validate(config: Config, folders: Folders, out: Path) -> dict[str, Any]:
-    from tracer.validation.validate import validate
-
-    return validate(config, folders["ingest"], folders[BASE], out)
-
-
-def _valid(out: Path) -> None:
-    from tracer.validation.validate import raise_on_failure
-
-    raise_on_failure(out)
-
-
-def _report(config: Config, folders: Folders, out: Path) -> dict[str, Any]:
-    from tracer.reporting.report import report
-
-    return report(config, _shown(folders), out)
-
-
-def _shown(folders: Folders) -> dict[str, Path]:
+def _shown(at: Folders) -> dict[str, Path]:
     """The folders of the report, by the names that they have there."""
-    evaluations = [step.name for evaluate in (offline, online) for step in map(evaluate, MODELS)]
+    evaluations = [step.name for kind in ("offline", "online") for step in EVALUATIONS if step.kind == kind]
     names = ["validate", *(stage.name for stage in STAGES), *evaluations]
-    return {"trajectories": folders["ingest"], **{name: folders[name] for name in names}}
+    return {"trajectories": at["ingest"], **{name: at[name] for name in names}}
 
 
-def _register(config: Config, folders: Folders, out: Path) -> Any:
-    from tracer.registry import versions
-
-    last = STAGES[-1]
-    evaluations = {**_evaluations(last.name), "validate": "validate", "gate": last.gate}
-    return versions.register(config, folders[last.name], {key: folders[name] for key, name in evaluations.items()})
+def _scored(planner: str) -> dict[str, str]:
+    """A planner's evaluations, by the names that the registry and its policy have for them."""
+    return {"evaluate": evaluation("offline", planner).name, "online": evaluation("online", planner).name}
 
 
-def promote(config: Config, folders: Folders, out: Path, again: bool = False) -> Any:
+def _register(config: Config, at: Folders, out: Path) -> versions.Version:
+    names = {**_scored(LAST.name), "validate": "validate", "gate": LAST.gate}
+    return versions.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
+
+
+def promote(config: Config, at: Folders, out: Path, again: bool = False) -> promotion.Decision:
     """Decide on the challenger, whom the base planner is held against as long as there is no champion."""
-    from tracer.registry import promotion
+    base = {key: at[name] for key, name in _scored(BASE).items()}
+    return promotion.promote(config, base, at["ingest"], again=again)
 
-    base = {key: folders[name] for key, name in _evaluations(BASE).items()}
-    return promotion.promote(config, base, folders["ingest"], again=again)
+
+LAST = STAGES[-1]
+"""The stage whose planner is registered."""
+TRAINING = tuple(step for stage in STAGES for step in (_train(stage), _gate(stage)))
+EVALUATIONS = tuple(evaluation(kind, planner) for planner in MODELS for kind in ("offline", "online"))
+STEPS = (
+    FlowStep(
+        kind="ingest",
+        about="raw episodes into canonical shards",
+        reads=(RAW,),
+        module=ingest.__name__,
+        make=lambda config, at, out: ingest.ingest(config, out),
+    ),
+    FlowStep(
+        kind="validate",
+        about="Great Expectations over the shards; fails if the data does",
+        reads=("ingest", BASE),
+        module=validate.__name__,
+        make=lambda config, at, out: validate.validate(config, at["ingest"], at[BASE], out),
+        require=validate.raise_on_failure,
+    ),
+    *TRAINING,
+    *EVALUATIONS,
+    FlowStep(
+        kind="report",
+        about="one HTML page: the table of results, reward curves, and forecasts drawn on their screens",
+        reads=("ingest", "validate", *(step.name for step in (*TRAINING, *EVALUATIONS))),
+        module=report.__name__,
+        make=lambda config, at, out: report.report(config, _shown(at), out),
+    ),
+    FlowStep(
+        kind="register",
+        planner=LAST.name,
+        about="a version of the registered model, as challenger; the file is the receipt",
+        reads=(LAST.name, *_scored(LAST.name).values(), "validate", LAST.gate),
+        module=versions.__name__,
+        make=_register,
+        receipt=versions.RECEIPT,
+    ),
+    FlowStep(
+        kind="promote",
+        about="the decision on the challenger; a refusal is a result",
+        reads=("register", "ingest", *_scored(BASE).values()),
+        module=promotion.__name__,
+        make=promote,
+        receipt=promotion.DECISION,
+    ),
+)
+"""Every step, in an order in which they can run."""
+
+
+def step(name: str) -> FlowStep:
+    """The step of that name; raises ``StopIteration``."""
+    return next(step for step in STEPS if step.name == name)
+
+
+def of(kind: Kind) -> tuple[FlowStep, ...]:
+    """The steps of a kind."""
+    return tuple(step for step in STEPS if step.kind == kind)
+
+
+def before(last: FlowStep) -> list[FlowStep]:
+    """The steps that have to be finished before ``last``, directly or not, in their order."""
+    needed = set(last.reads)
+    for step in reversed(STEPS):
+        if step.name in needed:
+            needed |= set(step.reads)
+    return [step for step in STEPS if step.name in needed]
+
+
+def run(config: Config, say: Callable[[str], None] = print) -> Mapping[str, dict[str, Any]]:
+    """Run every step up to the report; finished ones are found by their digest. Returns each step's lineage."""
+    done: dict[str, dict[str, Any]] = {}
+    for step in STEPS:
+        if not step.receipt:
+            done[step.name] = step.run(config)
+            say(f"{step.name}: {done[step.name]['digest'][:12]}, {done[step.name]['seconds']} s")
+    return done
+
+
+def report_folders(config: Config) -> dict[str, Path]:
+    """Every folder that the report shows, by the name that it has there."""
+    return _shown(step("report").folders(config))
 
 
 def folder(config: Config, name: str) -> Path:
@@ -310,8 +292,6 @@ def model(config: Config, name: str) -> Path:
     if name in MODELS:
         return config.out(name)
     if is_registered(name):
-        from tracer.registry import versions
-
         return versions.weights(versions.download(name, config.registry))
     if not Path(name).exists():
         raise ConfigError(
@@ -321,60 +301,15 @@ def model(config: Config, name: str) -> Path:
     return Path(name)
 
 
-def benchmark(config: Config, name: str, protocol: str, planner: str, out: Path, **options: Any) -> dict[str, Any]:
-    """Let any planner, or the scripts ``demonstrators``, answer a benchmark; ``options`` as ``scoring.evaluate`` has.
-
-    Returns the lineage; raises what ``model`` and ``scoring.evaluate.evaluate`` raise.
-    """
-    from tracer.scoring.evaluate import DEMONSTRATORS, evaluate
-
-    answering = planner if planner == DEMONSTRATORS else str(model(config, planner))
-    return evaluate(config, name, protocol, answering, out, **options)
-
-
 def is_registered(name: str) -> bool:
     """Whether a planner's name is that of a registered model (``name@alias``, ``models:/...``) and not a folder's."""
     return not Path(name).exists() and ("@" in name or name.startswith("models:/"))
 
 
-def label(name: str) -> str:
-    """A planner's name as part of a folder's name."""
-    return Path(name).name.replace("@", "-")
+def benchmark(config: Config, name: str, protocol: str, planner: str, out: Path, **options: Any) -> dict[str, Any]:
+    """Let any planner, or the scripts ``demonstrators``, answer a benchmark; ``options`` as ``scoring.evaluate`` has.
 
-
-def step(name: str) -> FlowStep:
-    """The step of that name; raises ``StopIteration``."""
-    return next(step for step in STEPS if step.name == name)
-
-
-def of(kind: Kind) -> tuple[FlowStep, ...]:
-    """The steps of a kind."""
-    return tuple(step for step in STEPS if step.kind == kind)
-
-
-def before(last: FlowStep) -> tuple[FlowStep, ...]:
-    """The steps that have to be finished before ``last``, directly or not, in their order."""
-    needed, todo = set(), list(last.reads)
-    while todo:
-        name = todo.pop()
-        needed.add(name)
-        todo += [read for step in STEPS if step.name == name for read in step.reads]
-    return tuple(step for step in STEPS if step.name in needed)
-
-
-def run(config: Config, say: Callable[[str], None] = print) -> Mapping[str, dict[str, Any]]:
-    """Run every step up to the report; finished ones are found by their digest. Returns each step's lineage."""
-    done: dict[str, dict[str, Any]] = {}
-    for step in STEPS:
-        if not step.receipt:
-            done[step.name] = step.run(config)
-            say(f"{step.name}: {done[step.name]['digest'][:12]}, {done[step.name]['seconds']} s")
-    return done
-
-
-def report_folders(config: Config) -> dict[str, Path]:
-    """Every folder that the report shows, by the name that it has there."""
-    return _shown(step("report").folders(config))
-
-
-STEPS = tuple(_steps())
+    Returns the lineage; raises what ``model`` and ``scoring.evaluate.evaluate`` raise.
+    """
+    answering = planner if planner == scoring.DEMONSTRATORS else str(model(config, planner))
+    return scoring.evaluate(config, name, protocol, answering, out, **options)

@@ -38,12 +38,8 @@ def test_the_arrows_of_the_flow() -> None:
     assert reads["online-base"] == {"base"} and reads["online-stage2"] == {"stage2", "gate-stage2"}
     assert reads["register"] == {"stage2", "evaluate-stage2", "online-stage2", "validate", "gate-stage2"}
     assert reads["promote"] == {"register", "ingest", "evaluate-base", "online-base"}
-    assert [step.name for step in flow.before(flow.offline("stage1"))] == [
-        "ingest",
-        "validate",
-        "stage1",
-        "gate-stage1",
-    ]
+    before = [step.name for step in flow.before(flow.evaluation("offline", "stage1"))]
+    assert before == ["ingest", "validate", "stage1", "gate-stage1"]
     done = {flow.RAW, "base"}
     for step in flow.STEPS:  # in an order in which they can run
         assert set(step.reads) <= done, step.name

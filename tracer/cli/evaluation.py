@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     config = config_of(arguments)
-    step = (flow.offline if arguments.benchmark == "offline" else flow.online)(arguments.model)
+    step = flow.evaluation(arguments.benchmark, arguments.model)
     out = arguments.out or step.out(config)
     return done(step.run(config, out), out)
 

@@ -53,7 +53,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from tracer.training import preflight, processes
 
     config = config_of(arguments)
-    step = flow.train(arguments.stage)
+    step = flow.step(arguments.stage.name)
     out = arguments.out or step.out(config)
     start = flow.model(config, arguments.start or arguments.stage.start)
     if arguments.dry_run:

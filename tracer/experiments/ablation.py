@@ -181,7 +181,7 @@ def train_and_evaluate(config: Config, plain: Config, stage: str) -> Path:
 
     Data and base are the profile's own. Raises ``ValidationFailed`` and ``GateError`` as the flow itself does.
     """
-    last = flow.offline(stage)
+    last = flow.evaluation("offline", stage)
     given = {"ingest": plain.out("ingest"), BASE: flow.model(plain, BASE)}
     read_lineage(given["ingest"])
     for step in flow.before(last):

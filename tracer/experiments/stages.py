@@ -34,7 +34,7 @@ class Side:
 
     @property
     def step(self) -> str:
-        return (flow.online if self.strategy else flow.offline)(self.model).name
+        return flow.evaluation("online" if self.strategy else "offline", self.model).name
 
     @property
     def title(self) -> str:
