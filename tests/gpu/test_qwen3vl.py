@@ -19,8 +19,8 @@ from tracer.planner.plan import PlannerSettings
 from tracer.planner.settings import PlannerConfig
 from tracer.stages import STAGES
 from tracer.training import memory, stage1, stage2
-from tracer.training.checkpoints import NamedWeights
 from tracer.training.gates import saved
+from tracer.training.trl.named_weights import NamedWeights
 
 
 def test_the_classes_exist_and_their_shape_is_the_8b_of_the_paper() -> None:

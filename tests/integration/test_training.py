@@ -18,9 +18,10 @@ from tracer.planner.transformers import TransformersPlanner
 from tracer.reward import advantages
 from tracer.settings import ConfigError
 from tracer.stages import STAGES
-from tracer.training import grpo, stage1, stage2
+from tracer.training import stage1, stage2
 from tracer.training.gates import saved
-from tracer.training.trl.shared_prompt import trainer_class
+from tracer.training.trl.arguments import arguments, banned
+from tracer.training.trl.trainer import trainer_class
 
 LORA = {"rank": 4, "alpha": 8}
 LEARN = {"learning_rate": 1e-2}
@@ -191,11 +192,11 @@ def test_the_trainer_that_serves_a_model(llama: Path) -> None:
 
 def test_vllm_is_told_where_it_is_and_what_not_to_sample(llama: Path) -> None:
     stage = micro_config(llama, image=False).stage1
-    assert grpo.banned(stage, [7]) == {"suppress_tokens": [7]}
-    assert grpo.banned(stage.model_copy(update={"rollouts": "vllm_colocate"}), [7]) == {"logit_bias": {7: -100.0}}
-    assert grpo.banned(stage, []) is None
+    assert banned(stage, [7]) == {"suppress_tokens": [7]}
+    assert banned(stage.model_copy(update={"rollouts": "vllm_colocate"}), [7]) == {"logit_bias": {7: -100.0}}
+    assert banned(stage, []) is None
     planner = TransformersPlanner.load(llama)
     config = micro_config(llama, image=False, launch={"vllm_host": "10.0.0.2", "vllm_port": 9000, "vllm_memory": 0.4})
-    arguments = grpo.arguments(config, config.stage1, planner, llama)
-    assert (arguments.vllm_server_host, arguments.vllm_server_port) == ("10.0.0.2", 9000)
-    assert arguments.vllm_gpu_memory_utilization == 0.4
+    made = arguments(config, config.stage1, planner, llama)
+    assert (made.vllm_server_host, made.vllm_server_port) == ("10.0.0.2", 9000)
+    assert made.vllm_gpu_memory_utilization == 0.4

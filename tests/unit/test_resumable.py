@@ -10,8 +10,10 @@ import pytest
 import torch
 from trl.trainer.utils import RepeatSampler
 
-from tracer.training.checkpoints import STATE, WRITING, NamedWeights, last_checkpoint, load_choice, save_choice
+from tracer.training.checkpoints import STATE, WRITING, last_checkpoint
+from tracer.training.selection import load_choice, save_choice
 from tracer.training.trl import resumable
+from tracer.training.trl.named_weights import NamedWeights
 from tracer.training.trl.resumable import ResumableTrainer, StepSampler, publish
 
 STATES, GROUPS, SIZE, STEPS = 7, 2, 3, 8  # three steps an epoch; one state a epoch is left over
@@ -95,9 +97,9 @@ def test_a_checkpoint_gets_its_name_last(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_choice_is_kept(tmp_path: Path) -> None:
-    assert load_choice(tmp_path / "checkpoints") is None
-    save_choice(tmp_path / "checkpoints", [4, 1])
-    assert load_choice(tmp_path / "checkpoints") == [4, 1]
+    assert load_choice(tmp_path) is None
+    save_choice(tmp_path, [4, 1])
+    assert load_choice(tmp_path) == [4, 1]
 
 
 def test_an_adapter_beside_its_frozen_copy_is_taken_up(tmp_path: Path) -> None:

@@ -22,11 +22,10 @@ from transformers.trainer_utils import SaveStrategy
 from trl import GRPOTrainer
 
 from tracer.config import Config
-from tracer.planner.transformers import TransformersPlanner
-from tracer.training import grpo
-from tracer.training.samples import SampleLog
+from tracer.training.selection import prompts_of
 from tracer.training.stage1 import STAGE
-from tracer.training.trl.shared_prompt import trainer_class
+from tracer.training.start import load_start
+from tracer.training.trl.trainer import build, trainer_class
 
 CLEAR = Path("/proc/self/clear_refs")
 STATUS = Path("/proc/self/status")
@@ -45,23 +44,14 @@ def run(config: Config, job: dict[str, Any], questions: IO[str], answers: IO[str
     stage = STAGE.options(config).model_copy(update={"steps": job["steps"] + 1, "log_samples": 0})
     start, out = Path(job["start"]), Path(job["out"])
     set_seed(config.seed)
-    planner = TransformersPlanner.load(start, grpo.settings_for(config, start), dtype="float32", trainable=True)
-    states = grpo.prompts_of(Path(job["trajectories"]), "train", config.planner.horizon)
+    planner = load_start(config, stage, start)
+    states = prompts_of(Path(job["trajectories"]), "train", config.planner.horizon)
     # A pass over every state would outlast the measurement: both sides take the same draw of them instead.
     random.Random(config.seed).shuffle(states)
-    states = states[: max(stage.groups * stage.steps, stage.groups)]
-    recorder = grpo.Recorder(STAGE.scorer(config), states, STAGE.parts, SampleLog(out, stage))
-    arguments = grpo.arguments(config, stage, planner, out)
-    arguments.save_strategy = SaveStrategy.NO
-    base = trainer_class(planner.model, stage) if job["side"] == "ours" else GRPOTrainer
-    trainer = timed(base)(
-        model=planner.model,
-        processing_class=planner.processor,
-        reward_funcs=recorder.functions(),
-        args=arguments,
-        train_dataset=grpo.dataset(states, planner.settings),
-        peft_config=grpo.lora(stage),
-    )
+    states = states[: stage.groups * stage.steps]
+    kind = timed(trainer_class(planner.model, stage) if job["side"] == "ours" else GRPOTrainer)
+    trainer = build(config, stage, planner, STAGE.scorer(config), STAGE.parts, states, out, kind=kind)
+    trainer.args.save_strategy = SaveStrategy.NO
     trainer.add_callback(Laps(trainer, questions, answers, last=job["steps"]))
     trainer.train()
 

@@ -90,16 +90,17 @@ def saved(config: Config, stage: Stage, trained: Path, start: Path, trajectories
     Raises ``LineageError`` for an unfinished stage, or a data set without states of the split ``validation``.
     """
     from tracer.planner.transformers import TransformersPlanner
-    from tracer.training import grpo
+    from tracer.training import probe
+    from tracer.training.start import settings_for
 
     metrics, tolerance, score = read_lineage(trained)["metrics"], config.gates.probe_tolerance, stage.scorer(config)
-    held_out = grpo.held_out_prompts(trajectories, config.planner.horizon)
-    states = [item.state for item in grpo.draw(held_out, PROBES, config.seed + 1)]
+    held_out = probe.held_out(trajectories, config.planner.horizon)
+    states = [item.state for item in probe.sample(held_out, PROBES, config.seed + 1)]
     planner = TransformersPlanner.load(trained)
-    again = float(grpo.probe(planner, score, grpo.draw(held_out, grpo.PROBE_STATES, config.seed)))
+    again = float(probe.probe(planner, score, probe.sample(held_out, probe.STATES, config.seed)))
     after, answers = _behaviour(planner, states)
     del planner  # two planners of full size do not fit
-    before, first = _behaviour(TransformersPlanner.load(start, grpo.settings_for(config, start)), states)
+    before, first = _behaviour(TransformersPlanner.load(start, settings_for(config, start)), states)
     moved = float((after - before).abs().max())
     changed = sum(a != b for a, b in zip(answers, first, strict=True))
     # With every group dead the gradient is zero by construction, and the start is what has to come out.

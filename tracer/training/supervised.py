@@ -21,7 +21,8 @@ from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import answer, messages, prompt
 from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.sources import jsonl
-from tracer.training.checkpoints import NamedWeights, last_checkpoint
+from tracer.training.checkpoints import last_checkpoint
+from tracer.training.trl.named_weights import NamedWeights
 from tracer.trajectory import State, Trajectory, state_at
 
 MICRO_BATCHES = 4

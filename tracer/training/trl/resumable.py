@@ -25,7 +25,8 @@ from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 
 from tracer.planner.adapter import is_adapter
-from tracer.training.checkpoints import WRITING, NamedWeights
+from tracer.training.checkpoints import WRITING
+from tracer.training.trl.named_weights import NamedWeights
 from tracer.training.trl.vllm import keep_base
 
 

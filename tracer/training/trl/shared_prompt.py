@@ -13,13 +13,8 @@ from typing import Any
 import torch
 
 from tracer.planner.transformers import image_tokens
-from tracer.settings import ConfigError
-from tracer.training import processes
-from tracer.training.settings import GrpoConfig
 from tracer.training.trl import groups
 from tracer.training.trl.resumable import ResumableTrainer
-
-SHARED = ("llava", "qwen3", "qwen2", "llama")  # model types whose position ids are one number a token
 
 
 class SharedPromptTrainer(ResumableTrainer):
@@ -114,16 +109,3 @@ def _until_end(tokens: list[int], ends: set[int]) -> list[int]:
 
 class StepTrainer(SharedPromptTrainer):
     by_step = True
-
-
-def trainer_class(model: Any, stage: GrpoConfig) -> type[ResumableTrainer]:
-    """The trainer that serves a model and a stage. Sharded weights need TRL's generation, which waits for all."""
-    shared = stage.rollouts == "transformers" and model.config.model_type in SHARED and not processes.sharded()
-    if stage.sampling == "step":
-        if not shared:
-            raise ConfigError(
-                f"sampling 'step' is for groups that share their prompt, which rollouts {stage.rollouts!r} of a "
-                f"{model.config.model_type} do not; set sampling to 'stream'"
-            )
-        return StepTrainer
-    return SharedPromptTrainer if shared else ResumableTrainer

@@ -1,0 +1,63 @@
+"""The probe: a trained planner's greedy score on a few held-out states, which a fresh load has to reproduce."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tracer.lineage.digest import LineageError
+from tracer.planner.adapter import is_adapter
+from tracer.planner.transformers import TransformersPlanner
+from tracer.training.score import Prompt, Score
+from tracer.training.selection import prompts_of
+
+STATES = 64
+
+
+def held_out(trajectories: Path, horizon: int) -> list[Prompt]:
+    """The states of the split ``validation``; raises ``LineageError`` if there are none."""
+    found = prompts_of(trajectories, "validation", horizon)
+    if not found:
+        raise LineageError(f"{trajectories} has no state in the split 'validation' to probe on")
+    return found
+
+
+def sample(prompts: Sequence[Prompt], most: int, seed: int) -> list[Prompt]:
+    """At most ``most`` of the prompts, drawn with the seed."""
+    return random.Random(seed).sample(prompts, min(most, len(prompts)))
+
+
+def probe(planner: TransformersPlanner, score: Score, prompts: Sequence[Prompt]) -> float:
+    """The mean reward of the planner's greedy answers."""
+    answers = planner.answer([prompt.state for prompt in prompts])
+    return sum(score(prompt, text).total for prompt, text in zip(prompts, answers, strict=True)) / len(prompts)
+
+
+def reload(weights: Mapping[str, torch.Tensor], out: Path) -> TransformersPlanner:
+    """The planner that was saved in ``out``, once the shards of it are freed. ``weights`` are what it has to hold.
+
+    Raises ``LineageError`` if it holds others.
+    """
+    from transformers.integrations import unset_hf_deepspeed_config
+
+    torch.cuda.empty_cache()
+    unset_hf_deepspeed_config()  # or loading would wait for the other processes
+    planner = TransformersPlanner.load(out / "model")
+    same_weights(planner.model, weights, out)
+    return planner
+
+
+def same_weights(model: Any, weights: Mapping[str, torch.Tensor], out: Path) -> None:
+    """Raise ``LineageError`` unless a loaded model has exactly the weights that were gathered from all processes."""
+    found = model.state_dict()
+    if is_adapter(model):
+        from peft import get_peft_model_state_dict
+
+        found, weights = (get_peft_model_state_dict(model, state) for state in (found, dict(weights)))
+    wrong = [name for name, value in weights.items() if not torch.equal(found[name].cpu(), value.cpu())]
+    if wrong or not weights:
+        raise LineageError(f"{out} does not hold what was trained: {len(wrong)} weights differ, {wrong[:3]}")

@@ -1,0 +1,129 @@
+"""Which states a stage trains on: those whose sampled rewards disagree, so that their groups teach something."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracer.config import Config
+from tracer.dataset import read
+from tracer.forecast import reference
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError
+from tracer.planner.transformers import TransformersPlanner, image_tokens
+from tracer.reward import dead
+from tracer.settings import ConfigError
+from tracer.training import processes
+from tracer.training.score import Prompt, Score
+from tracer.training.settings import GrpoConfig
+from tracer.training.trl import groups
+from tracer.training.watch import Heartbeat
+from tracer.trajectory import State, state_at
+
+log = logging.getLogger(__name__)
+CHOICE = Path("checkpoints") / "choice.json"
+
+
+def prompts_of(trajectories: Path, split: str, horizon: int) -> list[Prompt]:
+    """Every state of a split with its reference, in the order of the shards."""
+    return [
+        Prompt(
+            trajectory=trajectory.id,
+            step=index,
+            task=trajectory.task,
+            state=state_at(trajectory, index),
+            reference=reference(trajectory, index, horizon),
+        )
+        for trajectory in read(trajectories, split=split)
+        for index in range(len(trajectory.steps))
+    ]
+
+
+def select(
+    config: Config,
+    stage: GrpoConfig,
+    planner: TransformersPlanner,
+    score: Score,
+    prompts: list[Prompt],
+    out: Path,
+    heartbeat: Heartbeat,
+) -> list[Prompt]:
+    """The prompts to train on: ``max_prompts`` drawn with the seed, less those whose rollouts all earn the same.
+
+    The choice is kept beside the checkpoints, so that a killed run does not sample for it again. Raises
+    ``LineageError`` if there is no prompt, ``ConfigError`` if there are too few for one step.
+    """
+    if stage.max_prompts is not None and stage.max_prompts < len(prompts):
+        prompts = random.Random(config.seed).sample(prompts, stage.max_prompts)
+    if not prompts:
+        raise LineageError("no state to train on: the data set's split 'train' is empty")
+    if len(prompts) < stage.groups:
+        raise ConfigError(
+            f"{len(prompts)} states cannot fill a step of {stage.groups} groups; lower groups, or raise max_prompts"
+        )
+    if not stage.pass_rate_samples:
+        return prompts
+    # One process decides: the others' arithmetic may differ in the last bit, and their prompts must not.
+    chosen: list[int] = []
+    if processes.main():
+        kept = load_choice(out)
+        if kept is None:
+            kept = undecided(config, stage, planner, score, prompts, heartbeat)
+            save_choice(out, kept)
+        chosen = kept
+    found = [prompts[index] for index in processes.agree(chosen)]
+    log.info("%d of %d states have rollouts that disagree; training on those", len(found), len(prompts))
+    return found if len(found) >= stage.groups else prompts
+
+
+def undecided(
+    config: Config,
+    stage: GrpoConfig,
+    planner: TransformersPlanner,
+    score: Score,
+    prompts: Sequence[Prompt],
+    heartbeat: Heartbeat,
+) -> list[int]:
+    """The indices of the prompts whose sampled answers earn different rewards."""
+    states = [prompt.state for prompt in prompts]
+    answers = rollouts(planner, states, stage, config.planner.max_new_tokens, heartbeat)
+    rewards = [[score(prompt, text).total for text in texts] for prompt, texts in zip(prompts, answers, strict=True)]
+    return [index for index, group in enumerate(rewards) if not dead(group)]
+
+
+def rollouts(
+    planner: TransformersPlanner, states: Sequence[State], stage: GrpoConfig, max_new_tokens: int, heartbeat: Heartbeat
+) -> list[list[str]]:
+    """``pass_rate_samples`` sampled answers for each state."""
+    size, texts = stage.pass_rate_samples, []
+    for start in range(0, len(states), planner.batch_size):
+        heartbeat.beat(f"selecting: state {start} of {len(states)}", 0)
+        inputs = planner.encode(states[start : start + planner.batch_size]).to(planner.model.device)
+        inputs.pop("token_type_ids", None)
+        tokens = groups.sample(
+            planner.model,
+            dict(inputs),
+            size=size,
+            max_new_tokens=max_new_tokens,
+            temperature=stage.temperature,
+            eos=[planner.tokenizer.eos_token_id],
+            pad=planner.tokenizer.pad_token_id,
+            banned=image_tokens(planner.model.config),
+        )
+        texts += planner.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return [texts[index : index + size] for index in range(0, len(texts), size)]
+
+
+def save_choice(out: Path, chosen: list[int]) -> None:
+    """Keep which states were chosen to train on."""
+    (out / CHOICE).parent.mkdir(parents=True, exist_ok=True)
+    write_json(out / CHOICE, chosen)
+
+
+def load_choice(out: Path) -> list[int] | None:
+    """The kept choice, or None if there is none."""
+    path = out / CHOICE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,141 @@
+"""What TRL's trainer is given: its arguments, the adapter and the prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset, Features, Image, Value
+from peft import LoraConfig
+from trl import GRPOConfig
+
+from tracer.config import Config
+from tracer.planner.plan import PlannerSettings
+from tracer.planner.prompt import prompt
+from tracer.planner.transformers import TransformersPlanner, image_tokens
+from tracer.settings import ConfigError
+from tracer.training import processes
+from tracer.training.score import Prompt
+from tracer.training.settings import GrpoConfig
+
+
+def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, out: Path) -> GRPOConfig:
+    """TRL's arguments, with every one that shapes the result written out: TRL's defaults are not the paper's."""
+    return GRPOConfig(
+        output_dir=str(out / "checkpoints"),
+        max_completion_length=config.planner.max_new_tokens,
+        generation_kwargs=banned(stage, image_tokens(planner.model.config)),
+        ddp_timeout=int(processes.PATIENCE.total_seconds()),
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would hide what Watch looks for
+        log_completions=False,
+        report_to=[],
+        seed=config.seed,
+        data_seed=config.seed,
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+        **_method(stage),
+        **_vllm(config, stage),
+    )
+
+
+def _method(stage: GrpoConfig) -> dict[str, Any]:
+    return {
+        "max_steps": stage.steps,
+        "per_device_train_batch_size": local_batch(stage),
+        "gradient_accumulation_steps": stage.accumulation,
+        "num_generations": stage.group_size,
+        "num_iterations": 1,
+        "temperature": stage.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "learning_rate": stage.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": stage.warmup,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "beta": stage.kl,
+        "epsilon": stage.clip,
+        "loss_type": stage.loss,
+        "scale_rewards": stage.scale_rewards,
+        "multi_objective_aggregation": stage.aggregation,
+        "mask_truncated_completions": False,
+        "disable_dropout": True,
+        "shuffle_dataset": True,
+        "bf16": stage.bf16,
+        "gradient_checkpointing": stage.gradient_checkpointing,
+        "use_transformers_continuous_batching": stage.rollouts == "continuous_batching",
+        "save_steps": stage.checkpoint_every,
+        "save_total_limit": stage.keep_checkpoints,
+    }
+
+
+def _vllm(config: Config, stage: GrpoConfig) -> dict[str, Any]:
+    launch = config.launch
+    return {
+        "use_vllm": stage.rollouts.startswith("vllm"),
+        "vllm_mode": stage.rollouts.removeprefix("vllm_") if stage.rollouts.startswith("vllm") else "colocate",
+        "vllm_server_host": launch.vllm_host,
+        "vllm_server_port": launch.vllm_port,
+        "vllm_server_timeout": launch.vllm_timeout,
+        "vllm_group_port": launch.vllm_group_port,
+        "vllm_gpu_memory_utilization": launch.vllm_memory,
+        "vllm_tensor_parallel_size": launch.vllm_tensor_parallel,
+        "vllm_enable_sleep_mode": launch.vllm_sleep,
+        # vLLM's probabilities are not quite the trainer's. Each token is weighted by their ratio, capped at 3; TRL's
+        # default drops a whole completion once the product of its ratios exceeds 3, which long ones soon do.
+        "vllm_importance_sampling_correction": True,
+        "vllm_importance_sampling_mode": "token_truncate",
+        "vllm_importance_sampling_clip_max": 3.0,
+        "vllm_max_model_length": config.planner.max_prompt_tokens + config.planner.max_new_tokens,
+    }
+
+
+def local_batch(stage: GrpoConfig) -> int:
+    """The completions of one process's micro-batch: the global batch is the same on any number of processes."""
+    micro, world = stage.groups // stage.accumulation, processes.world()
+    if micro % world:
+        raise ConfigError(
+            f"{micro} groups per micro-batch cannot be divided among {world} processes; launch as many processes as "
+            f"launch.nodes and launch.gpus say, or choose groups divisible by {stage.accumulation * world}"
+        )
+    return micro // world * stage.group_size
+
+
+def banned(stage: GrpoConfig, tokens: Sequence[int]) -> dict[str, Any] | None:
+    """The sampling options that keep tokens out, in the words of whoever samples."""
+    if not tokens:
+        return None
+    if stage.rollouts.startswith("vllm"):
+        return {"logit_bias": dict.fromkeys(tokens, -100.0)}
+    return {"suppress_tokens": list(tokens)}
+
+
+def lora(stage: GrpoConfig) -> LoraConfig | None:
+    """The adapter to train, or None to train all weights."""
+    if stage.lora is None:
+        return None
+    return LoraConfig(
+        r=stage.lora.rank,
+        lora_alpha=stage.lora.alpha,
+        target_modules=stage.lora.targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def dataset(states: Sequence[Prompt], settings: PlannerSettings) -> Dataset:
+    """The prompts as TRL wants them: a conversation, the screenshot, and the index of the state in ``states``."""
+    role = {"role": Value("string"), "content": Value("string")}
+    features = Features({"prompt": [role], "index": Value("int64")})
+    rows: dict[str, list[Any]] = {
+        "prompt": [[{"role": "user", "content": prompt(state.state, settings)}] for state in states],
+        "index": list(range(len(states))),
+    }
+    if settings.image:
+        features["image"] = Image()
+        rows["image"] = [{"bytes": state.state.image, "path": None} for state in states]
+    return Dataset.from_dict(rows, features=features)

@@ -1,0 +1,35 @@
+"""Resuming from a checkpoint whose weights have other names than the model's parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracer.lineage.digest import LineageError
+from tracer.planner.adapter import NAME as ADAPTER
+from tracer.planner.adapter import is_adapter
+
+
+class NamedWeights:
+    """A mix-in for ``transformers.Trainer``: resuming takes up a checkpoint's weights whatever they are called in it.
+
+    ``save_pretrained`` writes a vision-language model's weights under their published names, which are not those of its
+    parameters. The Trainer loads them by name and leaves out what does not match: all of them, with no more than a
+    warning. Of an adapter that has a frozen copy beside it, for the KL term, it loads the copy alone. Either way
+    training would go on from the start's weights.
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        trainer: Any = self
+        model = model if model is not None else trainer.model
+        if trainer.is_fsdp_enabled or not (is_adapter(model) or hasattr(type(model), "from_pretrained")):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        elif is_adapter(model):
+            from peft import load_peft_weights, set_peft_model_state_dict
+
+            weights = load_peft_weights(resume_from_checkpoint, device="cpu")
+            missed = set_peft_model_state_dict(model, weights, adapter_name=ADAPTER)
+            if missed.unexpected_keys:
+                raise LineageError(f"{resume_from_checkpoint} holds another adapter: {missed.unexpected_keys[:3]}")
+        else:
+            saved = type(model).from_pretrained(resume_from_checkpoint, dtype=model.dtype, use_safetensors=True)
+            model.load_state_dict(saved.state_dict())

@@ -1,0 +1,67 @@
+"""Which trainer serves a model and a stage, and how it is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+from trl import GRPOTrainer
+
+from tracer.config import Config
+from tracer.planner.adapter import is_adapter
+from tracer.planner.transformers import TransformersPlanner
+from tracer.settings import ConfigError
+from tracer.training import processes
+from tracer.training.samples import SampleLog
+from tracer.training.score import Prompt, Score
+from tracer.training.settings import GrpoConfig
+from tracer.training.trl.arguments import arguments, dataset, lora
+from tracer.training.trl.resumable import ResumableTrainer
+from tracer.training.trl.rewards import Recorder
+from tracer.training.trl.shared_prompt import SharedPromptTrainer, StepTrainer
+
+SHARED = ("llava", "qwen3", "qwen2", "llama")  # model types whose position ids are one number per token
+
+
+def build(
+    config: Config,
+    stage: GrpoConfig,
+    planner: TransformersPlanner,
+    score: Score,
+    parts: Sequence[str],
+    prompts: Sequence[Prompt],
+    out: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+    kind: type[GRPOTrainer] | None = None,
+) -> GRPOTrainer:
+    """The trainer of a planner on prompts, with checkpoints and samples in ``out``.
+
+    ``kind`` replaces the class that serves planner and stage. An adapter that the planner has already is trained on;
+    otherwise ``stage.lora`` says whether it gets one.
+    """
+    kind = kind or trainer_class(planner.model, stage)
+    return kind(
+        model=planner.model,
+        processing_class=planner.processor,
+        reward_funcs=Recorder(score, prompts, parts, SampleLog(out, stage)).functions(),
+        args=arguments(config, stage, planner, out),
+        train_dataset=dataset(prompts, planner.settings),
+        peft_config=None if is_adapter(planner.model) else lora(stage),
+        callbacks=list(callbacks),
+    )
+
+
+def trainer_class(model: Any, stage: GrpoConfig) -> type[ResumableTrainer]:
+    """The trainer that serves a model and a stage. Raises ``ConfigError`` for a sampling it cannot serve."""
+    # Sharded weights need TRL's generation, in which all processes wait for each other.
+    shared = stage.rollouts == "transformers" and model.config.model_type in SHARED and not processes.sharded()
+    if stage.sampling == "step":
+        if not shared:
+            raise ConfigError(
+                f"sampling 'step' is for groups that share their prompt, which rollouts {stage.rollouts!r} of a "
+                f"{model.config.model_type} do not; set sampling to 'stream'"
+            )
+        return StepTrainer
+    return SharedPromptTrainer if shared else ResumableTrainer
