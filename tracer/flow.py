@@ -18,7 +18,8 @@ from tracer.config import Config
 from tracer.evaluation import offline, online
 from tracer.evaluation.results import SCORES
 from tracer.ingestion import ingest
-from tracer.lineage.digest import finished
+from tracer.lineage import why
+from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.step import expected_digest
 from tracer.planner import hub
 from tracer.registry import promotion, versions
@@ -105,6 +106,19 @@ class FlowStep:
             return None
         return done if done["digest"] == expected_digest(**self.recipe(config, folders)) else None
 
+    def state(self, config: Config) -> tuple[str, list[str]]:
+        """Whether its finished folder is up to date, and if not, why it would run (``lineage.why``)."""
+        if self.recipe is None:
+            raise ConfigError(f"{self.name} leaves no folder: `tracer history` shows what the registry decided")
+        folders = self.folders(config)
+        missing = [name for name, path in folders.items() if not path.exists()]
+        if missing:
+            return why.MISSING, [f"{name} comes first" for name in missing]
+        try:
+            return why.state_of(self.out(config), self.recipe(config, folders))
+        except LineageError as error:
+            return why.UNFINISHED, [str(error)]
+
 
 def _train(stage: Stage) -> FlowStep:
     def make(config: Config, at: Folders, out: Path) -> dict[str, Any]:
@@ -132,6 +146,7 @@ def _gate(stage: Stage) -> FlowStep:
         module=gates.__name__,
         make=lambda config, at, out: gates.gate(config, stage, at[stage.name], at[stage.start], at["ingest"], out),
         require=gates.require,
+        recipe=lambda config, at: gates.recipe(config, stage, at[stage.name], at[stage.start], at["ingest"]),
         scores=gates.GATE,
     )
 
@@ -147,6 +162,7 @@ def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
             reads=("ingest", *ready),
             module=offline.__name__,
             make=lambda config, at, out: offline.evaluate(config, at["ingest"], at[planner], out),
+            recipe=lambda config, at: offline.recipe(config, at["ingest"], at[planner]),
             scores=SCORES,
         )
     return FlowStep(
@@ -156,6 +172,7 @@ def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
         reads=tuple(name for name in ready if name != "validate"),
         module=online.__name__,
         make=lambda config, at, out: online.evaluate(config, at[planner], out),
+        recipe=lambda config, at: online.recipe(config, at[planner]),
         scores=SCORES,
     )
 
@@ -201,6 +218,7 @@ STEPS = (
         reads=(RAW,),
         module=ingest.__name__,
         make=lambda config, at, out: ingest.ingest(config, out),
+        recipe=lambda config, at: ingest.recipe(config),
     ),
     FlowStep(
         kind="validate",
@@ -209,6 +227,7 @@ STEPS = (
         module=validate.__name__,
         make=lambda config, at, out: validate.validate(config, at["ingest"], at[BASE], out),
         require=validate.raise_on_failure,
+        recipe=lambda config, at: validate.recipe(config, at["ingest"], at[BASE]),
     ),
     *TRAINING,
     *EVALUATIONS,
@@ -218,6 +237,7 @@ STEPS = (
         reads=("ingest", "validate", *(step.name for step in (*TRAINING, *EVALUATIONS))),
         module=report.__name__,
         make=lambda config, at, out: report.report(config, _shown(at), out),
+        recipe=lambda config, at: report.recipe(config, _shown(at)),
     ),
     FlowStep(
         kind="register",
@@ -241,8 +261,11 @@ STEPS = (
 
 
 def step(name: str) -> FlowStep:
-    """The step of that name; raises ``StopIteration``."""
-    return next(step for step in STEPS if step.name == name)
+    """The step of that name; raises ``ConfigError`` for an unknown one."""
+    found = next((step for step in STEPS if step.name == name), None)
+    if found is None:
+        raise ConfigError(f"there is no step {name!r}; the steps are {', '.join(step.name for step in STEPS)}")
+    return found
 
 
 def of(kind: Kind) -> tuple[FlowStep, ...]:
@@ -257,6 +280,23 @@ def before(last: FlowStep) -> list[FlowStep]:
         if step.name in needed:
             needed |= set(step.reads)
     return [step for step in STEPS if step.name in needed]
+
+
+def status(config: Config) -> dict[str, tuple[str, list[str]]]:
+    """The state of every step that leaves a folder, and the reasons, before anything runs.
+
+    A step behind one that would run will run too, unless that one's output turns out to be the same.
+    """
+    found: dict[str, tuple[str, list[str]]] = {}
+    for step in STEPS:
+        if step.receipt:
+            continue
+        state, reasons = step.state(config)
+        behind = [name for name in step.reads if name in found and found[name][0] != why.UP_TO_DATE]
+        if state == why.UP_TO_DATE and behind:
+            state, reasons = why.STALE, [f"{', '.join(behind)} would run first"]
+        found[step.name] = state, reasons
+    return found
 
 
 def run(config: Config, say: Callable[[str], None] = print) -> Mapping[str, dict[str, Any]]:

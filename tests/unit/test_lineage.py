@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tracer.json_files import write_json
-from tracer.lineage.code import code_digest
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.pins import check_pin, dvc_md5, pinned_md5
 from tracer.lineage.step import _locked, run_step, verify_output
@@ -97,6 +96,15 @@ def test_a_changed_output_is_noticed(tmp_path: Path, source: Path) -> None:
         verify_output(tmp_path / "out")
 
 
+def test_a_finished_folder_is_found_on_a_disk_that_is_read_only(tmp_path: Path, source: Path) -> None:
+    out, calls = tmp_path / "build" / "out", []
+    first = step(out, source, calls)
+    (tmp_path / "build" / ".out.lock").unlink(missing_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    assert step(out, source, calls) == first and calls == ["ran"]
+    assert sorted(tmp_path.rglob("*")) == before  # nothing was written, not even a lock
+
+
 def test_work_folders_are_no_part_of_the_output(tmp_path: Path, source: Path) -> None:
     step(tmp_path / "out", source, [])
     (tmp_path / "out" / "checkpoints").mkdir()
@@ -146,11 +154,6 @@ def test_dvc_md5_is_dvcs_own(tmp_path: Path) -> None:
     pointer.write_text("outs: []\n")
     with pytest.raises(LineageError, match="no DVC pointer"):
         check_pin(data, pointer)
-
-
-def test_the_code_digest_follows_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = code_digest("tracer.reward")
-    assert before == code_digest("tracer.reward") != code_digest("tracer.action")
 
 
 def test_json_is_written_atomically(tmp_path: Path) -> None:

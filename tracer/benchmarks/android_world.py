@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tracer import json_lines
+from tracer import json_lines, package_data
 from tracer.benchmarks import inert_pickle
 from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
 
@@ -65,7 +65,7 @@ class AndroidWorld(Benchmark):
 
     def own_items(self) -> Iterator[dict[str, Any]]:
         """The 116 templates of the family ``android_world``, one instance each (run.py's default)."""
-        return json_lines.iterate(Path(__file__).parent / "items" / "android_world.jsonl")
+        return json_lines.iterate(package_data.path("benchmarks/items/android_world.jsonl"))
 
     def results(self, folder: Path) -> Iterator[dict[str, Any]]:
         """The predictions of a checkpoint folder: ``<template>_<instance>.pkl.gz``, read without unpickling.

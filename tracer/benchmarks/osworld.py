@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tracer import json_lines
+from tracer import json_lines, package_data
 from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
 
 RESULT, TRAJECTORY = "result.txt", "traj.jsonl"
@@ -64,7 +64,7 @@ class OsWorld(Benchmark):
 
     def own_items(self) -> Iterator[dict[str, Any]]:
         """The 361 tasks of ``test_nogdrive.json``."""
-        return json_lines.iterate(Path(__file__).parent / "items" / "osworld.jsonl")
+        return json_lines.iterate(package_data.path("benchmarks/items/osworld.jsonl"))
 
     def results(self, folder: Path) -> Iterator[dict[str, Any]]:
         """The predictions of a result folder: ``.../<domain>/<task id>/result.txt``.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
+from tracer import flow
 from tracer.cli.common import PLANNERS, command, config_of
 from tracer.flow import model
 from tracer.lineage.digest import LineageError
@@ -13,6 +15,11 @@ from tracer.stages import MODELS
 
 
 def add(commands: Any) -> None:
+    status = command(commands, "status", "which steps are up to date, and why the others would run", _status)
+    status.add_argument("--json", action="store_true", help="print JSON")
+    why = command(commands, "why", "why a step would run again: what differs, old value and new", _why)
+    why.add_argument("step", help="a step of the flow, such as stage1 or evaluate-base")
+    why.add_argument("--json", action="store_true", help="print JSON")
     command(commands, "run", "the whole chain, one step after the other, without Dagster", _run)
     command(commands, "demo", "the whole chain through Dagster, then the results table", _demo)
     reward = command(commands, "reward", "why a forecast earns what it earns, term by term", _reward)
@@ -20,6 +27,8 @@ def add(commands: Any) -> None:
     reward.add_argument("--reference", type=Path, required=True, help="the same, or a folder of trajectories")
     reward.add_argument("--trajectory", help="which one of the folder")
     reward.add_argument("--step", type=int, default=0, help="from which of its steps on, from 0")
+    schema = command(commands, "schema", "print the JSON schema of a file format", _schema, profile=False)
+    schema.add_argument("name", help="episode, or a benchmark")
     command(commands, "dvc-yaml", "print dvc.yaml, which is generated from the steps", _dvc_yaml, profile=False)
     command(commands, "doctor", "check this machine and installation", _doctor, profile=False)
     forecast = command(commands, "forecast", "forecast from a held-out state, beside what was really done", _forecast)
@@ -27,6 +36,34 @@ def add(commands: Any) -> None:
     forecast.add_argument("--trajectory", help="a trajectory id (default: the first held-out one)")
     forecast.add_argument("--step", type=int, default=0, help="from which of its steps on, from 0")
     forecast.add_argument("--draw", type=Path, help="write the forecast drawn on the screenshot to this PNG")
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from tracer.schema import schema
+
+    print(json.dumps(schema(arguments.name), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    found = flow.status(config_of(arguments))
+    if arguments.json:
+        print(json.dumps({name: {"state": state, "reasons": reasons} for name, (state, reasons) in found.items()}))
+        return 0
+    width = max(map(len, found))
+    for name, (state, reasons) in found.items():
+        more = f" (and {len(reasons) - 1} more: tracer why {name})" if len(reasons) > 1 else ""
+        print(f"{name:{width}}  {state}{f': {reasons[0]}{more}' if reasons else ''}")
+    return 0
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    state, reasons = flow.step(arguments.step).state(config_of(arguments))
+    if arguments.json:
+        print(json.dumps({"step": arguments.step, "state": state, "reasons": reasons}))
+    else:
+        print(f"{arguments.step}: {state}", *reasons, sep="\n  ")
+    return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:

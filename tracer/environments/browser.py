@@ -155,11 +155,13 @@ class Browser:
         self._open.close()
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str | float | bool]:
     """The browser's environment variables; its font settings and caches are written into ``home``."""
     settings = home / "fonts.conf"
     settings.write_text(_FONTS.format(fonts=fonts_folder(), cache=home / "fonts"), encoding="utf-8")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FONTCONFIG_", "XDG_", "LC_"))}
+    kept: dict[str, str | float | bool] = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FONTCONFIG_", "XDG_", "LC_"))
+    }
     return kept | {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home),

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tracer import package_data
 from tracer.action import Action
 from tracer.environments.browser import HEIGHT, WIDTH, Browser
 from tracer.instruction import describe
@@ -79,7 +80,7 @@ class MiniWob:
         if not self.path.is_file():
             raise FileNotFoundError(f"MiniWoB++ has no page {page!r} (looked for {self.path})")
         self.page = page
-        self._list_elements = (Path(__file__).parent / "elements.js").read_text(encoding="utf-8")
+        self._list_elements = package_data.read("environments/elements.js")
         self._tab = browser.context.new_page()
         self._cdp = browser.context.new_cdp_session(self._tab)
         self.state = State(goal="")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines, tools
+from tracer import json_lines, plugins, tools
 from tracer import planner as planners
 from tracer.config import Config
 from tracer.dataset import read
@@ -46,20 +46,28 @@ class Case:
 
 def evaluate(config: Config, trajectories: Path, model: Path, out: Path) -> dict[str, Any]:
     """Score the planner in ``model`` on the held-out states into ``out``; return the lineage."""
-    return run_step(
-        "evaluate",
-        config={
+
+    def body(folder: Path) -> dict[str, Any]:
+        return run(config, trajectories, planners.load(model), folder, SPLITS)
+
+    return run_step(out=out, body=body, **recipe(config, trajectories, model))
+
+
+def recipe(config: Config, trajectories: Path, model: Path) -> dict[str, Any]:
+    """What the digest of an offline evaluation is made of, as ``run_step`` takes it."""
+    return {
+        "name": "evaluate",
+        "config": {
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "reward": config.reward.model_dump(),
             "grounding": config.grounding.model_dump(),
             "evaluation": config.evaluation.model_dump(include={"max_states", "resamples"}),
         },
-        inputs={"trajectories": trajectories, "model": model},
-        out=out,
-        module=__name__,
-        body=lambda folder: run(config, trajectories, planners.load(model), folder, SPLITS),
-        seed=config.seed,
-    )
+        "inputs": {"trajectories": trajectories, "model": model},
+        "module": __name__,
+        "plugins": [planners.module(model), plugins.module_of(plugins.TOOLS, config.grounding.agent)],
+        "seed": config.seed,
+    }
 
 
 def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits: Sequence[str]) -> dict[str, Any]:

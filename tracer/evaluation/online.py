@@ -36,24 +36,41 @@ METRICS = ("success", "steps")
 
 def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
     """Play the planner in ``model`` into ``out``; return the lineage."""
-    world = load_world(config)
-    # Another browser is another environment, and one installed later is a reason to run again.
-    version, missing = world.version() if config.evaluation.online else ("", "evaluation.online is false")
-    return run_step(
-        "online",
-        config={
+    _, missing = playable(config)
+
+    def body(folder: Path) -> dict[str, Any]:
+        return skip(folder, missing) if missing else run(config, model, folder)
+
+    return run_step(out=out, body=body, **recipe(config, model))
+
+
+def playable(config: Config) -> tuple[str, str]:
+    """What the world's scores depend on, such as a browser's version; and why it cannot be played, if so."""
+    return load_world(config).version() if config.evaluation.online else ("", "evaluation.online is false")
+
+
+def recipe(config: Config, model: Path) -> dict[str, Any]:
+    """What the digest of an online evaluation is made of, as ``run_step`` takes it."""
+    return {
+        "name": "online",
+        "config": {
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "grounding": config.grounding.model_dump(),
             "evaluation": config.evaluation.model_dump(mode="json", exclude={"max_states"}),
-            "pages": {split: list(tasks) for split, tasks in world.tasks.items()},
-            "browser": version,
+            "pages": {split: list(tasks) for split, tasks in load_world(config).tasks.items()},
+            # Another browser is another environment, and one installed later is a reason to run again.
+            "browser": playable(config)[0],
         },
-        inputs={"model": model},
-        out=out,
-        module=__name__,
-        body=lambda folder: skip(folder, missing) if missing else run(config, model, folder),
-        seed=config.seed,
-    )
+        "inputs": {"model": model},
+        "module": __name__,
+        "plugins": [
+            planners.module(model),
+            plugins.module_of(plugins.TOOLS, config.grounding.agent),
+            plugins.module_of(plugins.ENVIRONMENTS, config.evaluation.environment),
+            *(plugins.module_of(plugins.AGENTS, name) for name in config.evaluation.strategies),
+        ],
+        "seed": config.seed,
+    }
 
 
 def load_world(config: Config) -> World:

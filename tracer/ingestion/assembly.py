@@ -18,7 +18,6 @@ from tracer.dataset import SHARD_BYTES, parquet_writer, trajectories_from_rows
 from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, QuarantineWriter
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
 from tracer.json_files import write_json
-from tracer.lineage.code import code_digest
 from tracer.lineage.step import run_step
 from tracer.sources.source import Rejected, SourceError, source
 from tracer.trajectory import SPLITS
@@ -52,16 +51,11 @@ def ingest_source(
 
     return run_step(
         "ingest",
-        # The adapter is imported by name, so its code has to be counted by name too.
-        config={
-            "source": name,
-            "options": options,
-            "shard_bytes": shard_bytes,
-            "adapter": code_digest(plugins.module_of(plugins.SOURCES, name)),
-        },
+        config={"source": name, "options": options, "shard_bytes": shard_bytes},
         inputs={"raw": path},
         out=out,
         module=__name__,
+        plugins=[plugins.module_of(plugins.SOURCES, name)],
         body=body,
     )
 

@@ -18,7 +18,6 @@ from tracer.config import Config
 from tracer.dataset import SHARD_BYTES, ShardWriter
 from tracer.ingestion.settings import DataConfig
 from tracer.json_files import write_json
-from tracer.lineage.code import code_digest
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin, pinned_md5
 from tracer.lineage.step import run_step
@@ -62,18 +61,22 @@ def ingest(config: Config, out: Path) -> dict[str, Any]:
         counts = {key: stats[key] for key in ("trajectories", "steps")}
         return {**counts, "rejected": stats["rejected"]["total"], "dvc_md5": md5}
 
-    return run_step(
-        "ingest",
-        config={
-            "data": data.model_dump(mode="json", exclude={"workers"}),
-            # The adapter is imported by name, so its code has to be counted by name too.
-            "adapter": code_digest(plugins.module_of(plugins.SOURCES, data.source)),
-        },
-        inputs={"raw": Path(data.path)},
-        out=out,
-        module=__name__,
-        body=body,
-    )
+    return run_step(out=out, body=body, **recipe(config))
+
+
+def recipe(config: Config) -> dict[str, Any]:
+    """What the digest of ``ingest`` is made of, as ``run_step`` takes it."""
+    if config.mixture.sources:
+        from tracer.ingestion import mixture  # which imports this module
+
+        return mixture.recipe(config.mixture)
+    return {
+        "name": "ingest",
+        "config": {"data": config.data.model_dump(mode="json", exclude={"workers"})},
+        "inputs": {"raw": Path(config.data.path)},
+        "module": __name__,
+        "plugins": [plugins.module_of(plugins.SOURCES, config.data.source)],
+    }
 
 
 def pinned(data: DataConfig) -> str | None:

@@ -55,20 +55,23 @@ def mix(config: MixtureConfig, out: Path, *, shard_bytes: int = SHARD_BYTES) -> 
         write_json(folder / STATS, stats)
         return {"trajectories": stats["trajectories"], "steps": stats["steps"]}
 
-    return run_step(
-        "mixture",
-        # Where a folder lies does not matter, what it holds does, and that is hashed as an input.
-        config={
+    return run_step(out=out, body=body, **recipe(config, shard_bytes))
+
+
+def recipe(config: MixtureConfig, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
+    """What the digest of a mixture is made of, as ``run_step`` takes it."""
+    return {
+        "name": "mixture",
+        # Where a folder is does not matter; what it contains does, and that is hashed as an input.
+        "config": {
             **config.model_dump(mode="json", exclude={"sources"}),
             "sources": _settings(config),
             "bytes": shard_bytes,
         },
-        inputs=folders,
-        out=out,
-        module=__name__,
-        body=body,
-        seed=config.seed,
-    )
+        "inputs": {name: Path(source.folder) for name, source in config.sources.items()},
+        "module": __name__,
+        "seed": config.seed,
+    }
 
 
 def _settings(config: MixtureConfig) -> dict[str, Any]:

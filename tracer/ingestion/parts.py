@@ -99,7 +99,7 @@ def ingest_part(
         "options": dict(options or {}),
         "shard_bytes": shard_bytes,
         "files": files or fingerprint(path),
-        "code": code_digest(plugins.module_of(plugins.SOURCES, name)) + code_digest(__name__),
+        "code": code_digest(__name__, [plugins.module_of(plugins.SOURCES, name)]),
     }
     started = folder / STARTED
     if folder.exists() and (not started.is_file() or json.loads(started.read_text()) != settings):

@@ -1,28 +1,31 @@
 """Running a step: finished work is found by its digest, unfinished work resumed, other work set aside.
 
 Every step of the flow runs through ``run_step``. It hashes what the step depends on (its configuration, its inputs'
-contents, the code it imports) into one digest. A finished folder of the same digest is used as it is, an unfinished
+contents, its code, its seed) into one digest. A finished folder of the same digest is used as it is, an unfinished
 one is resumed, and one of another digest is set aside under ``.stale``, never mixed with or overwritten.
 ``lineage.json`` is written last: a folder that contains it is complete.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from tracer.json_files import write_json
-from tracer.lineage.code import code_digest
+from tracer.lineage.code import code_of
 from tracer.lineage.digest import LINEAGE, STARTED, LineageError, content_digest, digest_of, finished, tree_digest
 from tracer.lineage.provenance import git_commit, hardware, library_versions, lock_digest
+
+SCHEME = 2
+"""Which rules made a digest. 1 hashed the text of source files, and no data files or library versions."""
 
 
 def run_step(
@@ -33,22 +36,22 @@ def run_step(
     out: Path,
     module: str,
     body: Callable[[Path], Mapping[str, Any]],
+    plugins: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Run ``body(out)`` unless it already ran for the same digest; return the folder's lineage.
 
-    ``module`` is the dotted name of the module that implements the step: its code, and that of every tracer module
-    it imports, counts into the digest. ``body`` returns the step's headline metrics. Raises ``LineageError``.
+    ``module`` is the dotted name of the module that implements the step, and ``plugins`` are those of the plugins that
+    the configuration chose: their code, and that of every module they import, is part of the digest. ``body`` returns
+    the step's headline metrics. Raises ``LineageError``.
     """
     out = Path(out)
-    settings = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
-    sources = {key: content_digest(Path(path)) for key, path in inputs.items()}
-    code = code_digest(module)
-    digest = step_digest(name, settings, sources, code, seed)
+    parts = parts_of(name, config=config, inputs=inputs, module=module, plugins=plugins, seed=seed)
+    digest = digest_of(parts)
+    done = finished(out)
+    if done is not None and done["digest"] == digest:  # found without a lock, so also on a disk that is read-only
+        return done
     with _locked(out):
-        done = finished(out)
-        if done is not None and done["digest"] == digest:
-            return done
         _set_aside(out, digest)
         done = finished(out)
         if done is not None:
@@ -58,13 +61,12 @@ def run_step(
         started = datetime.now(UTC)
         metrics = dict(body(out))
         lineage = {
-            "step": name,
             "digest": digest,
             "output": tree_digest(out),
-            "config": settings,
-            "seed": seed,
-            "inputs": {key: {"path": _relative(Path(path)), "digest": sources[key]} for key, path in inputs.items()},
-            "code": code,
+            **parts,
+            "inputs": {
+                key: {"path": _relative(Path(path)), "digest": parts["inputs"][key]} for key, path in inputs.items()
+            },
             "git": git_commit(),
             "lock": lock_digest(),
             "metrics": metrics,
@@ -78,17 +80,29 @@ def run_step(
         return lineage
 
 
-def step_digest(name: str, settings: Mapping[str, Any], sources: Mapping[str, str], code: str, seed: int) -> str:
-    """The digest that names a step's output: of its configuration, its inputs' digests, its code and its seed."""
-    return digest_of({"step": name, "config": settings, "inputs": sources, "code": code, "seed": seed})
+def parts_of(
+    name: str,
+    *,
+    config: BaseModel | Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    module: str,
+    plugins: Sequence[str] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What a step's digest is the digest of. Raises ``LineageError`` for an input that is missing or unfinished."""
+    return {
+        "step": name,
+        "scheme": SCHEME,
+        "config": config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config),
+        "inputs": {key: content_digest(Path(path)) for key, path in inputs.items()},
+        "code": code_of(module, plugins).to_dict(),
+        "seed": seed,
+    }
 
 
-def expected_digest(
-    *, name: str, config: Mapping[str, Any], inputs: Mapping[str, Path], module: str, seed: int = 0
-) -> str:
-    """The digest that ``run_step`` would give the step's output now."""
-    sources = {key: content_digest(Path(path)) for key, path in inputs.items()}
-    return step_digest(name, config, sources, code_digest(module), seed)
+def expected_digest(name: str, **recipe: Any) -> str:
+    """The digest that ``run_step`` would give the step's output now, from the same arguments."""
+    return digest_of(parts_of(name, **recipe))
 
 
 def read_lineage(out: Path) -> dict[str, Any]:
@@ -135,12 +149,11 @@ def _free(path: Path) -> Path:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out.parent / f".{out.name}.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LineageError(f"another process is writing {out}; wait for it, or stop it") from error
-        yield
+    try:
+        with FileLock(out.parent / f".{out.name}.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise LineageError(f"another process is writing {out}; wait for it, or stop it") from error
 
 
 def _relative(path: Path) -> str:

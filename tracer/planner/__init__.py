@@ -1,4 +1,7 @@
-"""Planners turn states into forecasts. ``load`` finds the one in a folder."""
+"""Planners turn states into forecasts: ``plan`` says what one is, ``load`` finds the one in a folder.
+
+A registered model is downloaded first: ``tracer.flow.model`` turns any name into a folder.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,23 @@ from tracer.planner.plan import SETTINGS, Planner
 def load(folder: str | Path) -> Planner:
     """The planner of a model folder, or of the ``model`` folder in a step's output.
 
-    ``backend`` in its ``planner.json`` names the entry point of the group ``tracer.planners`` that loads it; without
-    it, the folder contains a Hugging Face model. Raises ``FileNotFoundError`` where there is none, and ``PluginError``.
+    Raises ``FileNotFoundError`` where there is none, and ``PluginError``.
+    """
+    return cast(Planner, plugins.load(plugins.PLANNERS, backend(folder))(folder))
+
+
+def module(folder: str | Path) -> str:
+    """The module that loads a folder's planner, for the digest of a step that asks it for forecasts."""
+    return plugins.module_of(plugins.PLANNERS, backend(folder))
+
+
+def backend(folder: str | Path) -> str:
+    """The entry point of the group ``tracer.planners`` that loads a folder: ``backend`` in its ``planner.json``.
+
+    Without it, the folder contains a Hugging Face model.
     """
     from tracer.planner.adapter import model_folder
 
     settings = model_folder(Path(folder)) / SETTINGS
     document = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
-    return cast(Planner, plugins.load(plugins.PLANNERS, document.get("backend", "transformers"))(folder))
+    return str(document.get("backend", "transformers"))

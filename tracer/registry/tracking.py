@@ -14,6 +14,7 @@ from typing import Any
 
 from tracer import json_lines
 from tracer.config import Config
+from tracer.json_files import flatten
 from tracer.lineage.pins import pinned_md5
 from tracer.lineage.step import read_lineage
 from tracer.registry.settings import RegistryConfig
@@ -181,14 +182,3 @@ def log_samples(client: Any, run_id: str, folder: Path) -> None:
                 column.append(value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False))
     whole = {key: column for key, column in columns.items() if len(column) == len(rows)}
     client.log_table(run_id, data=whole, artifact_file="samples.json")
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            flat.update(flatten(item, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = item
-    return flat

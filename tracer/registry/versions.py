@@ -19,7 +19,7 @@ from typing import Any
 import tracer
 from tracer.config import Config
 from tracer.config import load as load_config
-from tracer.json_files import write_json
+from tracer.json_files import flatten, write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.adapter import model_folder
@@ -328,11 +328,11 @@ def rebuild_commands(document: Mapping[str, Any]) -> list[str]:
     commands.append(f"python -m pip install -c constraints.txt -e .  # constraints.txt has sha256 {last['lock']}")
     if document["data"]["pointer"]:
         commands.append(f"dvc pull {document['data']['pointer']}  # md5 {document['data']['md5']}")
-    known = tracking.flatten(document["config"])
+    known = flatten(document["config"])
     for step, lineage in steps.items():
         if step in COMMANDS:
             # Where a step was made with other settings than it was registered with, its own count.
-            made = tracking.flatten(lineage["config"])
+            made = flatten(lineage["config"])
             own = {key: value for key, value in made.items() if key in known and known[key] != value}
             overrides = {**document["overrides"], **own}
             words = [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in overrides.items()]
@@ -345,9 +345,9 @@ def rebuild_commands(document: Mapping[str, Any]) -> list[str]:
 
 def changed(config: Config) -> dict[str, Any]:
     """What the configuration has otherwise than its profile in params.yaml."""
-    ours = tracking.flatten(config.model_dump(mode="json"))
+    ours = flatten(config.model_dump(mode="json"))
     try:
-        theirs = tracking.flatten(load_config(config.profile, [f"seed={config.seed}"]).model_dump(mode="json"))
+        theirs = flatten(load_config(config.profile, [f"seed={config.seed}"]).model_dump(mode="json"))
     except ConfigError:
-        theirs = tracking.flatten(Config(profile=config.profile, seed=config.seed).model_dump(mode="json"))
+        theirs = flatten(Config(profile=config.profile, seed=config.seed).model_dump(mode="json"))
     return {key: value for key, value in ours.items() if theirs.get(key) != value}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines
+from tracer import json_lines, package_data
 from tracer.config import Config
 from tracer.evaluation.results import read_scores
-from tracer.lineage.digest import digest_of, finished
+from tracer.lineage.digest import finished
 from tracer.lineage.step import run_step
 from tracer.reporting.charts import Dots, Series, dot_chart, line_chart
 from tracer.reporting.gallery import gallery, tally
@@ -67,22 +66,24 @@ def report(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, 
     """
     if "trajectories" not in folders or not any(name.startswith("evaluate-") for name in folders):
         raise ValueError(f"a report needs 'trajectories' and an 'evaluate-<planner>' folder, not {sorted(folders)}")
-    return run_step(
-        "report",
-        config={
+    return run_step(out=out, body=lambda folder: write(config, folders, folder), **recipe(config, folders))
+
+
+def recipe(config: Config, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """What the digest of ``report`` is made of, as ``run_step`` takes it."""
+    return {
+        "name": "report",
+        "config": {
             "profile": config.profile,
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "reward": config.reward.model_dump(),
             "grounding": config.grounding.model_dump(),
             "evaluation": config.evaluation.model_dump(),
-            "template": digest_of(template()),  # no Python, so the code's digest does not cover it
         },
-        inputs=folders,
-        out=out,
-        module=__name__,
-        body=lambda folder: write(config, folders, folder),
-        seed=config.seed,
-    )
+        "inputs": folders,
+        "module": __name__,
+        "seed": config.seed,
+    }
 
 
 def write(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def render(**context: Any) -> str:
 
 
 def template() -> str:
-    return (files("tracer.reporting") / "templates" / "report.html.j2").read_text(encoding="utf-8")
+    return package_data.read("reporting/templates/report.html.j2")
 
 
 def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[Claim]:

@@ -17,6 +17,8 @@ from tracer.scoring.run import Row
 from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import Element, State
 
+PLAYED = ("miniwob", "agentdojo", "bfcl")
+"""The benchmarks that bring their items and are played here: nothing has to be given but a planner."""
 UNPARSABLE: Row = {"action": {}}
 """A prediction without an action: a counted failure."""
 STEPS = 20

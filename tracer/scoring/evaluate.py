@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tracer import json_lines, plugins
+from tracer import planner as planners
 from tracer.config import Config
 from tracer.environments.environment import World
-from tracer.lineage.code import code_digest
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import Benchmark, BenchmarkError, benchmark_class, played_episode
@@ -45,7 +45,8 @@ def evaluate(
     to, by default that of ``items``. Raises ``BenchmarkError``, ``ProtocolError``.
     """
     rules = protocols.load(benchmark, protocol, None if strict else False)
-    if items is None and not benchmark_class(benchmark).complete():
+    scorer = benchmark_class(benchmark)
+    if items is None and not scorer.complete():
         raise BenchmarkError(
             f"{benchmark} is not played here without its items: pass --items (docs/benchmarks.md says how they are "
             f"made), or score what its own runner left with `tracer score`"
@@ -65,11 +66,16 @@ def evaluate(
             "grounding": config.grounding.model_dump(),
             "model": "" if "model" in inputs else model,
             "resamples": resamples,
-            "code": code_digest(plugins.module_of(plugins.BENCHMARKS, benchmark)),
         },
         inputs=inputs,
         out=out,
         module=__name__,
+        plugins=[
+            plugins.module_of(plugins.BENCHMARKS, benchmark),
+            planners.module(model),
+            plugins.module_of(plugins.TOOLS, config.grounding.agent),
+            *(plugins.module_of(plugins.ENVIRONMENTS, name) for name in [scorer.environment] if name),
+        ],
         body=body,
         seed=config.seed,
     )
@@ -93,7 +99,6 @@ def evaluate_into(
     if scorer.environment:
         json_lines.write(predictions, _episodes(folder, config, scorer, model, rows))
     else:
-        from tracer import planner as planners
         from tracer import tools
 
         shown = images or (path.parent if items else None)
@@ -128,7 +133,6 @@ def _episodes(folder: Path, config: Config, scorer: Benchmark, model: str, rows:
 
 
 def _play(config: Config, scorer: Benchmark, model: str, left: list[Row]) -> Iterator[dict[str, Any]]:
-    from tracer import planner as planners
     from tracer.evaluation.episodes import Episode
     from tracer.evaluation.online import play_all
 

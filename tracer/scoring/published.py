@@ -7,14 +7,13 @@ rows of the same protocol digest on the same number of items; every other row sa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from tracer import plugins
+from tracer import package_data, plugins
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.paired import read_summary
@@ -52,7 +51,7 @@ class Published(Section):
 
 def published() -> Published:
     """The published figures; raises ``BenchmarkError`` where they do not hold together."""
-    text = (resources.files("tracer.benchmarks") / "published.yaml").read_text(encoding="utf-8")
+    text = package_data.read("benchmarks/published.yaml")
     found = Published.model_validate(yaml.safe_load(text))
     for table in found.tables:
         where = f"published.yaml, {table.benchmark} of {table.source}"

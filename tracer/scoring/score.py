@@ -18,7 +18,6 @@ import orjson
 
 from tracer import json_lines, plugins
 from tracer.json_files import write_json
-from tracer.lineage.code import code_digest
 from tracer.lineage.digest import file_digest
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
@@ -57,14 +56,11 @@ def score(
 
     return run_step(
         f"score-{benchmark}",
-        config={
-            "protocol": rules.model_dump(mode="json"),
-            "resamples": resamples,
-            "code": code_digest(__name__),
-        },
+        config={"protocol": rules.model_dump(mode="json"), "resamples": resamples},
         inputs=inputs,
         out=out,
-        module=plugins.module_of(plugins.BENCHMARKS, benchmark),
+        module=__name__,
+        plugins=[plugins.module_of(plugins.BENCHMARKS, benchmark)],
         body=body,
         seed=seed,
     )

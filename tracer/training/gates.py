@@ -15,7 +15,6 @@ from typing import Any
 from tracer import json_lines
 from tracer.config import Config
 from tracer.json_files import write_json
-from tracer.lineage.code import code_digest
 from tracer.lineage.step import read_lineage, run_step, verify_output
 from tracer.training.stage import Stage
 from tracer.trajectory import State
@@ -35,20 +34,27 @@ def gate(config: Config, stage: Stage, trained: Path, start: Path, trajectories:
 
     A closed gate is a result and no error: ``require`` raises for it.
     """
-    return run_step(
-        stage.gate,
-        config={
+
+    def body(folder: Path) -> Mapping[str, Any]:
+        return _gate(config, stage, trained, start, trajectories, folder)
+
+    return run_step(out=out, body=body, **recipe(config, stage, trained, start, trajectories))
+
+
+def recipe(config: Config, stage: Stage, trained: Path, start: Path, trajectories: Path) -> dict[str, Any]:
+    """What the digest of a stage's gate is made of, as ``run_step`` takes it."""
+    return {
+        "name": stage.gate,
+        "config": {
             "gates": config.gates.model_dump(),
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             stage.judge: getattr(config, stage.judge).model_dump(),
-            "code": code_digest(stage.module),  # the reward's, which this module reaches through the record
         },
-        inputs={"stage": trained, "parent": start, "trajectories": trajectories},
-        out=out,
-        module=__name__,
-        body=lambda folder: _gate(config, stage, trained, start, trajectories, folder),
-        seed=config.seed,
-    )
+        "inputs": {"stage": trained, "parent": start, "trajectories": trajectories},
+        "module": __name__,
+        "plugins": [stage.module, *stage.plugins(config)],  # the reward, which this module reaches through the record
+        "seed": config.seed,
+    }
 
 
 def require(out: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tracer import plugins
 from tracer.config import Config
 from tracer.training import processes
 from tracer.training.score import Score
@@ -62,6 +63,10 @@ class Stage:
         """The module that defines it: its code, and all that it imports, counts into the digest."""
         return self.scorer.__module__
 
+    def plugins(self, config: Config) -> list[str]:
+        """The modules of the plugins that its reward uses."""
+        return [plugins.module_of(plugins.TOOLS, config.grounding.agent)] if self.judge == "grounding" else []
+
     def recipe(self, config: Config, trajectories: Path, start: Path) -> dict[str, Any]:
         """What its digest is made of, as ``lineage.run_step`` and ``lineage.expected_digest`` take it."""
         options = self.options(config)
@@ -76,6 +81,7 @@ class Stage:
             },
             "inputs": {"trajectories": trajectories, self.start: start},
             "module": self.module,
+            "plugins": self.plugins(config),
             "seed": config.seed,
         }
 

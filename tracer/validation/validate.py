@@ -41,9 +41,6 @@ def validate(config: Config, trajectories: Path, base: Path, out: Path) -> dict[
     Prompts are measured in tokens of the planner in ``base``, if it is there. Raises ``DatasetError`` for a shard that
     cannot be read at all. Failed expectations do not raise.
     """
-    inputs = {"trajectories": Path(trajectories)}
-    if base.exists():
-        inputs["base"] = base
 
     def body(folder: Path) -> dict[str, Any]:
         counter = prompt_counter(config, base)
@@ -66,8 +63,20 @@ def validate(config: Config, trajectories: Path, base: Path, out: Path) -> dict[
         write_json(folder / RESULTS, {"success": not counts["errors"], **counts, "results": results})
         return counts
 
-    settings = {"max_quarantined": config.data.max_quarantined, "planner": config.planner.model_dump(mode="json")}
-    return run_step("validate", config=settings, inputs=inputs, out=out, module=__name__, body=body)
+    return run_step(out=out, body=body, **recipe(config, trajectories, base))
+
+
+def recipe(config: Config, trajectories: Path, base: Path) -> dict[str, Any]:
+    """What the digest of ``validate`` is made of, as ``run_step`` takes it."""
+    return {
+        "name": "validate",
+        "config": {
+            "max_quarantined": config.data.max_quarantined,
+            "planner": config.planner.model_dump(mode="json"),
+        },
+        "inputs": {"trajectories": Path(trajectories)} | ({"base": base} if base.exists() else {}),
+        "module": __name__,
+    }
 
 
 def raise_on_failure(folder: Path) -> None:
