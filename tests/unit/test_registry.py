@@ -12,10 +12,13 @@ import pytest
 import torch
 
 from tests.folders import Chain, step, weights
+from tests.planners import trajectories
+from tracer import flow
 from tracer.config import Config
-from tracer.lineage.digest import LineageError
+from tracer.lineage.digest import LineageError, content_digest
 from tracer.lineage.step import read_lineage
 from tracer.registry import tracking, versions
+from tracer.settings import ConfigError
 from tracer.trajectory import Element, State
 
 RIGHT = [1.0, 0.0] * 6
@@ -95,6 +98,20 @@ def test_a_loaded_version_forecasts_as_the_planner_that_was_registered(
     assert loaded.name == "tracer-planner@challenger"
     assert loaded.forecast([STATE], 5) == planner.forecast([STATE], 5)
     assert versions.load(f"models:/tracer-planner/{version.version}", config.registry).forecast([STATE], 5)
+
+
+def test_every_command_takes_a_registered_planner(config: Config, version: versions.Version, tmp_path: Path) -> None:
+    folder = flow.model(config, "tracer-planner@challenger")
+    assert content_digest(folder) == version.tags[versions.WEIGHTS]
+    given = {"ingest": trajectories(tmp_path)}
+    step = flow.evaluation("offline", "tracer-planner@challenger")
+    assert step.out(config) == config.out("evaluate-tracer-planner-challenger")
+    done = step.run(config, given=given)
+    assert done["inputs"]["model"]["digest"] == version.tags[versions.WEIGHTS] and done["metrics"]["test_states"] == 2
+    with pytest.raises(versions.RegistryError, match="tracer register"):
+        flow.model(config, "tracer-planner@nobody")
+    with pytest.raises(ConfigError, match=r"no planner 'stage9': give one of base, stage1, stage2, a folder"):
+        flow.model(config, "stage9")
 
 
 def test_pyfunc_forecasts_too_and_nothing_is_pickled(config: Config, planner: Any, version: versions.Version) -> None:
