@@ -16,6 +16,7 @@ from pipelines import steps
 from pipelines.resources import GPU_TAGS, Tracer
 from tracer import flow, plugins
 from tracer.config import Config
+from tracer.lineage.digest import finished
 from tracer.registry.scores import log_score
 from tracer.scoring import files
 from tracer.scoring.contract import BenchmarkError
@@ -47,6 +48,12 @@ class Benchmark(dg.Config):
 def folder(config: Config, benchmark: str) -> Path:
     """Where a partition's score lies."""
     return config.out(f"benchmark-{benchmark}")
+
+
+def scored(config: Config) -> dict[str, Path]:
+    """The folders of the partitions that have a score, by benchmark."""
+    folders = {name: folder(config, name) for name in BENCHMARKS}
+    return {name: path for name, path in folders.items() if finished(path) is not None}
 
 
 def run_benchmark(config: Config, benchmark: str, settings: Benchmark) -> dict[str, Any]:
@@ -122,13 +129,12 @@ def _rows(summary: dict[str, Any]) -> list[dg.TableRecord]:
 def benchmark_comparison(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """Our scores beside the published ones, protocol by protocol, with row counts and sources."""
     config = tracer.config()
-    folders = {name: folder(config, name) for name in BENCHMARKS}
-    scored = {f"{config.profile}: {name}": path for name, path in folders.items() if (path / "lineage.json").is_file()}
-    text = comparison(scored)
-    path = config.folder / "benchmarks.md"
+    found = scored(config)
+    text = comparison({f"{config.profile}: {name}": path for name, path in found.items()})
+    path = config.out("benchmarks.md")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    return dg.MaterializeResult(metadata={"table": dg.MetadataValue.md(text), "scores": len(scored), "path": str(path)})
+    return dg.MaterializeResult(metadata={"table": dg.MetadataValue.md(text), "scores": len(found), "path": str(path)})
 
 
 CHECKS = ("item_count", "unparsable_share", "no_nan")
@@ -141,12 +147,7 @@ MOST_UNPARSABLE = 0.05
 )
 def benchmark_checks(tracer: Tracer) -> Any:
     """Over every partition scored so far: all items, few unparsable answers, and no figure that is not one."""
-    config = tracer.config()
-    summaries = {
-        name: read_summary(folder(config, name))
-        for name in BENCHMARKS
-        if (folder(config, name) / "lineage.json").is_file()
-    }
+    summaries = {name: read_summary(path) for name, path in scored(tracer.config()).items()}
     for name in CHECKS:
         wrong = {key: reason for key, summary in summaries.items() if (reason := problem(name, summary))}
         yield dg.AssetCheckResult(

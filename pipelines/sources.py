@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from pipelines import steps
 from pipelines.resources import Tracer
 from tracer import plugins
 from tracer.dataset import SHARD_BYTES
@@ -19,7 +20,6 @@ from tracer.ingestion.assembly import join_parts
 from tracer.ingestion.ingest import STATS
 from tracer.ingestion.mixture import mix
 from tracer.ingestion.parts import ingest_part, parts_of
-from tracer.lineage.code import code_digest
 from tracer.lineage.digest import content_digest
 from tracer.sources.source import SourceError
 
@@ -61,7 +61,7 @@ def parts_asset(name: str) -> dg.AssetsDefinition:
         kinds={"parquet"},
         pool="ingest",
         retry_policy=dg.RetryPolicy(max_retries=1),
-        code_version=code_digest(plugins.module_of(plugins.SOURCES, name))[:16],
+        code_version=steps.code_version(plugins.module_of(plugins.SOURCES, name)),
         description=f"{name}, ingested part by part.",
     )
     def parts(context: dg.AssetExecutionContext, sources: Sources) -> dg.MaterializeResult[Any]:
@@ -90,7 +90,7 @@ def whole_asset(name: str, parts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"parquet"},
         deps=[dg.AssetDep(parts, partition_mapping=dg.AllPartitionMapping())],
-        code_version=code_digest("tracer.ingestion.assembly")[:16],
+        code_version=steps.code_version("tracer.ingestion.assembly"),
         description=f"{name}, its parts joined: shards, quarantine and counts.",
     )
     def whole(sources: Sources) -> dg.MaterializeResult[Any]:
@@ -140,7 +140,7 @@ WHOLES = {name: whole_asset(name, PARTS[name]) for name in NAMES}
     group_name=GROUP,
     kinds={"parquet"},
     deps=list(WHOLES.values()),
-    code_version=code_digest("tracer.ingestion.mixture")[:16],
+    code_version=steps.code_version("tracer.ingestion.mixture"),
 )
 def mixture(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """The sources that ``mixture`` of params.yaml names, filtered, capped and weighted, with a digest of its own."""
