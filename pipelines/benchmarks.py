@@ -33,7 +33,7 @@ partitions = dg.StaticPartitionsDefinition(BENCHMARKS)
 
 
 class Benchmark(dg.Config):
-    """What a run of a partition may be told."""
+    """The settings of a run of a partition."""
 
     protocol: str | None = None
     """A protocol of the benchmark; None takes the primary one."""

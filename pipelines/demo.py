@@ -95,7 +95,7 @@ def failures(result: Any) -> list[str]:
 
 
 def process() -> str:
-    """This process, told from another of the same number by when it started."""
+    """This process: its number alone may be used again, so its start time goes with it."""
     import psutil
 
     return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.0f}"

@@ -55,13 +55,13 @@ def _horizon(steps: int) -> Variant:
         claim, sign = "the paper: works best at 5 to 10", 0
     else:
         claim, sign = f"the paper: {'shorter' if steps < 5 else 'longer'} forecasts than 5 to 10 steps do worse", -1
-    return Variant(
-        name=f"horizon-{steps}",
-        title=f"T = {steps}",
-        overrides=(f"planner.horizon={steps}",),
-        claim=claim,
-        sign=sign,
-    )
+    overrides = (f"planner.horizon={steps}",)
+    return Variant(name=f"horizon-{steps}", title=f"T = {steps}", overrides=overrides, claim=claim, sign=sign)
+
+
+def _ours(name: str, title: str, override: str, question: str) -> Variant:
+    claim = f"none published: {question}"
+    return Variant(name=name, title=title, overrides=(override,), claim=claim, sign=0, ours=True)
 
 
 VARIANTS: tuple[Variant, ...] = (
@@ -89,31 +89,16 @@ VARIANTS: tuple[Variant, ...] = (
         claim="the paper: without the discount it chases far, uncertain steps (a worse first step)",
         sign=-1,
     ),
-    Variant(
-        name="penalty-consecutive",
-        title="penalty: consecutive",
-        overrides=("reward.penalty=consecutive",),
-        claim="none published: the article's penalty against the paper's",
-        sign=0,
-        ours=True,
+    _ours(
+        "penalty-consecutive", "penalty: consecutive", "reward.penalty=consecutive",
+        "the article's penalty against the paper's",
     ),
-    Variant(
-        name="penalty-excess",
-        title="penalty: excess",
-        overrides=("reward.penalty=excess",),
-        claim="none published: our penalty against the paper's",
-        sign=0,
-        ours=True,
+    _ours("penalty-excess", "penalty: excess", "reward.penalty=excess", "our penalty against the paper's"),
+    _ours(
+        "normalize-then-sum", "normalise, then sum", "stage1.aggregation=normalize_then_sum",
+        "reward parts normalised apart against their plain sum",
     ),
-    Variant(
-        name="normalize-then-sum",
-        title="normalise, then sum",
-        overrides=("stage1.aggregation=normalize_then_sum",),
-        claim="none published: reward parts normalised apart against their plain sum",
-        sign=0,
-        ours=True,
-    ),
-)
+)  # fmt: skip
 # The baseline is the paper's method as the profile has it; its penalty, cumulative, is the third of the penalties.
 REFERENCE = Variant(name=BASELINE, title="the paper's method", overrides=(), claim="the baseline", sign=0)
 
@@ -236,8 +221,8 @@ def record(
             f"move it away, or ask for the same"
         )
     stamp = {"git": git_commit(), "hardware": hardware()}
-    kept = {told["name"]: told for told in found["variants"]}
-    kept |= {told["name"]: {**told, **stamp} for told in comparisons}
+    kept = {each["name"]: each for each in found["variants"]}
+    kept |= {each["name"]: {**each, **stamp} for each in comparisons}
     order = [variant.name for variant in VARIANTS]
     write_json(path, {**head, "variants": [kept[name] for name in order if name in kept]})
     return path

@@ -36,7 +36,7 @@ def write_page(results: Path, page: Path) -> None:
     parts = [HEAD]
     for result in found:
         plots = {"differences": draw_differences(result, results)}
-        varied = [told for told in result["variants"] if told["name"].startswith("horizon-")]
+        varied = [entry for entry in result["variants"] if entry["name"].startswith("horizon-")]
         if len(varied) > 1:
             plots["horizon"] = draw_horizon(varied, results / f"{result['profile']}-horizon.svg")
         parts.append(section(result, {name: path.relative_to(page.parent) for name, path in plots.items()}))
@@ -46,15 +46,16 @@ def write_page(results: Path, page: Path) -> None:
 def section(result: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
     """The table and plots of one profile."""
     variants = result["variants"]
-    machines = sorted({machine(told["hardware"]) for told in variants})
-    commits = sorted({commit(told["git"]) for told in variants})
+    machines = sorted({machine(entry["hardware"]) for entry in variants})
+    commits = sorted({commit(entry["git"]) for entry in variants})
     changed = f" Settings changed for all: `{'`, `'.join(result['overrides'])}`." if result["overrides"] else ""
     rows = [
-        f"| {told['title']}{' (ours)' if told['ours'] else ''} | {told['metric']} | {_mean(told, 'baseline')} | "
-        f"{_mean(told, 'variant')} | {_difference(told)} | {_seeds(told)} | {told['claim']} | **{told['verdict']}** |"
-        for told in variants
+        f"| {entry['title']}{' (ours)' if entry['ours'] else ''} | {entry['metric']} | {_mean(entry, 'baseline')} | "
+        f"{_mean(entry, 'variant')} | {_difference(entry)} | {_seeds(entry)} | {entry['claim']} | "
+        f"**{entry['verdict']}** |"
+        for entry in variants
     ]
-    metrics = sorted({told["metric"] for told in variants})
+    metrics = sorted({entry["metric"] for entry in variants})
     return "\n".join(
         [
             f"## Profile `{result['profile']}`",
@@ -74,7 +75,7 @@ def section(result: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
             "",
             f"| variant | {' | '.join(COMPARED)} |",
             "|---|" + "---|" * len(COMPARED),
-            *(f"| {told['title']} | {' | '.join(_change(told, name) for name in COMPARED)} |" for told in variants),
+            *(f"| {entry['title']} | {' | '.join(_change(entry, name) for name in COMPARED)} |" for entry in variants),
             "",
         ]
     )
@@ -83,43 +84,43 @@ def section(result: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
 def horizons(variants: Sequence[Mapping[str, Any]]) -> list[str]:
     """How much of a longer horizon there was to learn from: where episodes are short, or forecasts stay so, nothing."""
     rows = [
-        f"| {told['title']} | {told['steps']['reference']:.2f} | {told['steps']['forecast']:.2f} |"
-        for told in variants
-        if told["name"].startswith("horizon-")
+        f"| {entry['title']} | {entry['steps']['reference']:.2f} | {entry['steps']['forecast']:.2f} |"
+        for entry in variants
+        if entry["name"].startswith("horizon-")
     ]
     head = ["| | steps that lay ahead, within T | steps forecast |", "|---|---:|---:|"]
     return [*head, *rows, ""] if rows else []
 
 
-def _mean(told: Mapping[str, Any], side: str) -> str:
-    interval = told["metrics"][told["metric"]][side]
+def _mean(entry: Mapping[str, Any], side: str) -> str:
+    interval = entry["metrics"][entry["metric"]][side]
     return "not scorable" if interval is None else f"{interval['mean']:.3f}"
 
 
-def _difference(told: Mapping[str, Any]) -> str:
-    return _change(told, told["metric"])
+def _difference(entry: Mapping[str, Any]) -> str:
+    return _change(entry, entry["metric"])
 
 
-def _change(told: Mapping[str, Any], metric: str) -> str:
-    found = told["metrics"][metric]["difference"]
+def _change(entry: Mapping[str, Any], metric: str) -> str:
+    found = entry["metrics"][metric]["difference"]
     return "not scorable" if found is None else f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
 
 
-def _seeds(told: Mapping[str, Any]) -> str:
-    return ", ".join(f"{value:+.3f}" for value in told["metrics"][told["metric"]]["seeds"])
+def _seeds(entry: Mapping[str, Any]) -> str:
+    return ", ".join(f"{value:+.3f}" for value in entry["metrics"][entry["metric"]]["seeds"])
 
 
 def draw_differences(result: Mapping[str, Any], folder: Path) -> Path:
     """A row a variant: where the claim says the difference lies (shaded), and where it was measured."""
-    variants = [told for told in reversed(result["variants"]) if told["metrics"][told["metric"]]["difference"]]
+    variants = [entry for entry in reversed(result["variants"]) if entry["metrics"][entry["metric"]]["difference"]]
     figure, axes = _figure(8.0, 0.42 * len(variants) + 1.2)
-    reach = max((abs(edge) for told in variants for edge in _edges(told)), default=0.1) * 1.15 or 0.1
-    for row, told in enumerate(variants):
-        measured = told["metrics"][told["metric"]]
-        if told["sign"]:
-            ends = sorted((0.0, told["sign"] * reach))
+    reach = max((abs(edge) for entry in variants for edge in _edges(entry)), default=0.1) * 1.15 or 0.1
+    for row, entry in enumerate(variants):
+        measured = entry["metrics"][entry["metric"]]
+        if entry["sign"]:
+            ends = sorted((0.0, entry["sign"] * reach))
             axes.fill_betweenx([row - 0.4, row + 0.4], *ends, color="#dddddd", zorder=0)
-        colour = WORST if told["verdict"] == "opposite" else BEST
+        colour = WORST if entry["verdict"] == "opposite" else BEST
         difference = measured["difference"]
         axes.plot([difference["low"], difference["high"]], [row, row], color=colour, linewidth=2)
         axes.plot([difference["mean"]], [row], "o", color=colour)
@@ -127,21 +128,21 @@ def draw_differences(result: Mapping[str, Any], folder: Path) -> Path:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-0.6, len(variants) - 0.4)
-    axes.set_yticks(range(len(variants)), [f"{told['title']} ({told['metric']})" for told in variants])
+    axes.set_yticks(range(len(variants)), [f"{entry['title']} ({entry['metric']})" for entry in variants])
     axes.set_xlabel("variant less baseline; shaded: where the paper says; ticks: each seed")
     return _save(figure, folder / f"{result['profile']}-differences.svg")
 
 
-def _edges(told: Mapping[str, Any]) -> Sequence[float]:
-    measured = told["metrics"][told["metric"]]
+def _edges(entry: Mapping[str, Any]) -> Sequence[float]:
+    measured = entry["metrics"][entry["metric"]]
     return [measured["difference"]["low"], measured["difference"]["high"], *measured["seeds"]]
 
 
 def draw_horizon(horizons: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Step success against T, the range that the paper found best shaded."""
     figure, axes = _figure(6.0, 3.4)
-    steps = [int(told["name"].removeprefix("horizon-")) for told in horizons]
-    means = [told["metrics"]["step"]["variant"] for told in horizons]
+    steps = [int(entry["name"].removeprefix("horizon-")) for entry in horizons]
+    means = [entry["metrics"]["step"]["variant"] for entry in horizons]
     axes.axvspan(5, 10, color="#dddddd", zorder=0, label="the paper's best")
     below = [each["mean"] - each["low"] for each in means]
     above = [each["high"] - each["mean"] for each in means]

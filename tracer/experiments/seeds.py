@@ -51,12 +51,12 @@ def _paired(ours: Rows, theirs: Rows, metric: str) -> dict[tuple[Any, ...], tupl
     }
 
 
-def verdict(sign: int, told: Mapping[str, Any]) -> str:
+def verdict(sign: int, found: Mapping[str, Any]) -> str:
     """Whether a claim came out: ``yes`` and ``opposite`` need an interval off zero and all seeds on one side."""
-    if told["difference"] is None:
+    if found["difference"] is None:
         return "not scorable"
-    low, high = told["difference"]["low"], told["difference"]["high"]
-    seeds = told["seeds"]
+    low, high = found["difference"]["low"], found["difference"]["high"]
+    seeds = found["seeds"]
     clear = 1 if low > 0 and min(seeds) > 0 else -1 if high < 0 and max(seeds) < 0 else 0
     if not sign:
         return {1: "more", -1: "less", 0: "no clear difference"}[clear]

@@ -88,13 +88,13 @@ def run(
 def compare(claim: Claim, configs: Sequence[Config]) -> dict[str, Any]:
     """One claim, on each of ``SPLITS``."""
     ours, theirs = ([_rows(config, side) for config in configs] for side in (claim.ours, claim.theirs))
-    told: dict[str, Any] = {"ours": claim.ours.title, "theirs": claim.theirs.title, "metric": claim.metric}
-    told["splits"] = {}
+    compared: dict[str, Any] = {"ours": claim.ours.title, "theirs": claim.theirs.title, "metric": claim.metric}
+    compared["splits"] = {}
     for name, splits in SPLITS.items():
         mine, others = ([[row for row in rows if row["split"] in splits] for rows in side] for side in (ours, theirs))
         found = difference(mine, others, claim.metric, configs[0].evaluation.resamples)
-        told["splits"][name] = {**found, "verdict": verdict(1, found)}
-    return told
+        compared["splits"][name] = {**found, "verdict": verdict(1, found)}
+    return compared
 
 
 def _rows(config: Config, side: Side) -> list[dict[str, Any]]:
@@ -134,21 +134,21 @@ def section(result: Mapping[str, Any]) -> str:
         "| claim | metric | on | less | more | difference (95 %) | each seed | came out |",
         "|---|---|---|---:|---:|---|---|---|",
     ]
-    for told in result["claims"]:
-        for name, each in told["splits"].items():
+    for claim in result["claims"]:
+        for name, each in claim["splits"].items():
             lines.append(
-                f"| {told['ours']} over {told['theirs']} | {told['metric']} | {name} | {_measured(each)} | "
+                f"| {claim['ours']} over {claim['theirs']} | {claim['metric']} | {name} | {_measured(each)} | "
                 f"**{each['verdict']}** |"
             )
     return "\n".join([*lines, ""])
 
 
-def _measured(told: Mapping[str, Any]) -> str:
-    if told["difference"] is None:
+def _measured(split: Mapping[str, Any]) -> str:
+    if split["difference"] is None:
         return "| | not scorable |"
-    found = told["difference"]
-    seeds = ", ".join(f"{100 * value:+.1f}" for value in told["seeds"])
+    found = split["difference"]
+    seeds = ", ".join(f"{100 * value:+.1f}" for value in split["seeds"])
     return (
-        f"{100 * told['baseline']['mean']:.1f} | {100 * told['variant']['mean']:.1f} | "
+        f"{100 * split['baseline']['mean']:.1f} | {100 * split['variant']['mean']:.1f} | "
         f"{100 * found['mean']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}] | {seeds}"
     )
