@@ -16,6 +16,7 @@ from pipelines import steps
 from pipelines.resources import GPU_TAGS, Tracer
 from tracer import flow, plugins
 from tracer.config import Config
+from tracer.flow import benchmark_folder
 from tracer.lineage.digest import finished
 from tracer.registry.scores import log_score
 from tracer.scoring import files
@@ -45,14 +46,9 @@ class Benchmark(dg.Config):
     """Log the score to MLflow, against the model where it is a registered one."""
 
 
-def folder(config: Config, benchmark: str) -> Path:
-    """Where a partition's score lies."""
-    return config.out(f"benchmark-{benchmark}")
-
-
 def scored(config: Config) -> dict[str, Path]:
     """The folders of the partitions that have a score, by benchmark."""
-    folders = {name: folder(config, name) for name in BENCHMARKS}
+    folders = {name: benchmark_folder(config, name) for name in BENCHMARKS}
     return {name: path for name, path in folders.items() if finished(path) is not None}
 
 
@@ -60,7 +56,7 @@ def run_benchmark(config: Config, benchmark: str, settings: Benchmark) -> dict[s
     """Score what a runner left, or evaluate the planner; the lineage. Raises ``dg.Failure`` if neither is possible."""
     given = Path(settings.data) / benchmark
     items, left = files.given(given)
-    name, out = settings.protocol or default(benchmark), folder(config, benchmark)
+    name, out = settings.protocol or default(benchmark), benchmark_folder(config, benchmark)
     if left is not None:
         return score(benchmark, name, items, left, out)
     try:
@@ -90,7 +86,7 @@ def benchmark_results(
     settings = tracer.config()
     benchmark = context.partition_key
     done = run_benchmark(settings, benchmark, config)
-    out = folder(settings, benchmark)
+    out = benchmark_folder(settings, benchmark)
     summary = read_summary(out)
     extra: dict[str, Any] = {
         "protocol": summary["protocol"],

@@ -346,6 +346,11 @@ def is_registered(name: str) -> bool:
     return not Path(name).exists() and ("@" in name or name.startswith("models:/"))
 
 
+def benchmark_folder(config: Config, name: str, *distinguished: str) -> Path:
+    """Where a benchmark's score lies; ``distinguished`` by the protocol and the planner where there are several."""
+    return config.out("-".join(["benchmark", name, *map(label, distinguished)]))
+
+
 def benchmark(config: Config, name: str, protocol: str, planner: str, out: Path, **options: Any) -> dict[str, Any]:
     """Let any planner, or the scripts ``demonstrators``, answer a benchmark; ``options`` as ``scoring.evaluate`` has.
 

@@ -1,7 +1,8 @@
-"""The stages of training, in their order. To add one: a module with its ``Stage``, its name here, and its section.
+"""The stages of training, in their order; the planner of the last one is registered.
 
-The section is a field of ``Config`` (tracer/config.py) with the stage's name. Steps, dvc.yaml, assets, gates, report
-and the command line follow from the list; the last stage is the one that is registered.
+To add a stage, write a module with its ``Stage`` (such as tracer/training/stage2.py), put it into the list below, and
+give ``Config`` (tracer/config.py) a field of its name for its settings. The steps, dvc.yaml, Dagster's assets and
+checks, the report, the registry, the experiments and the command line follow from the list.
 """
 
 from __future__ import annotations

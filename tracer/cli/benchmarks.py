@@ -89,8 +89,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
 
     seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
     config = load(arguments.profile, [*arguments.overrides, *seed])
-    name = f"benchmark-{arguments.benchmark}-{arguments.protocol}-{flow.label(arguments.model)}"
-    out = arguments.out or config.out(name)
+    out = arguments.out or flow.benchmark_folder(config, arguments.benchmark, arguments.protocol, arguments.model)
     limits = Limits(batch=arguments.batch, concurrency=arguments.concurrency, seconds=arguments.seconds)
     flow.benchmark(
         config, arguments.benchmark, arguments.protocol, arguments.model, out, items=arguments.items,
