@@ -55,7 +55,7 @@ def curves(folder: Path) -> dg.MarkdownMetadataValue:
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.add_subplot(xlabel="optimizer step")
     for name in CURVES:
-        axes.plot(range(1, len(rows) + 1), [row.get(name) for row in rows], label=name.replace("_", " "))
+        axes.plot(range(1, len(rows) + 1), [float(row.get(name, "nan")) for row in rows], label=name.replace("_", " "))
     axes.legend()
     out = io.BytesIO()
     figure.savefig(out, format="png")
