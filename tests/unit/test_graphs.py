@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tracer import flow
-from tracer.cli import parser
+from tracer.cli import main
 from tracer.config import Config, load
 from tracer.dvc_yaml import dvc_yaml
 from tracer.registry.promotion import DECISION
@@ -48,8 +48,9 @@ def test_the_arrows_of_the_flow() -> None:
 
 def test_every_command_of_a_step_is_one_that_the_command_line_takes() -> None:
     for step in flow.STEPS:
-        parsed = parser().parse_args([*shlex.split(step.command), "--profile", "demo", "--seed", "0"])
-        assert (parsed.profile, parsed.seed) == ("demo", 0), step.name
+        arguments = [*shlex.split(step.command), "--profile", "demo", "--seed", "0"]
+        assert main([*arguments, "--help"]) == 0, step.name
+        assert main([*arguments, "--nothing", "--help"]) == 2, step.name
 
 
 def test_receipts_are_what_the_registry_writes() -> None:

@@ -1,165 +1,163 @@
-"""The subcommands of the benchmarks: evaluate BENCHMARK, score, protocols, items, compare, published."""
+"""The commands of the benchmarks: evaluate BENCHMARK, score, protocols, items, compare, published."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tracer.benchmarks.names import BENCHMARKS
-from tracer.cli.common import PLANNERS
+import typer
 
-Handler = Callable[[argparse.Namespace], int]
+from tracer import flow, plugins
+from tracer.cli.common import PLANNERS, Count, Out, Result, command
+from tracer.cli.evaluation import EVALUATE
+from tracer.config import Config
 
-
-def register(commands: Any, evaluate: Any) -> None:
-    """Add them to the command line's subparsers, and each benchmark to those of ``evaluate``; imports nothing heavy."""
-    score = _add(commands, "score", "score any model's predictions, without a model or a GPU", _score)
-    score.add_argument("benchmark", choices=BENCHMARKS)
-    score.add_argument("--protocol", required=True, help="a name of `tracer protocols BENCHMARK`")
-    score.add_argument("--items", type=Path, help="items.jsonl (default: the benchmark's own list, where it has one)")
-    score.add_argument("--predictions", type=Path, required=True, help="predictions.jsonl, or a runner's result folder")
-    score.add_argument("--out", type=Path, required=True)
-    score.add_argument("--lenient", action="store_true", help="pass empty predictions where the original does")
-
-    for name in BENCHMARKS:
-        _add_benchmark(evaluate, name)
-
-    protocols = _add(commands, "protocols", "the protocols, or one of them with all its rules", _protocols)
-    protocols.add_argument("benchmark", nargs="?", choices=BENCHMARKS)
-    protocols.add_argument("protocol", nargs="?")
-
-    items = _add(commands, "items", "write a benchmark's own item list", _items)
-    items.add_argument("benchmark", choices=BENCHMARKS)
-    items.add_argument("--protocol", required=True)
-    items.add_argument("--out", type=Path, required=True)
-
-    compare = _add(commands, "compare", "the paired difference of two scores on the same items", _compare)
-    compare.add_argument("ours", type=Path)
-    compare.add_argument("theirs", type=Path)
-    compare.add_argument("--metric", help="default: the protocol's primary one")
-
-    published = _add(
-        commands, "published", "the table of our scores beside the published ones, as Markdown", _published
-    )
-    published.add_argument("scores", nargs="*", metavar="NAME=FOLDER", help="finished scores of ours")
-    published.add_argument("--out", type=Path)
+Benchmark = Annotated[str, typer.Argument(help=f"One of {', '.join(plugins.names(plugins.BENCHMARKS))}.")]
+Protocol = Annotated[str, typer.Option(help="A name listed by `tracer protocols BENCHMARK`.")]
+Lenient = Annotated[bool, typer.Option("--lenient", help="Accept empty predictions where the original does.")]
 
 
-def _add_benchmark(evaluate: Any, name: str) -> None:
-    benchmark = _add(evaluate, name, f"let a planner answer the items of {name}, then score it", _benchmark)
-    benchmark.set_defaults(benchmark=name)
-    benchmark.add_argument("--protocol", required=True)
-    benchmark.add_argument("--model", required=True, help=f"{PLANNERS}, or demonstrators")
-    benchmark.add_argument("--items", type=Path)
-    benchmark.add_argument("--images", type=Path, help="the folder of the items' images (default: that of --items)")
-    benchmark.add_argument("--out", type=Path)
-    benchmark.add_argument("--lenient", action="store_true")
-    benchmark.add_argument("--batch", type=int, default=8, help="items a call of the planner")
-    benchmark.add_argument("--concurrency", type=int, default=1)
-    benchmark.add_argument("--seconds", type=float, default=600.0, help="time-out of a batch")
-    benchmark.add_argument("--profile", help="a profile of params.yaml")
-    benchmark.add_argument("--seed", type=int)
-    benchmark.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+def add(app: typer.Typer) -> None:
+    """Register the commands, and one per benchmark under ``evaluate``."""
+    for name in plugins.names(plugins.BENCHMARKS):
+        command(EVALUATE, name)(evaluation_of(name))
+    for function in (score, protocols, items, compare, published):
+        command(app, function.__name__)(function)
 
 
-def _add(commands: Any, name: str, help: str, handler: Handler) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help)
-    command.set_defaults(handler=handler)
-    return command
+def evaluation_of(benchmark: str) -> Callable[..., Result]:
+    """The command that lets a planner answer a benchmark."""
+
+    def evaluate(
+        config: Config,
+        protocol: Protocol,
+        model: Annotated[str, typer.Option(help=f"The planner: {PLANNERS}; or demonstrators.")],
+        items: Annotated[Path | None, typer.Option(help="items.jsonl; by default the benchmark's own list.")] = None,
+        images: Annotated[Path | None, typer.Option(help="The images' folder; by default that of --items.")] = None,
+        out: Out = None,
+        lenient: Lenient = False,
+        batch: Annotated[int, typer.Option(min=1, help="Items per call of the planner.")] = 8,
+        concurrency: Count = 1,
+        seconds: Annotated[float, typer.Option(help="Time-out of a batch.")] = 600.0,
+    ) -> Result:
+        from tracer.scoring.run import Limits
+
+        out = out or flow.benchmark_folder(config, benchmark, protocol, model)
+        limits = Limits(batch=batch, concurrency=concurrency, seconds=seconds)
+        flow.benchmark(
+            config, benchmark, protocol, model, out, items=items, images=images, strict=not lenient, limits=limits
+        )
+        return _scored(out)
+
+    evaluate.__doc__ = f"""Let a planner answer the items of {benchmark}, then score it.
+
+    Example: tracer evaluate {benchmark} --protocol PROTOCOL --model stage2
+    """
+    return evaluate
 
 
-def _score(arguments: argparse.Namespace) -> int:
+def score(
+    benchmark: Benchmark,
+    protocol: Protocol,
+    predictions: Annotated[Path, typer.Option(help="predictions.jsonl, or a runner's folder of results.")],
+    out: Annotated[Path, typer.Option(help="The output folder.")],
+    items: Annotated[Path | None, typer.Option(help="items.jsonl; by default the benchmark's own list.")] = None,
+    lenient: Lenient = False,
+) -> Result:
+    """Score the predictions of any model, without a model or a GPU. The formats: `tracer schema BENCHMARK`.
+
+    Example: tracer score gaia --protocol validation --items items.jsonl --predictions predictions.jsonl --out scored
+    """
     from tracer.scoring.score import score
 
-    score(
-        arguments.benchmark, arguments.protocol, arguments.items, arguments.predictions, arguments.out,
-        strict=not arguments.lenient,
-    )  # fmt: skip
-    return _show(arguments.out)
+    score(benchmark, protocol, items, predictions, out, strict=not lenient)
+    return _scored(out)
 
 
-def _benchmark(arguments: argparse.Namespace) -> int:
-    from tracer import flow
-    from tracer.config import load
-    from tracer.scoring.run import Limits
-
-    seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
-    config = load(arguments.profile, [*arguments.overrides, *seed])
-    out = arguments.out or flow.benchmark_folder(config, arguments.benchmark, arguments.protocol, arguments.model)
-    limits = Limits(batch=arguments.batch, concurrency=arguments.concurrency, seconds=arguments.seconds)
-    flow.benchmark(
-        config, arguments.benchmark, arguments.protocol, arguments.model, out, items=arguments.items,
-        images=arguments.images, strict=not arguments.lenient, limits=limits,
-    )  # fmt: skip
-    return _show(out)
-
-
-def _show(out: Path) -> int:
-    """Print a score's figures."""
+def _scored(out: Path) -> Result:
+    """A score's figures."""
     from tracer.scoring.paired import read_summary
 
     summary = read_summary(out)
-    print(f"{summary['protocol']} ({summary['protocol_digest'][:12]}): {summary['items']['scored']} items")
+    lines = [f"{summary['protocol']} ({summary['protocol_digest'][:12]}): {summary['items']['scored']} items"]
     for name, figure in summary["figures"].items():
         value = "none" if figure["value"] is None else f"{figure['value']:.4f}"
         interval = " [{:.4f}, {:.4f}]".format(*figure["interval"]) if figure["interval"] else ""
-        print(f"  {name:20} {value}{interval}")
+        lines.append(f"  {name:20} {value}{interval}")
     for reason, count in summary["failed"].items():
-        print(f"  {count} items failed: {reason} (failures.jsonl lists them)")
+        lines.append(f"  {count} items failed: {reason} (failures.jsonl lists them)")
     if not summary["items"]["complete"]:
-        print(f"  not comparable: the protocol has {summary['items']['expected']} items")
-    return 0
+        lines.append(f"  not comparable: the protocol has {summary['items']['expected']} items")
+    return Result(data={"out": str(out), **summary}, text="\n".join(lines))
 
 
-def _protocols(arguments: argparse.Namespace) -> int:
-    from tracer.scoring import protocol
+def protocols(
+    benchmark: Annotated[str | None, typer.Argument(help="Only this benchmark's.")] = None,
+    protocol: Annotated[str | None, typer.Argument(help="This one, with all its rules.")] = None,
+) -> Result:
+    """List the protocols, or show one with all its rules.
 
-    if arguments.protocol:
-        rules = protocol.load(arguments.benchmark, arguments.protocol)
-        print(json.dumps({"digest": rules.digest, **rules.model_dump(mode="json")}, indent=2, ensure_ascii=False))
-        return 0
-    for benchmark in [arguments.benchmark] if arguments.benchmark else BENCHMARKS:
-        for name in protocol.names(benchmark):
-            rules = protocol.load(benchmark, name)
-            print(f"{benchmark:16} {name:22} {rules.items.count or '?':>6}  {rules.digest[:12]}  {rules.title}")
-    return 0
+    Example: tracer protocols android_control p1-high-7708
+    """
+    from tracer.scoring import protocol as rules_of
+
+    if benchmark and protocol:
+        rules = rules_of.load(benchmark, protocol)
+        return Result(data={"digest": rules.digest, **rules.model_dump(mode="json")})
+    found: list[dict[str, Any]] = []
+    for each in [benchmark] if benchmark else plugins.names(plugins.BENCHMARKS):
+        for name in rules_of.names(each):
+            rules = rules_of.load(each, name)
+            count = str(rules.items.count or "?")
+            row = {"benchmark": each, "protocol": name, "items": count, "digest": rules.digest, "title": rules.title}
+            found.append(row)
+    line = "{benchmark:16} {protocol:22} {items:>6}  {digest:.12}  {title}".format
+    return Result(data=found, text="\n".join(line(**each) for each in found))
 
 
-def _items(arguments: argparse.Namespace) -> int:
+def items(benchmark: Benchmark, protocol: Protocol, out: Annotated[Path, typer.Option(help="The file.")]) -> Result:
+    """Write the item list that comes with a benchmark.
+
+    Example: tracer items osworld --protocol verified-50 --out items.jsonl
+    """
     from tracer import json_lines
-    from tracer.scoring import protocol
+    from tracer.scoring import protocol as rules_of
     from tracer.scoring.contract import benchmark_class
 
-    rules = protocol.load(arguments.benchmark, arguments.protocol)
-    json_lines.write(arguments.out, benchmark_class(arguments.benchmark)(rules).own_items())
-    print(arguments.out)
-    return 0
+    rules = rules_of.load(benchmark, protocol)
+    json_lines.write(out, benchmark_class(benchmark)(rules).own_items())
+    return Result(data={"out": str(out)}, text=str(out))
 
 
-def _compare(arguments: argparse.Namespace) -> int:
-    from tracer.scoring.paired import compare
+def compare(
+    ours: Path,
+    theirs: Path,
+    metric: Annotated[str | None, typer.Option(help="By default the protocol's primary one.")] = None,
+) -> Result:
+    """Compare two scores on the same items, item by item.
 
-    print(json.dumps(compare(arguments.ours, arguments.theirs, arguments.metric), indent=2))
-    return 0
+    Example: tracer compare scored/ours scored/theirs
+    """
+    from tracer.scoring import paired
+
+    return Result(data=paired.compare(ours, theirs, metric))
 
 
-def _published(arguments: argparse.Namespace) -> int:
+def published(
+    scores: Annotated[list[str], typer.Argument(metavar="NAME=FOLDER", help="Finished scores of ours.")] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option(help="A Markdown file; by default the table is printed.")] = None,
+) -> Result:
+    """Make the table of our scores beside the published ones, as Markdown.
+
+    Example: tracer published tiny=build/scored --out table.md
+    """
     from tracer.scoring.published import comparison
 
-    scores = {}
-    for given in arguments.scores:
-        name, equals, folder = given.partition("=")
-        if not equals:
-            print(f"tracer: a score is given as NAME=FOLDER, not {given!r}", file=sys.stderr)
-            return 2
-        scores[name] = Path(folder)
-    text = comparison(scores)
-    if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
-    else:
-        print(text, end="")
-    return 0
+    wrong = [given for given in scores if "=" not in given]
+    if wrong:
+        raise typer.BadParameter(f"a score is given as NAME=FOLDER, not {wrong[0]!r}")
+    text = comparison({name: Path(folder) for name, folder in (given.split("=", 1) for given in scores)})
+    if out:
+        out.write_text(text, encoding="utf-8")
+    return Result(data={"table": text}, text=str(out) if out else text)

@@ -1,66 +1,118 @@
-"""What every subcommand shares: its options, the configuration they name, and how it says what it did."""
+"""What every command shares: its options, the configuration they name, and how it prints its result."""
 
 from __future__ import annotations
 
-import argparse
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from tracer import flow
-from tracer.config import Config, load
+from tracer.config import load
 from tracer.stages import MODELS
 
 PLANNERS = f"{', '.join(MODELS)}, a folder, or a registered name@alias"
-Handler = Callable[[argparse.Namespace], int]
+
+Out = Annotated[Path | None, typer.Option(help="The output folder; by default the profile's.")]
+Count = Annotated[int, typer.Option(min=1)]
+Model = Annotated[str, typer.Option(help=f"The planner: {PLANNERS}.")]
+
+PROFILE = typer.Option(help="A profile of params.yaml; by default the one it names.")
+SEED = typer.Option(min=0, help="The seed, which also names the output folder.")
+OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: stage1.steps=10.")
+FORCE = typer.Option("--force", help="Allow a horizon over 10.")
+CONFIGURED: dict[str, tuple[Any, Any]] = {
+    "profile": (Annotated[str | None, PROFILE], None),
+    "seed": (Annotated[int | None, SEED], None),
+    "overrides": (Annotated[list[str], OVERRIDES], ()),
+    "force": (Annotated[bool, FORCE], False),
+}
+"""The options of a command that takes a ``config``."""
+AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def command(commands: Any, name: str, help: str, handler: Handler, profile: bool = True) -> argparse.ArgumentParser:
-    added: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help)
-    added.set_defaults(handler=handler)
-    if profile:
-        added.add_argument("--profile", help="a profile of params.yaml (default: the one it names)")
-        added.add_argument("--seed", type=int, help="the seed, which also names the output folder")
-        added.add_argument(
-            "--set",
-            dest="overrides",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="override, such as stage1.steps=10",
-        )
-        added.add_argument("--force", action="store_true", help="allow a horizon over 10")
-    return added
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a command found: ``data`` for ``--json``, ``text`` for people, and ``ok`` for the exit code, 0 or 1."""
+
+    data: Any
+    text: str | None = None
+    """By default the data, as indented JSON."""
+    ok: bool = True
+
+    def show(self, as_json: bool) -> None:
+        """Print it; raises ``typer.Exit``."""
+        text = json.dumps(self.data, ensure_ascii=False) if as_json else self.text
+        text = json.dumps(self.data, indent=2, ensure_ascii=False) if text is None else text
+        if text:
+            print(text.rstrip("\n"))
+        raise typer.Exit(0 if self.ok else 1)
 
 
-def config_of(arguments: argparse.Namespace) -> Config:
-    overrides = list(arguments.overrides)
-    if arguments.seed is not None:
-        overrides.append(f"seed={arguments.seed}")
-    return load(arguments.profile, overrides, force=arguments.force)
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result | None]], Callable[..., None]]:
+    """Register a function that returns a ``Result`` as a command, with ``--json``.
+
+    A parameter ``config`` becomes the options ``--profile``, ``--seed``, ``--set`` and ``--force``. The docstring is
+    the help; its last paragraph is an example.
+    """
+
+    def register(function: Callable[..., Result | None]) -> Callable[..., None]:
+        given = inspect.signature(function, eval_str=True).parameters
+        own = [each for name, each in given.items() if name not in ("config", "overrides")]
+        options = CONFIGURED if "config" in given else {}
+
+        @wraps(function)
+        def run(**values: Any) -> None:
+            as_json = values.pop("as_json")
+            if options:
+                profile, seed, overrides, force = (values.pop(name) for name in CONFIGURED)
+                seeded = [*overrides, *([] if seed is None else [f"seed={seed}"])]
+                values["config"] = load(profile, seeded, force=force)
+                if "overrides" in given:
+                    values["overrides"] = list(overrides)
+            result = function(**values)
+            if result is not None:
+                result.show(as_json)
+
+        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+        for option, (annotation, default) in {**options, "as_json": (AS_JSON, False)}.items():
+            default = list(default) if isinstance(default, tuple) else default
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(option, kind, default=default, annotation=annotation))
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        app.command(name)(run)
+        return run
+
+    return register
 
 
-def positive(text: str) -> int:
-    """An argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+def step_result(config: Any, name: str, out: Path | None) -> Result:
+    """Run a step of the flow, into ``out`` or where the flow has it."""
+    step = flow.step(name)
+    out = out or step.out(config)
+    return finished(step.run(config, out), out)
 
 
-def run_step(arguments: argparse.Namespace, name: str) -> int:
-    """Run a step of the flow, into ``--out`` or where the flow has it."""
-    config = config_of(arguments)
-    out = arguments.out or flow.step(name).out(config)
-    return done(flow.step(name).run(config, out), out)
+def finished(lineage: Mapping[str, Any], out: Path) -> Result:
+    """The result of a finished step: its folder, digest, seconds and headline metrics."""
+    data = {"out": str(out), "digest": lineage["digest"][:12], "seconds": lineage["seconds"], **lineage["metrics"]}
+    return Result(data=data, text=aligned({name: shown(value) for name, value in data.items()}))
 
 
-def done(lineage: dict[str, Any], out: Path) -> int:
-    print(
-        json.dumps(
-            {"out": str(out), "digest": lineage["digest"][:12], "seconds": lineage["seconds"], **lineage["metrics"]},
-            indent=2,
-        )
-    )
-    return 0
+def aligned(lines: Mapping[str, str]) -> str:
+    """Names and values in two columns."""
+    width = max(map(len, lines), default=0)
+    return "\n".join(f"{name:{width}}  {value}".rstrip() for name, value in lines.items())
+
+
+def shown(value: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -2,98 +2,97 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from tracer.cli.common import command, config_of, done, positive, run_step
+import typer
+
+from tracer.cli.common import Count, Out, Result, command, finished, step_result
+from tracer.config import Config
 from tracer.settings import ConfigError
+from tracer.trajectory import SPLITS
+
+Split = StrEnum("Split", {name: name for name in SPLITS})  # type: ignore[misc]
 
 
-def add(commands: Any) -> None:
-    record = command(
-        commands, "record", "record scripted demonstrations on MiniWoB++ pages in Chromium", _record, profile=False
-    )
-    record.add_argument(
-        "--pages", required=True, help="page names, separated by commas, or one of the groups base, rl, heldout"
-    )
-    record.add_argument("--split", required=True, choices=("train", "validation", "test", "heldout"))
-    record.add_argument("--first-seed", type=int, default=1000)
-    record.add_argument("--episodes", type=positive, default=40, help="episodes a page")
-    record.add_argument("--out", type=Path, required=True)
-    record.add_argument("--workers", type=positive, default=1)
-
-    ingest = command(
-        commands, "ingest", "raw episodes, or a published data set, into canonical Parquet shards", _ingest
-    )
-    ingest.add_argument("source", nargs="?", help="an adapter of tracer/sources (default: data.source)")
-    ingest.add_argument("path", nargs="?", type=Path, help="where it lies (default: data.path)")
-    ingest.add_argument("--out", type=Path)
-    ingest.add_argument("--workers", type=positive, default=1, help="parts of the data set ingested side by side")
-    ingest.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the adapter")
-    ingest.add_argument("--check", action="store_true", help="read everything, write nothing, list what is wrong")
-
-    mix = command(commands, "mix", "the sources of `mixture`, weighted, filtered and split, as one data set", _mix)
-    mix.add_argument("--out", type=Path)
-
-    validate = command(commands, "validate", "hold the shards against the Great Expectations suite", _validate)
-    validate.add_argument("--out", type=Path)
+def add(app: typer.Typer) -> None:
+    """Register the commands."""
+    for name, function in (("record", record), ("ingest", ingest), ("mix", mix), ("validate", validate)):
+        command(app, name)(function)
 
 
-def _record(arguments: argparse.Namespace) -> int:
-    from tracer.environments import pages
-    from tracer.environments.record import record
+def record(
+    pages: Annotated[str, typer.Option(help="Page names separated by commas, or a group: base, rl, heldout.")],
+    split: Annotated[Split, typer.Option()],
+    out: Annotated[Path, typer.Option(help="The folder to record into.")],
+    first_seed: int = 1000,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes per page.")] = 40,
+    workers: Count = 1,
+) -> Result:
+    """Record scripted demonstrations on MiniWoB++ pages in Chromium.
 
-    names = {"base": pages.BASE, "rl": pages.RL, "heldout": pages.HELDOUT}.get(
-        arguments.pages
-    ) or arguments.pages.split(",")
-    for summary in record(
-        names,
-        range(arguments.first_seed, arguments.first_seed + arguments.episodes),
-        arguments.out,
-        arguments.split,
-        workers=arguments.workers,
-    ):
-        print(summary)
-    return 0
+    Example: tracer record --pages login-user --split train --out my-episodes
+    """
+    from tracer.environments import pages as groups
+    from tracer.environments import record as recording
 
-
-def _ingest(arguments: argparse.Namespace) -> int:
-    if arguments.source:
-        return _ingest_source(arguments)
-    if arguments.check:
-        raise ConfigError("--check is for a data set of its own; say which: `tracer ingest SOURCE PATH --check`")
-    return run_step(arguments, "ingest")
+    known = {"base": groups.BASE, "rl": groups.RL, "heldout": groups.HELDOUT}
+    names = known.get(pages) or pages.split(",")
+    seeds = range(first_seed, first_seed + episodes)
+    summaries = recording.record(names, seeds, out, split.value, workers=workers)
+    return Result(data=[asdict(each) for each in summaries], text="\n".join(map(str, summaries)))
 
 
-def _ingest_source(arguments: argparse.Namespace) -> int:
+def ingest(
+    config: Config,
+    source: Annotated[str | None, typer.Argument(help="A source; by default the profile's data.source.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="Where it is; by default the profile's data.path.")] = None,
+    out: Out = None,
+    workers: Annotated[int, typer.Option(min=1, help="Parts of the data set to ingest in parallel.")] = 1,
+    option: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="An option of the source.")] = [],  # noqa: B006
+    check: Annotated[bool, typer.Option("--check", help="Read everything, write nothing, list what is wrong.")] = False,
+) -> Result:
+    """Ingest raw episodes, or a published data set, into canonical Parquet shards.
+
+    Example: tracer ingest agentnet data/agentnet --out build/sources/agentnet --workers 2
+    """
+    from tracer.ingestion import check as checking
     from tracer.ingestion.assembly import ingest_source
-    from tracer.ingestion.check import check
     from tracer.ingestion.parts import parsed_options
 
-    if arguments.path is None:
-        raise ConfigError("ingest SOURCE needs the PATH of the data set too")
-    options = parsed_options(arguments.option)
-    if arguments.check:
-        found = check(arguments.source, arguments.path, options)
-        print(*found.problems, sep="\n")
-        return int(found.rejected > 0)
-    out = arguments.out or Path("build/sources") / arguments.source
-    progress = sys.stderr.isatty()
-    lineage = ingest_source(
-        arguments.source, arguments.path, out, options=options, workers=arguments.workers, progress=progress
+    if source is None:
+        if check:
+            raise ConfigError("--check needs a data set: `tracer ingest SOURCE PATH --check`")
+        return step_result(config, "ingest", out)
+    if path is None:
+        raise ConfigError("ingest SOURCE also needs the PATH of the data set")
+    options = parsed_options(option)
+    if check:
+        found = checking.check(source, path, options)
+        return Result(data=asdict(found), text="\n".join(found.problems), ok=not found.rejected)
+    out = out or Path("build/sources") / source
+    return finished(
+        ingest_source(source, path, out, options=options, workers=workers, progress=sys.stderr.isatty()), out
     )
-    return done(lineage, out)
 
 
-def _mix(arguments: argparse.Namespace) -> int:
-    from tracer.ingestion.mixture import mix
+def mix(config: Config, out: Out = None) -> Result:
+    """Combine the sources of `mixture`, weighted, filtered and split, into one data set.
 
-    config = config_of(arguments)
-    out = arguments.out or config.out("mixture")
-    return done(mix(config.mixture, out), out)
+    Example: tracer mix --profile tiny --out build/mixture
+    """
+    from tracer.ingestion import mixture
+
+    out = out or config.out("mixture")
+    return finished(mixture.mix(config.mixture, out), out)
 
 
-def _validate(arguments: argparse.Namespace) -> int:
-    return run_step(arguments, "validate")
+def validate(config: Config, out: Out = None) -> Result:
+    """Check the shards with the Great Expectations suite.
+
+    Example: tracer validate --profile demo
+    """
+    return step_result(config, "validate", out)

@@ -1,39 +1,48 @@
-"""Evaluate and report."""
+"""Evaluate a planner offline and online, and report."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-from typing import Any
+import typer
 
 from tracer import flow
-from tracer.cli import benchmarks as benchmarks
-from tracer.cli.common import PLANNERS, command, config_of, done, run_step
+from tracer.cli.common import Model, Out, Result, command, finished, step_result
+from tracer.config import Config
 from tracer.stages import MODELS
 
-
-def add(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="a planner: offline, online, or on a benchmark")
-    kinds = evaluate.add_subparsers(title="on what", required=True, metavar="WHAT")
-    for name, help in (("offline", "held-out states"), ("online", "the plan-act loop on MiniWoB++ in Chromium")):
-        kind = command(kinds, name, help, _evaluate)
-        kind.set_defaults(benchmark=name)
-        kind.add_argument("--model", default=MODELS[-1], help=PLANNERS)
-        kind.add_argument("--out", type=Path)
-    benchmarks.register(commands, kinds)
-
-    report = command(
-        commands, "report", "one HTML page of results, curves and forecasts drawn on their screens", _report
-    )
-    report.add_argument("--out", type=Path)
+EVALUATE = typer.Typer(no_args_is_help=True, help="Evaluate a planner: offline, online, or on a benchmark.")
 
 
-def _evaluate(arguments: argparse.Namespace) -> int:
-    config = config_of(arguments)
-    step = flow.evaluation(arguments.benchmark, arguments.model)
-    out = arguments.out or step.out(config)
-    return done(step.run(config, out), out)
+def add(app: typer.Typer) -> None:
+    """Register the commands."""
+    command(EVALUATE, "offline")(offline)
+    command(EVALUATE, "online")(online)
+    app.add_typer(EVALUATE, name="evaluate")
+    command(app, "report")(report)
 
 
-def _report(arguments: argparse.Namespace) -> int:
-    return run_step(arguments, "report")
+def offline(config: Config, model: Model = MODELS[-1], out: Out = None) -> Result:
+    """Forecast from held-out states and compare with what was really done.
+
+    Example: tracer evaluate offline --model tracer-planner@champion
+    """
+    step = flow.evaluation("offline", model)
+    out = out or step.out(config)
+    return finished(step.run(config, out), out)
+
+
+def online(config: Config, model: Model = MODELS[-1], out: Out = None) -> Result:
+    """Play whole episodes on MiniWoB++ in Chromium.
+
+    Example: tracer evaluate online --model stage2 --profile demo
+    """
+    step = flow.evaluation("online", model)
+    out = out or step.out(config)
+    return finished(step.run(config, out), out)
+
+
+def report(config: Config, out: Out = None) -> Result:
+    """Write one HTML page of results, curves and forecasts drawn on their screens.
+
+    Example: tracer report --profile demo
+    """
+    return step_result(config, "report", out)

@@ -2,70 +2,77 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from tracer.cli.common import command, config_of, positive
-from tracer.flow import model
+import typer
 
-
-def add(commands: Any) -> None:
-    bench = command(commands, "bench", "seconds and tokens of a training step, beside a bare TRL script", _bench)
-    bench.add_argument("--steps", type=positive, default=20)
-    bench.add_argument("--seeds", type=positive, default=1)
-    bench.add_argument("--out", type=Path, default=Path("docs/bench"))
-    bench.add_argument("--check", action="store_true", help="compare with what is recorded; record nothing")
-    bench.add_argument("--tolerance", type=float, default=0.25)
-    ablate = command(commands, "ablate", "the paper's ablations, and ours", _ablate)
-    ablate.add_argument("--seeds", type=positive, default=3)
-    ablate.add_argument("--only", nargs="+", default=[], metavar="VARIANT")
-    ablate.add_argument("--out", type=Path, default=Path("docs/ablations"))
-    stages = command(commands, "stages", "what each stage is worth: the whole chain over several seeds", _stages)
-    stages.add_argument("--seeds", type=positive, default=3)
-    stages.add_argument("--out", type=Path, default=Path("docs"), help="where stages.md is written")
+from tracer import flow
+from tracer.cli.common import Count, Result, command
+from tracer.config import Config
 
 
-def _bench(arguments: argparse.Namespace) -> int:
-    from tracer.experiments import bench, bench_page
+def add(app: typer.Typer) -> None:
+    """Register the commands."""
+    for function in (bench, ablate, stages):
+        command(app, function.__name__)(function)
 
-    config, out = config_of(arguments), arguments.out
-    result = bench.bench(
-        config,
-        model(config, "base"),
-        config.out("ingest"),
-        config.folder / "bench",
-        steps=arguments.steps,
-        seeds=arguments.seeds,
-    )
-    problems = bench.check(result, out, arguments.tolerance)
-    if not arguments.check:
-        bench.record(result, out)
+
+def bench(
+    config: Config,
+    steps: Count = 20,
+    seeds: Count = 3,
+    out: Path = Path("docs/bench"),
+    check: Annotated[bool, typer.Option("--check", help="Compare with what is recorded; record nothing.")] = False,
+    tolerance: float = 0.25,
+) -> Result:
+    """Measure seconds and tokens of a training step, beside plain TRL.
+
+    Example: tracer bench --profile tiny --steps 20 --seeds 3
+    """
+    from tracer.experiments import bench as benching
+    from tracer.experiments import bench_page
+
+    base, data = flow.model(config, "base"), config.out("ingest")
+    result = benching.bench(config, base, data, config.folder / "bench", steps=steps, seeds=seeds)
+    problems = benching.check(result, out, tolerance)
+    if not check:
+        benching.record(result, out)
         bench_page.write_page(out, out.parent / "speed.md")
-    print(json.dumps({"speedup": result["speedup"], "reward_share": result["reward_share"]}, indent=2))
-    for problem in problems:
-        print(f"tracer: {problem}", file=sys.stderr)
-    return int(bool(problems))
+    found = {"speedup": result["speedup"], "reward_share": result["reward_share"], "problems": list(problems)}
+    return Result(data=found, ok=not problems)
 
 
-def _ablate(arguments: argparse.Namespace) -> int:
+def ablate(
+    config: Config,
+    overrides: list[str],
+    seeds: Count = 3,
+    only: Annotated[list[str], typer.Option(metavar="VARIANT", help="Only this variant; may be repeated.")] = [],  # noqa: B006
+    out: Path = Path("docs/ablations"),
+) -> Result:
+    """Run the paper's ablations, and ours.
+
+    Example: tracer ablate --profile demo --only no-stage2
+    """
     from tracer.experiments import ablation, ablation_page
 
-    profile = config_of(arguments).profile
-    told = ablation.ablate(profile, seeds=arguments.seeds, only=arguments.only, overrides=arguments.overrides)
-    ablation.record(told, profile, arguments.seeds, arguments.overrides, arguments.out)
-    ablation_page.write_page(arguments.out, arguments.out.parent / "ablations.md")
-    for each in told:
-        print(each["name"], each["verdict"])
-    return 0
+    compared = ablation.ablate(config.profile, seeds=seeds, only=only, overrides=overrides)
+    ablation.record(compared, config.profile, seeds, overrides, out)
+    ablation_page.write_page(out, out.parent / "ablations.md")
+    return Result(data=compared, text="\n".join(f"{each['name']} {each['verdict']}" for each in compared))
 
 
-def _stages(arguments: argparse.Namespace) -> int:
-    from tracer.experiments import stages
+def stages(
+    config: Config,
+    overrides: list[str],
+    seeds: Count = 3,
+    out: Annotated[Path, typer.Option(help="Where stages.md is written.")] = Path("docs"),
+) -> Result:
+    """Measure what each stage is worth: the whole pipeline over several seeds.
 
-    profile = config_of(arguments).profile
-    told = stages.run(profile, seeds=arguments.seeds, overrides=arguments.overrides)
-    print(stages.write_page(told, arguments.out).read_text(), end="")
-    return 0
+    Example: tracer stages --profile tiny --seeds 3
+    """
+    from tracer.experiments import stages as measured
+
+    found = measured.run(config.profile, seeds=seeds, overrides=overrides)
+    return Result(data=found, text=measured.write_page(found, out).read_text(encoding="utf-8"))

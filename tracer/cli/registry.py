@@ -2,66 +2,84 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
-from tracer.cli.common import command, config_of
-from tracer.stages import STAGES
+import typer
 
-
-def add(commands: Any) -> None:
-    command(commands, "register", f"register the planner of {STAGES[-1].title} in MLflow, as challenger", _register)
-    promote = command(commands, "promote", "make the challenger champion if it passes the promotion policy", _promote)
-    promote.add_argument("--again", action="store_true", help="decide anew on what was decided, or rolled back, before")
-    rollback = command(commands, "rollback", "make the previous champion champion again", _rollback)
-    rollback.add_argument("--reason", required=True, help="why, for the record")
-    command(commands, "history", "every promotion decision, oldest first", _history)
-    lineage = command(commands, "lineage", "everything that made a registered model, and how to rebuild it", _lineage)
-    lineage.add_argument("model", nargs="?", default="tracer-planner@champion")
+from tracer import flow
+from tracer.cli.common import Result, command
+from tracer.config import Config
 
 
-def _register(arguments: argparse.Namespace) -> int:
-    from tracer import flow
+def add(app: typer.Typer) -> None:
+    """Register the commands."""
+    for function in (register, promote, rollback, history, lineage):
+        command(app, function.__name__)(function)
+
+
+def register(config: Config) -> Result:
+    """Register the trained planner in MLflow, as challenger.
+
+    Example: tracer register --profile demo
+    """
     from tracer.registry import versions
 
-    config = config_of(arguments)
     version = flow.step("register").run(config)
-    print(f"{version.uri}, {versions.CHALLENGER}")
-    return 0
+    return Result(data=asdict(version), text=f"{version.uri}, {versions.CHALLENGER}")
 
 
-def _promote(arguments: argparse.Namespace) -> int:
-    from tracer import flow
-    from tracer.registry import promotion
+def promote(
+    config: Config,
+    again: Annotated[bool, typer.Option("--again", help="Decide again on what was decided, or rolled back.")] = False,
+) -> Result:
+    """Make the challenger champion if it passes the promotion policy. Exit code 1 if it does not.
 
-    config = config_of(arguments)
+    Example: tracer promote --profile demo
+    """
     step = flow.step("promote")
-    decision = flow.promote(config, step.folders(config), step.out(config), again=arguments.again)
-    print(promotion.describe(decision))
-    return 0 if decision.promoted else 1
+    decision = flow.promote(config, step.folders(config), step.out(config), again=again)
+    return _decided([decision], decision.promoted)
 
 
-def _rollback(arguments: argparse.Namespace) -> int:
+def rollback(config: Config, reason: Annotated[str, typer.Option(help="Why, for the record.")]) -> Result:
+    """Make the previous champion champion again.
+
+    Example: tracer rollback --reason "worse on the shop pages"
+    """
     from tracer.registry import promotion
 
-    print(promotion.describe(promotion.rollback(config_of(arguments).registry, arguments.reason)))
-    return 0
+    return _decided([promotion.rollback(config.registry, reason)])
 
 
-def _history(arguments: argparse.Namespace) -> int:
+def history(config: Config) -> Result:
+    """List every promotion decision, oldest first.
+
+    Example: tracer history
+    """
     from tracer.registry import promotion
 
-    for decision in promotion.history(config_of(arguments).registry):
-        print(promotion.describe(decision))
-    return 0
+    return _decided(promotion.history(config.registry))
 
 
-def _lineage(arguments: argparse.Namespace) -> int:
+def _decided(decisions: list[Any], ok: bool = True) -> Result:
+    from tracer.registry import promotion
+
+    text = "\n".join(map(promotion.describe, decisions))
+    return Result(data=[asdict(each) for each in decisions], text=text, ok=ok)
+
+
+def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-planner@champion") -> Result:
+    """Show everything that made a registered model, and the commands that rebuild it.
+
+    Example: tracer lineage tracer-planner@champion
+    """
     from tracer.registry import versions
 
-    found = versions.lineage_of(arguments.model, config_of(arguments).registry)
-    print(f"{found.version.uri}")
-    for step, lineage in found.steps.items():
-        print(f"  {step}: output {lineage['output'][:12]}, digest {lineage['digest'][:12]}")
-    print("to rebuild it, from a clone of the repository:", *found.commands, sep="\n  ")
-    return 0
+    found = versions.lineage_of(model, config.registry)
+    lines = [found.version.uri]
+    for step, each in found.steps.items():
+        lines.append(f"  {step}: output {each['output'][:12]}, digest {each['digest'][:12]}")
+    lines += ["to rebuild it, from a clone of the repository:", *(f"  {line}" for line in found.commands)]
+    data = {"uri": found.version.uri, "steps": found.steps, "commands": list(found.commands)}
+    return Result(data=data, text="\n".join(lines))

@@ -2,75 +2,102 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+import typer
 
 from tracer import flow
-from tracer.cli.common import PLANNERS, command, config_of, done, run_step
+from tracer.cli.common import PLANNERS, Out, Result, command, finished, step_result
+from tracer.config import Config, load
 from tracer.stages import STAGES
+from tracer.training.stage import Stage
+
+StageName = StrEnum("StageName", {stage.name: stage.name for stage in STAGES})  # type: ignore[misc]
+Kind = StrEnum("Kind", {"hub": "hub", "smollm2": "smollm2"})
 
 
-def add(commands: Any) -> None:
-    train = commands.add_parser(
-        "train", help="train a planner: bootstrap, or a stage of RL", description="Train a planner."
-    )
-    stages = train.add_subparsers(title="stages", required=True, metavar="STAGE")
-    bootstrap = command(stages, "bootstrap", "the tiny base planner, supervised, from raw episodes", _bootstrap)
-    bootstrap.add_argument("--episodes", type=Path, required=True, help="what `tracer record` wrote")
-    bootstrap.add_argument("--out", type=Path)
+def add(app: typer.Typer) -> None:
+    """Register the commands."""
+    train = typer.Typer(no_args_is_help=True, help="Train a planner: the base, or a stage of RL.")
+    command(train, "bootstrap")(bootstrap)
     for stage in STAGES:
-        added = command(stages, stage.name, stage.about, _train)
-        added.set_defaults(stage=stage)
-        added.add_argument("--start", help=f"another planner to start from than {stage.start}: {PLANNERS}")
-        added.add_argument("--out", type=Path)
-        added.add_argument("--dry-run", action="store_true", help="print what it would do and need; touch nothing")
-
-    base = command(commands, "base", "a base planner: from the hub at its pinned commit, or SmolLM2's weights", _base)
-    base.add_argument("kind", choices=("hub", "smollm2"))
-    base.add_argument("--out", type=Path, help="a folder (default: where the profile looks for it)")
-    base.add_argument("--weights", type=Path, help="smollm2: a GGUF file (default: the package's)")
-    base.add_argument("--episodes", type=Path, help="smollm2: raw episodes that teach it the grammar")
-
-    gate = command(commands, "gate", "check what a stage trained before the next one builds on it", _gate)
-    gate.add_argument("stage", choices=[stage.name for stage in STAGES])
-    gate.add_argument("--out", type=Path)
+        command(train, stage.name)(training_of(stage))
+    app.add_typer(train, name="train")
+    command(app, "base")(base)
+    command(app, "gate")(gate)
 
 
-def _gate(arguments: argparse.Namespace) -> int:
-    return run_step(arguments, f"gate-{arguments.stage}")
+def bootstrap(
+    config: Config,
+    episodes: Annotated[Path, typer.Option(help="What `tracer record` wrote.")],
+    out: Out = None,
+) -> Result:
+    """Train the tiny base planner, supervised, from raw episodes.
+
+    Example: tracer train bootstrap --profile tiny --episodes build/recordings/base
+    """
+    from tracer.training import bootstrap as training
+
+    out = out or config.out("bootstrap")
+    return finished(training.train(config, episodes, out), out)
 
 
-def _bootstrap(arguments: argparse.Namespace) -> int:
-    from tracer.training import bootstrap
+def training_of(stage: Stage) -> Callable[..., Result | None]:
+    """The command that trains a stage."""
 
-    config = config_of(arguments)
-    out = arguments.out or config.out("bootstrap")
-    return done(bootstrap.train(config, arguments.episodes, out), out)
+    def train(
+        config: Config,
+        overrides: list[str],
+        start: Annotated[str | None, typer.Option(help=f"Another planner to start from: {PLANNERS}.")] = None,
+        out: Out = None,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would do and need.")] = False,
+    ) -> Result | None:
+        from tracer.training import preflight, processes
+
+        step = flow.step(stage.name)
+        out = out or step.out(config)
+        begin = flow.model(config, start or stage.start)
+        if dry_run:
+            more = ["--seed", str(config.seed), *(word for each in overrides for word in ("--set", each))]
+            text = preflight.dry_run(config, stage, config.out("ingest"), begin, out, more)
+            return Result(data={"dry_run": text.splitlines()}, text=text)
+        lineage = step.run(config, out, given={stage.start: begin})
+        return finished(lineage, out) if processes.main() else None
+
+    train.__doc__ = f"""{stage.about}
+
+    Example: tracer train {stage.name} --profile tiny --seed 1 --set {stage.name}.steps=300
+    """
+    return train
 
 
-def _train(arguments: argparse.Namespace) -> int:
-    from tracer.training import preflight, processes
+def base(
+    kind: Annotated[Kind, typer.Argument(help="From the hub at its pinned commit, or SmolLM2's weights.")],
+    out: Annotated[Path | None, typer.Option(help="A folder; by default where the profile looks for it.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="smollm2: a GGUF file; by default the package's.")] = None,
+    episodes: Annotated[Path | None, typer.Option(help="smollm2: raw episodes that teach it the grammar.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of params.yaml; by default the one it names.")] = None,
+    overrides: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = [],  # noqa: B006
+) -> Result:
+    """Fetch or build a base planner.
 
-    config = config_of(arguments)
-    step = flow.step(arguments.stage.name)
-    out = arguments.out or step.out(config)
-    start = flow.model(config, arguments.start or arguments.stage.start)
-    if arguments.dry_run:
-        more = ["--seed", str(config.seed), *(word for each in arguments.overrides for word in ("--set", each))]
-        print(preflight.dry_run(config, arguments.stage, config.out("ingest"), start, out, more), end="")
-        return 0
-    lineage = step.run(config, out, given={arguments.stage.start: start})
-    return done(lineage, out) if processes.main() else 0
-
-
-def _base(arguments: argparse.Namespace) -> int:
+    Example: tracer base smollm2 --episodes build/recordings/base
+    """
     from tracer.planner import hub, smollm2
 
-    if arguments.kind == "smollm2":
-        arguments.profile = arguments.profile or "smollm2"
-    config = config_of(arguments)
-    out = arguments.out or hub.folder(config)
-    if arguments.kind == "hub":
-        return done(hub.fetch(config, out), out)
-    return done(smollm2.build(config, out, arguments.weights, arguments.episodes), out)
+    config = load(profile or ("smollm2" if kind == Kind.smollm2 else None), overrides)
+    out = out or hub.folder(config)
+    if kind == Kind.hub:
+        return finished(hub.fetch(config, out), out)
+    return finished(smollm2.build(config, out, weights, episodes), out)
+
+
+def gate(config: Config, stage: Annotated[StageName, typer.Argument()], out: Out = None) -> Result:
+    """Check what a stage trained before the next step builds on it.
+
+    Example: tracer gate stage1 --profile demo
+    """
+    return step_result(config, f"gate-{stage.value}", out)
