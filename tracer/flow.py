@@ -20,7 +20,6 @@ from tracer.evaluation.results import SCORES
 from tracer.ingestion import ingest
 from tracer.lineage import why
 from tracer.lineage.digest import LineageError, finished
-from tracer.lineage.step import expected_digest
 from tracer.planner import hub
 from tracer.registry import promotion, versions
 from tracer.reporting import report
@@ -100,11 +99,8 @@ class FlowStep:
         return made
 
     def current(self, config: Config) -> dict[str, Any] | None:
-        """The lineage of its finished folder if running it would only find that; None where it has to run."""
-        folders, done = self.folders(config), finished(self.out(config))
-        if done is None or self.recipe is None or not all(path.exists() for path in folders.values()):
-            return None
-        return done if done["digest"] == expected_digest(**self.recipe(config, folders)) else None
+        """The lineage of its folder if that is up to date; None if the step has to run."""
+        return finished(self.out(config)) if self.state(config)[0] == why.UP_TO_DATE else None
 
     def state(self, config: Config) -> tuple[str, list[str]]:
         """Whether its finished folder is up to date, and if not, why it would run (``lineage.why``)."""

@@ -52,7 +52,7 @@ def evaluation_of(benchmark: str) -> Callable[..., Result]:
 
     evaluate.__doc__ = f"""Let a planner answer the items of {benchmark}, then score it.
 
-    Example: tracer evaluate {benchmark} --protocol PROTOCOL --model stage2
+    Example: tracer evaluate {benchmark} --protocol PROTOCOL --model tracer-planner@champion
     """
     return evaluate
 

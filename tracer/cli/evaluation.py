@@ -33,7 +33,7 @@ def offline(config: Config, model: Model = MODELS[-1], out: Out = None) -> Resul
 def online(config: Config, model: Model = MODELS[-1], out: Out = None) -> Result:
     """Play whole episodes on MiniWoB++ in Chromium.
 
-    Example: tracer evaluate online --model stage2 --profile demo
+    Example: tracer evaluate online --model tracer-planner@champion
     """
     step = flow.evaluation("online", model)
     out = out or step.out(config)

@@ -52,7 +52,7 @@ def ablate(
 ) -> Result:
     """Run the paper's ablations, and ours.
 
-    Example: tracer ablate --profile demo --only no-stage2
+    Example: tracer ablate --profile demo --only no-discount
     """
     from tracer.experiments import ablation, ablation_page
 
