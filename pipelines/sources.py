@@ -17,7 +17,7 @@ from pipelines.resources import Tracer
 from tracer import plugins
 from tracer.dataset import SHARD_BYTES
 from tracer.ingestion.assembly import join_parts
-from tracer.ingestion.ingest import STATS
+from tracer.ingestion.counts import STATS
 from tracer.ingestion.mixture import mix
 from tracer.ingestion.parts import ingest_part, parts_of
 from tracer.lineage.digest import content_digest

@@ -131,15 +131,9 @@ def _step(row: Mapping[str, Any], where: str) -> Step:
         image=row.get("image"),
         width=row.get("width", 0),
         height=row.get("height", 0),
-        elements=None if elements is None else tuple(map(_element, elements)),
+        elements=None if elements is None else tuple(map(Element.from_dict, elements)),
         target=None if target is None else tuple(target),
         observation=row.get("observation", ""),
-    )
-
-
-def _element(fields: Mapping[str, Any]) -> Element:
-    return Element(
-        role=fields["role"], text=fields["text"], box=tuple(fields["box"]), value=fields["value"], state=fields["state"]
     )
 
 

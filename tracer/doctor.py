@@ -8,10 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from tracer.finding import Finding
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin
 from tracer.lineage.provenance import git_commit
@@ -23,16 +23,6 @@ MEMORY_GB = 4.0
 """What the demo's training and a Chromium need beside each other."""
 ANTLR = "4.13"
 MAKE = "make environment"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. ``mend`` says what to do, and is empty where nothing needs doing."""
-
-    name: str
-    ok: bool
-    detail: str
-    mend: str = ""
 
 
 def doctor(root: Path | None = None) -> list[Finding]:

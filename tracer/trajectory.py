@@ -6,6 +6,7 @@ steps taken so far. All boxes are (left, top, right, bottom) in fractions of the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,14 @@ class Element:
     state: str = ""
     """Words such as ``checked`` or ``focused``, separated by spaces."""
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Element:
+        """The element of a record as ``to_dict`` writes it; what is absent or null there is empty here."""
+        texts = {name: fields.get(name) or "" for name in ("role", "text", "value", "state")}
+        return cls(**texts, box=tuple(fields.get("box") or ()))
+
     def to_dict(self) -> dict[str, Any]:
+        """The element as a JSON object."""
         return {"role": self.role, "text": self.text, "box": list(self.box), "value": self.value, "state": self.state}
 
 

@@ -11,11 +11,10 @@ from tests.planners import micro_config, trajectories, write_base
 from tracer.config import load
 from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.provenance import git_commit, hardware
-from tracer.planner import smollm2
 from tracer.planner.transformers import TransformersPlanner
-from tracer.training import stage1, stage2
+from tracer.training import smollm2, stage1, stage2
 from tracer.training.gates import saved
-from tracer.training.supervised import examples, first_step_accuracy, fit
+from tracer.training.supervised import first_step_accuracy, fit, lessons
 
 
 def test_a_model_of_its_class_goes_through_both_stages(tmp_path: Path, shards: Path) -> None:
@@ -41,7 +40,7 @@ def test_demonstrations_teach_a_llama_the_grammar(tmp_path: Path, shards: Path) 
     base = write_base(tmp_path / "base", shards, image=False, steps=0)
     planner = TransformersPlanner.load(base)
     config = load("smollm2", ["bootstrap.steps=40", "bootstrap.batch=4", "bootstrap.learning_rate=0.005"])
-    samples = examples(shards.parent / "raw", planner.settings)
+    samples = lessons(shards.parent / "raw", planner.settings)
     fit(config, planner, samples["train"], tmp_path / "checkpoints")
     assert first_step_accuracy(planner, samples["validation"], config.seed)["first_step/all"] > 0.5
 

@@ -15,8 +15,8 @@ from tests.sources.writers import agentnet, agenttrek, android_control, gui_odys
 from tracer import dataset
 from tracer.ingestion import assembly
 from tracer.ingestion.assembly import assemble, compared, ingest_source
-from tracer.ingestion.ingest import quarantined
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, ingest_part, ingest_parts, parsed_options
+from tracer.ingestion.quarantine import quarantined
 from tracer.lineage.digest import LINEAGE
 from tracer.sources.source import SourceError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tracer import doctor
-from tracer.doctor import Finding
+from tracer.finding import Finding
 from tracer.lineage.pins import dvc_md5
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ import yaml
 from tests.episodes import episode, sample, write_raw
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.ingestion.ingest import ingest, quarantined
+from tracer.ingestion.ingest import ingest
+from tracer.ingestion.quarantine import quarantined
 from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.pins import dvc_md5
 from tracer.sources.source import SourceError

@@ -85,9 +85,8 @@ def forecast(
     from tracer import planner
     from tracer.dataset import read
     from tracer.evaluation.scoring import correct
-    from tracer.forecast import reference
+    from tracer.examples import examples
     from tracer.reporting import overlay
-    from tracer.trajectory import state_at
 
     flow.step("ingest").run(config)
     data = config.out("ingest")
@@ -97,9 +96,11 @@ def forecast(
         raise LineageError(f"{data} has no trajectory {trajectory!r}")
     if step >= len(chosen.steps):
         raise LineageError(f"{chosen.id} has {len(chosen.steps)} steps; --step counts from 0")
-    state, horizon = state_at(chosen, step), config.planner.horizon
+    horizon = config.planner.horizon
+    example = list(examples([chosen], horizon))[step]
+    state, expected = example.state, example.reference
     plan = planner.load(flow.model(config, model)).forecast([state], horizon)[0]
-    steps, expected = plan.forecast or (), reference(chosen, step, horizon)
+    steps = plan.forecast or ()
     lines = [f"{chosen.id}, step {step}", f"goal: {state.goal}", "", "forecast:"]
     lines += [f"  {number}. {each.instruction}" for number, each in enumerate(steps, start=1)]
     lines += [f"  (unparsable: {plan.error})"] if plan.forecast is None else []

@@ -86,7 +86,8 @@ def base(
 
     Example: tracer base smollm2 --episodes build/recordings/base
     """
-    from tracer.planner import hub, smollm2
+    from tracer.planner import hub
+    from tracer.training import smollm2
 
     config = load(profile or ("smollm2" if kind == Kind.smollm2 else None), overrides)
     out = out or hub.folder(config)

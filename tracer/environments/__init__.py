@@ -1,1 +1,4 @@
-"""Worlds an agent acts in, each with ``reset`` and ``step``, and those who demonstrate in them."""
+"""Worlds that an agent acts in, the browser they run in, and the scripts that demonstrate in them.
+
+Other rooms use ``environment.World``, found by its name (``tracer.plugins.ENVIRONMENTS``); ``record`` and ``replay``.
+"""

@@ -6,9 +6,9 @@ split and a task. ``tracer/evaluation/scoring.py`` defines every number.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +18,17 @@ from tracer.config import Config
 from tracer.dataset import read
 from tracer.evaluation.results import RESULTS, SCORES, Row, summary
 from tracer.evaluation.scoring import METRICS, score
-from tracer.forecast import Forecast, reference
+from tracer.examples import Example, chunks, examples
 from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
 from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan, Planner
 from tracer.tools.tool_agent import ToolAgent
-from tracer.trajectory import State, state_at
 
 SPLITS = ("test", "heldout")
 CHUNK = 256
 """States that are forecast, and kept after a kill, together."""
 PROTOCOL = {"name": "tracer-offline", "version": 1}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """A state to be forecast, and the reference to hold the forecast to."""
-
-    trajectory: str
-    step: int
-    task: str
-    split: str
-    state: State
-    reference: Forecast
 
 
 def evaluate(config: Config, trajectories: Path, model: Path, out: Path) -> dict[str, Any]:
@@ -78,7 +65,9 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
     progress.parent.mkdir(exist_ok=True)
     # Whole chunks: a planner's rounding may depend on what else is in a batch, so batches stay as they were.
     rows = json_lines.take_up(progress, CHUNK)
-    for chunk in _chunks(trajectories, drawn, config.planner.horizon, skip=len(rows)):
+    horizon = config.planner.horizon
+    every = (each for split, keys in drawn.items() for each in selected(trajectories, split, keys, horizon))
+    for chunk in chunks(itertools.islice(every, len(rows), None), CHUNK):
         plans = planner.forecast([case.state for case in chunk], config.planner.horizon)
         scored = [_row(config, case, plan, agent) for case, plan in zip(chunk, plans, strict=True)]
         with open(progress, "ab") as file:
@@ -130,40 +119,13 @@ def draw(trajectories: Path, split: str, most: int | None, seed: int) -> list[tu
     return [every[index] for index in chosen]
 
 
-def cases(trajectories: Path, split: str, drawn: Sequence[tuple[str, int]], horizon: int) -> Iterator[Case]:
+def selected(trajectories: Path, split: str, drawn: Sequence[tuple[str, int]], horizon: int) -> Iterator[Example]:
     """The drawn states with their screens, streamed from the shards."""
     wanted = set(drawn)
-    for trajectory in read(trajectories, split=split):
-        for step in range(len(trajectory.steps)):
-            if (trajectory.id, step) in wanted:
-                yield Case(
-                    trajectory=trajectory.id,
-                    step=step,
-                    task=trajectory.task,
-                    split=split,
-                    state=state_at(trajectory, step),
-                    reference=reference(trajectory, step, horizon),
-                )
+    return (each for each in examples(read(trajectories, split=split), horizon) if each.key in wanted)
 
 
-def _chunks(
-    trajectories: Path, drawn: dict[str, list[tuple[str, int]]], horizon: int, skip: int
-) -> Iterator[list[Case]]:
-    chunk: list[Case] = []
-    position = 0
-    for split, chosen in drawn.items():
-        for case in cases(trajectories, split, chosen, horizon):
-            position += 1
-            if position > skip:
-                chunk.append(case)
-            if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
-    if chunk:
-        yield chunk
-
-
-def _row(config: Config, case: Case, plan: Plan, agent: ToolAgent) -> dict[str, Any]:
+def _row(config: Config, case: Example, plan: Plan, agent: ToolAgent) -> dict[str, Any]:
     executed = agent.ground(case.state, plan.forecast[0]) if plan.forecast else None
     scored = score(plan, executed, case.reference, config.reward, config.grounding.radius)
     return {

@@ -22,7 +22,8 @@ from transformers.trainer_utils import SaveStrategy
 from trl import GRPOTrainer
 
 from tracer.config import Config
-from tracer.training.selection import prompts_of
+from tracer.dataset import read
+from tracer.examples import examples
 from tracer.training.stage1 import STAGE
 from tracer.training.start import load_start
 from tracer.training.trl.trainer import build, trainer_class
@@ -45,7 +46,7 @@ def run(config: Config, job: dict[str, Any], questions: IO[str], answers: IO[str
     start, out = Path(job["start"]), Path(job["out"])
     set_seed(config.seed)
     planner = load_start(config, stage, start)
-    states = prompts_of(Path(job["trajectories"]), "train", config.planner.horizon)
+    states = list(examples(read(Path(job["trajectories"]), split="train"), config.planner.horizon))
     # A pass over every state would outlast the measurement: both sides take the same draw of them instead.
     random.Random(config.seed).shuffle(states)
     states = states[: stage.groups * stage.steps]

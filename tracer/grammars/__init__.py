@@ -1,1 +1,4 @@
-"""How a forecast is written as text: one grammar a module, found by its name with ``grammar.grammar``."""
+"""How a forecast is written as text, one grammar per file.
+
+Other rooms use ``grammar.grammar(name)``.
+"""

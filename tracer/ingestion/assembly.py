@@ -15,8 +15,9 @@ from typing import Any
 
 from tracer import plugins
 from tracer.dataset import SHARD_BYTES, parquet_writer, trajectories_from_rows
-from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, QuarantineWriter
+from tracer.ingestion.counts import STATS, Counts
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
+from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
 from tracer.json_files import write_json
 from tracer.lineage.step import run_step
 from tracer.sources.source import Rejected, SourceError, source

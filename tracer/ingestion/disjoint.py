@@ -13,10 +13,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tracer import json_lines
+from tracer.examples import state_digest
 from tracer.sources.jsonl import read
 from tracer.sources.source import Rejected, SourceError
 from tracer.trajectory import SPLITS, state_at
-from tracer.validation.step_table import state_digest
 
 
 def overlaps(folder: Path) -> dict[str, str]:

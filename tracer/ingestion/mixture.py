@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tracer.dataset import SHARD_BYTES, ShardWriter, read
+from tracer.ingestion.counts import STATS, Counts
 from tracer.ingestion.filters import reason_against
-from tracer.ingestion.ingest import STATS, Counts
 from tracer.ingestion.settings import MixtureConfig
 from tracer.json_files import write_json
 from tracer.lineage.step import read_lineage, run_step

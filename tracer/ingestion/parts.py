@@ -22,8 +22,9 @@ import yaml
 
 from tracer import plugins
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
-from tracer.ingestion.ingest import QUARANTINE, STATS, Counts, Item, QuarantineWriter
+from tracer.ingestion.counts import STATS, Counts, Item
 from tracer.ingestion.progress import bar as _bar
+from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
 from tracer.json_files import write_json
 from tracer.lineage.code import code_digest
 from tracer.lineage.digest import digest_of

@@ -49,9 +49,7 @@ def state(row: dict[str, Any]) -> Any:
         image=present.get("image"),
         width=int(present.get("width") or 0),
         height=int(present.get("height") or 0),
-        elements=tuple(Element(**{**item, "box": tuple(item["box"])}) for item in json.loads(elements))
-        if elements
-        else None,
+        elements=tuple(map(Element.from_dict, json.loads(elements))) if elements else None,
         history=tuple(json.loads(present.get("history") or "[]")),
         observation=present.get("observation") or "",
     )

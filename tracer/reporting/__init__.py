@@ -1,1 +1,4 @@
-"""What people look at: the report, its charts and pictures, the tables of results."""
+"""What people look at: the report with its charts and pictures, the tables of results, the explanation of a reward.
+
+Other rooms use ``report.report``, ``tables.results_table``, ``overlay.draw`` and ``explain.explain_files``.
+"""

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.evaluation.offline import Case, cases
+from tracer.evaluation.offline import selected
 from tracer.evaluation.results import Row, case, read_rows
 from tracer.evaluation.scoring import correct
+from tracer.examples import Example
 from tracer.forecast import Forecast, ForecastError
 from tracer.grammars.grammar import grammar
 from tracer.reporting.overlay import draw
@@ -60,7 +61,7 @@ def gallery(config: Config, trajectories: Path, folders: Mapping[str, Path], cou
     exhibits = []
     for split in dict.fromkeys(row["split"] for row in drawn):
         wanted = [case(row) for row in drawn if row["split"] == split]
-        found = {(c.trajectory, c.step): c for c in cases(trajectories, split, wanted, config.planner.horizon)}
+        found = {each.key: each for each in selected(trajectories, split, wanted, config.planner.horizon)}
         exhibits += [
             exhibit(config, found[key], {name: by_case[key] for name, by_case in rows.items()}) for key in wanted
         ]
@@ -83,7 +84,7 @@ def pick(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
     return chosen
 
 
-def exhibit(config: Config, found: Case, rows: Mapping[str, Row]) -> Exhibit:
+def exhibit(config: Config, found: Example, rows: Mapping[str, Row]) -> Exhibit:
     pictures = []
     for name, row in rows.items():
         forecast = parsed(row["text"], found, config)
@@ -101,7 +102,7 @@ def exhibit(config: Config, found: Case, rows: Mapping[str, Row]) -> Exhibit:
     return Exhibit(task=found.task, split=found.split, goal=found.state.goal, step=found.step, pictures=tuple(pictures))
 
 
-def parsed(text: str, found: Case, config: Config) -> Forecast | None:
+def parsed(text: str, found: Example, config: Config) -> Forecast | None:
     """The forecast that the evaluation read in an answer: its results keep the text."""
     try:
         return grammar(config.planner.grammar).parse(text, found.state, config.planner.horizon)

@@ -193,8 +193,7 @@ def _action_reason(action: dict[str, Any], message: str) -> str:
 
 
 def _element(record: ElementRecord) -> Element:
-    box = _box(record.box)
-    return Element(role=record.role, text=record.text, box=box, value=record.value, state=record.state)
+    return Element.from_dict({**record.model_dump(), "box": _box(record.box)})
 
 
 def _box(corners: Corners) -> Box:

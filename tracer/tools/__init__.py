@@ -1,4 +1,7 @@
-"""Frozen tool agents: they turn a forecast's step into an action on the screen, and are never trained."""
+"""Frozen tool agents: they turn a forecast's step into an action on the screen, and are never trained.
+
+Other rooms use ``load``; a tool agent is found by its name (``tracer.plugins.TOOLS``).
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tracer.lineage.step import run_step
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.tiny import build_model, build_processor
 from tracer.planner.transformers import TransformersPlanner
-from tracer.training.supervised import examples, first_step_accuracy, fit
+from tracer.training.supervised import first_step_accuracy, fit, lessons
 
 
 def train(config: Config, episodes: Path, out: Path) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def _train(config: Config, episodes: Path, out: Path) -> Mapping[str, Any]:
     from transformers import set_seed
 
     settings, options = PlannerSettings.of(config.planner), config.bootstrap
-    samples = examples(episodes, settings)
+    samples = lessons(episodes, settings)
     set_seed(config.seed)
     processor = build_processor((f"{one.prompt}{one.answer}" for one in samples["train"]), options.vocabulary)
     model = build_model(processor, options.hidden, options.layers)

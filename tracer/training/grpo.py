@@ -14,13 +14,15 @@ from transformers import set_seed
 
 from tracer import json_lines
 from tracer.config import Config
+from tracer.dataset import read
+from tracer.examples import examples
 from tracer.json_files import write_json
 from tracer.planner.adapter import check_start
 from tracer.training import health, probe, processes
 from tracer.training.checkpoints import last_checkpoint
 from tracer.training.errors import explained
 from tracer.training.score import Score
-from tracer.training.selection import prompts_of, select
+from tracer.training.selection import select
 from tracer.training.settings import GrpoConfig
 from tracer.training.start import dtype_of, load_start
 from tracer.training.trl.trainer import build
@@ -46,7 +48,9 @@ def train(
         processes.join()
         set_seed(config.seed)
         planner = load_start(config, stage, start)
-        prompts = select(config, stage, planner, score, prompts_of(trajectories, "train", horizon), out, heartbeat)
+        prompts = select(
+            config, stage, planner, score, list(examples(read(trajectories, split="train"), horizon)), out, heartbeat
+        )
         trainer = build(config, stage, planner, score, parts, prompts, out, [Watch(config, stage, heartbeat)])
         checkpoint = last_checkpoint(out / "checkpoints") if processes.main() else None
         trainer.train(resume_from_checkpoint=processes.agree(checkpoint))

@@ -9,14 +9,15 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.doctor import Finding
+from tracer.examples import chunks, examples
+from tracer.finding import Finding
 from tracer.lineage.digest import digest_of, finished
 from tracer.lineage.step import expected_digest
 from tracer.planner.adapter import adapted, check_start, model_folder
@@ -27,7 +28,6 @@ from tracer.training import memory
 from tracer.training.launch import command, shown, vllm_server
 from tracer.training.settings import GrpoConfig
 from tracer.training.stage import Stage
-from tracer.trajectory import State, state_at
 
 MAX_CUT = 0.0
 """The share of prompts that may be longer than planner.max_prompt_tokens: cut below its image, a prompt breaks."""
@@ -88,15 +88,15 @@ def _prompts(config: Config, trajectories: Path, start: Path) -> list[Finding]:
     longest = cut = total = missing = 0
     where = ""
     sizes: Counter[tuple[int, int]] = Counter()
-    for chunk in _chunks(trajectories):
-        names, states = zip(*chunk, strict=True)
-        for name, state, tokens in zip(names, states, length(states), strict=True):
+    for chunk in chunks(examples(read(trajectories, split="train"), horizon=1), CHUNK):
+        states = [example.state for example in chunk]
+        for example, state, tokens in zip(chunk, states, length(states), strict=True):
             total += 1
             cut += tokens > config.planner.max_prompt_tokens
             missing += config.planner.image and state.image is None
             sizes[state.width, state.height] += 1
             if tokens > longest:
-                longest, where = tokens, name
+                longest, where = tokens, f"{example.trajectory}, step {example.step}"
     if not total:
         return [
             Finding(name="data", ok=False, detail=f"{trajectories} has no state in 'train'", mend="ingest a data set")
@@ -121,19 +121,6 @@ def _prompts(config: Config, trajectories: Path, start: Path) -> list[Finding]:
             )
         )
     return findings
-
-
-def _chunks(trajectories: Path) -> Iterator[list[tuple[str, State]]]:
-    """The training states, some at a time: their pictures do not all fit into memory."""
-    chunk: list[tuple[str, State]] = []
-    for trajectory in read(trajectories, split="train"):
-        for index in range(len(trajectory.steps)):
-            chunk.append((f"{trajectory.id}, step {index}", state_at(trajectory, index)))
-            if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
-    if chunk:
-        yield chunk
 
 
 def _disk(stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:

@@ -9,29 +9,30 @@ from typing import Any
 
 import torch
 
+from tracer.dataset import read
+from tracer.examples import Example, examples
 from tracer.lineage.digest import LineageError
 from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
-from tracer.training.score import Prompt, Score
-from tracer.training.selection import prompts_of
+from tracer.training.score import Score
 
 STATES = 64
 
 
-def held_out(trajectories: Path, horizon: int) -> list[Prompt]:
+def held_out(trajectories: Path, horizon: int) -> list[Example]:
     """The states of the split ``validation``; raises ``LineageError`` if there are none."""
-    found = prompts_of(trajectories, "validation", horizon)
+    found = list(examples(read(trajectories, split="validation"), horizon))
     if not found:
         raise LineageError(f"{trajectories} has no state in the split 'validation' to probe on")
     return found
 
 
-def sample(prompts: Sequence[Prompt], most: int, seed: int) -> list[Prompt]:
+def sample(prompts: Sequence[Example], most: int, seed: int) -> list[Example]:
     """At most ``most`` of the prompts, drawn with the seed."""
     return random.Random(seed).sample(prompts, min(most, len(prompts)))
 
 
-def probe(planner: TransformersPlanner, score: Score, prompts: Sequence[Prompt]) -> float:
+def probe(planner: TransformersPlanner, score: Score, prompts: Sequence[Example]) -> float:
     """The mean reward of the planner's greedy answers."""
     answers = planner.answer([prompt.state for prompt in prompts])
     return sum(score(prompt, text).total for prompt, text in zip(prompts, answers, strict=True)) / len(prompts)

@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tracer.forecast import Forecast
-from tracer.trajectory import State
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """One state to forecast from, with what was really done from there on."""
-
-    trajectory: str
-    step: int
-    task: str
-    state: State
-    reference: Forecast
+from tracer.examples import Example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,5 +20,5 @@ class Scored:
         return sum(self.parts.values())
 
 
-Score = Callable[[Prompt, str], Scored]
-"""The reward of an answer to a prompt."""
+Score = Callable[[Example, str], Scored]
+"""The reward of an answer to an example's prompt."""

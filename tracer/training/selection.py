@@ -9,37 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tracer.config import Config
-from tracer.dataset import read
-from tracer.forecast import reference
+from tracer.examples import Example
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError
 from tracer.planner.transformers import TransformersPlanner, image_tokens
 from tracer.reward import dead
 from tracer.settings import ConfigError
 from tracer.training import processes
-from tracer.training.score import Prompt, Score
+from tracer.training.score import Score
 from tracer.training.settings import GrpoConfig
 from tracer.training.trl import groups
 from tracer.training.watch import Heartbeat
-from tracer.trajectory import State, state_at
+from tracer.trajectory import State
 
 log = logging.getLogger(__name__)
 CHOICE = Path("checkpoints") / "choice.json"
-
-
-def prompts_of(trajectories: Path, split: str, horizon: int) -> list[Prompt]:
-    """Every state of a split with its reference, in the order of the shards."""
-    return [
-        Prompt(
-            trajectory=trajectory.id,
-            step=index,
-            task=trajectory.task,
-            state=state_at(trajectory, index),
-            reference=reference(trajectory, index, horizon),
-        )
-        for trajectory in read(trajectories, split=split)
-        for index in range(len(trajectory.steps))
-    ]
 
 
 def select(
@@ -47,10 +31,10 @@ def select(
     stage: GrpoConfig,
     planner: TransformersPlanner,
     score: Score,
-    prompts: list[Prompt],
+    prompts: list[Example],
     out: Path,
     heartbeat: Heartbeat,
-) -> list[Prompt]:
+) -> list[Example]:
     """The prompts to train on: ``max_prompts`` drawn with the seed, less those whose rollouts all earn the same.
 
     The choice is kept beside the checkpoints, so that a killed run does not sample for it again. Raises
@@ -84,7 +68,7 @@ def undecided(
     stage: GrpoConfig,
     planner: TransformersPlanner,
     score: Score,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Example],
     heartbeat: Heartbeat,
 ) -> list[int]:
     """The indices of the prompts whose sampled answers earn different rewards."""

@@ -7,10 +7,11 @@ GRPO turns the rewards of a group of forecasts into advantages.
 from __future__ import annotations
 
 from tracer.config import Config
+from tracer.examples import Example
 from tracer.forecast import ForecastError
 from tracer.grammars.grammar import grammar
 from tracer.reward import trajectory_reward
-from tracer.training.score import Prompt, Score, Scored
+from tracer.training.score import Score, Scored
 from tracer.training.stage import Promise, Stage
 
 
@@ -18,7 +19,7 @@ def scorer(config: Config) -> Score:
     """The stage-1 reward of an answer, its two weighted parts."""
     written = grammar(config.planner.grammar)
 
-    def score(prompt: Prompt, answer: str) -> Scored:
+    def score(prompt: Example, answer: str) -> Scored:
         try:
             forecast = written.parse(answer, prompt.state, config.planner.horizon)
         except ForecastError:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from tracer import tools
 from tracer.config import Config
+from tracer.examples import Example
 from tracer.forecast import ForecastError
 from tracer.grammars.grammar import grammar
 from tracer.reward import grounded_reward
-from tracer.training.score import Prompt, Score, Scored
+from tracer.training.score import Score, Scored
 from tracer.training.stage import Promise, Stage
 
 
@@ -19,7 +20,7 @@ def scorer(config: Config) -> Score:
     """The stage-2 reward of an answer: what the frozen tool agent made of its first step."""
     written, agent = grammar(config.planner.grammar), tools.load(config.grounding)
 
-    def score(prompt: Prompt, answer: str) -> Scored:
+    def score(prompt: Example, answer: str) -> Scored:
         try:
             forecast = written.parse(answer, prompt.state, config.planner.horizon)
         except ForecastError:

@@ -1,7 +1,7 @@
 """Supervised learning on demonstrations: how a planner learns the grammar before RL.
 
 RL chooses among what a planner samples, and one that never samples a forecast leaves it nothing to choose from.
-``bootstrap`` builds the tiny planner this way, ``tracer.planner.smollm2`` teaches a pretrained language model.
+``bootstrap`` builds the tiny planner this way, ``tracer.training.smollm2`` teaches a pretrained language model.
 """
 
 from __future__ import annotations
@@ -16,42 +16,39 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, Sampler
 
 from tracer.config import Config
-from tracer.forecast import reference
+from tracer.examples import Example, examples
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import answer, messages, prompt
 from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.sources import jsonl
 from tracer.training.checkpoints import last_checkpoint
 from tracer.training.trl.named_weights import NamedWeights
-from tracer.trajectory import State, Trajectory, state_at
+from tracer.trajectory import Trajectory
 
 MICRO_BATCHES = 4
 IGNORED = -100  # the label that PyTorch's cross-entropy skips
 
 
-class Example:
-    """One state and the answer a planner should give in it."""
+class Lesson:
+    """An example as text: the prompt, and the answer that a planner should give."""
 
-    def __init__(self, task: str, state: State, settings: PlannerSettings, forecast: Any):
-        self.task = task
-        self.state = state
-        self.prompt = prompt(state, settings)
-        self.answer = answer(forecast, state, settings)
+    def __init__(self, example: Example, settings: PlannerSettings):
+        self.task = example.task
+        self.state = example.state
+        self.prompt = prompt(example.state, settings)
+        self.answer = answer(example.reference, example.state, settings)
 
 
-def examples(episodes: Path, settings: PlannerSettings) -> dict[str, list[Example]]:
-    """One example a step of raw episodes, by split."""
-    found: dict[str, list[Example]] = {"train": [], "validation": []}
-    for item in jsonl.read(episodes):
-        if isinstance(item, Trajectory) and item.split in found:
-            found[item.split] += [
-                Example(item.task, state_at(item, index), settings, reference(item, index, settings.horizon))
-                for index in range(len(item.steps))
-            ]
+def lessons(episodes: Path, settings: PlannerSettings) -> dict[str, list[Lesson]]:
+    """One lesson per step of raw episodes, by split."""
+    found: dict[str, list[Lesson]] = {"train": [], "validation": []}
+    readable = (item for item in jsonl.read(episodes) if isinstance(item, Trajectory) and item.split in found)
+    for example in examples(readable, settings.horizon):
+        found[example.split].append(Lesson(example, settings))
     return found
 
 
-def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example], checkpoints: Path) -> None:
+def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Lesson], checkpoints: Path) -> None:
     """Train the planner in place for ``config.bootstrap.steps``, resuming from the last checkpoint."""
     from transformers import Trainer, TrainingArguments
 
@@ -89,7 +86,7 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example]
     planner.model.eval()
 
 
-def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Example], seed: int) -> dict[str, float]:
+def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Lesson], seed: int) -> dict[str, float]:
     """The share of states whose greedy first line is the demonstrator's, over all and per task (400 states at most)."""
     drawn = random.Random(seed).sample(list(samples), min(400, len(samples)))
     answers = planner.answer([sample.state for sample in drawn])
@@ -104,7 +101,7 @@ def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Example]
 class Samples(Dataset):
     """Encoded examples: input_ids and labels (prompt, image tokens included, then answer), and the state."""
 
-    def __init__(self, samples: Sequence[Example], planner: TransformersPlanner):
+    def __init__(self, samples: Sequence[Lesson], planner: TransformersPlanner):
         processor, tokenizer, settings = planner.processor, planner.tokenizer, planner.settings
         asked = [
             processor.apply_chat_template(messages(sample.state, settings), add_generation_prompt=True, tokenize=False)

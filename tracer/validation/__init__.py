@@ -1,1 +1,4 @@
-"""Great Expectations over the ingested steps."""
+"""Great Expectations over the ingested shards, which decides whether anything may train on them.
+
+Other rooms use ``validate.validate``, ``validate.raise_on_failure`` and ``suite.expectations``.
+"""

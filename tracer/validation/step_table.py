@@ -6,7 +6,6 @@ are looked at batch by batch and not kept, so that the table of a large data set
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracer.action import COORDINATES, Action, ActionError
 from tracer.dataset import DatasetError, batches, schema, shards
+from tracer.examples import state_digest
 from tracer.instruction import locate
 from tracer.sources.source import Refused, picture_size
 from tracer.trajectory import Element, State, inside
@@ -101,15 +101,10 @@ def _state(row: Mapping[str, Any], run: Sequence[Mapping[str, Any]]) -> State:
         image=row["image"],
         width=row["width"] or 0,
         height=row["height"] or 0,
-        elements=None if elements is None else tuple(map(_element, elements)),
+        elements=None if elements is None else tuple(map(Element.from_dict, elements)),
         history=tuple(past["instruction"] or "" for past in run),
         observation=row["observation"] or "",
     )
-
-
-def _element(fields: Mapping[str, Any]) -> Element:
-    texts = {name: fields[name] or "" for name in ("role", "text", "value", "state")}
-    return Element(**texts, box=tuple(fields["box"] or ()))
 
 
 def _checked(row: Mapping[str, Any], run: Sequence[Mapping[str, Any]], state: State) -> dict[str, Any]:
@@ -203,12 +198,6 @@ def _image(image: bytes | None) -> dict[str, Any]:
     except Refused as error:
         return {"has_image": True, "image_problem": error.detail}
     return {"has_image": True, "image_problem": None, "image_width": width, "image_height": height}
-
-
-def state_digest(state: State) -> str:
-    """Equal for states in which a planner sees the same."""
-    shown = [state.goal, [element.to_dict() for element in state.elements or ()], state.history, state.observation]
-    return hashlib.sha256(json.dumps(shown, ensure_ascii=False).encode() + (state.image or b"")).hexdigest()[:32]
 
 
 def _across(table: pd.DataFrame) -> pd.DataFrame:

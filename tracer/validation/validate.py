@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracer.config import Config
-from tracer.ingestion.ingest import QUARANTINE, quarantined
+from tracer.ingestion.quarantine import QUARANTINE, quarantined
 from tracer.json_files import write_json
 from tracer.lineage.step import read_lineage, run_step
 from tracer.planner.plan import PlannerSettings

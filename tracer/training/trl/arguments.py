@@ -12,12 +12,12 @@ from peft import LoraConfig
 from trl import GRPOConfig
 
 from tracer.config import Config
+from tracer.examples import Example
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import prompt
 from tracer.planner.transformers import TransformersPlanner, image_tokens
 from tracer.settings import ConfigError
 from tracer.training import processes
-from tracer.training.score import Prompt
 from tracer.training.settings import GrpoConfig
 
 
@@ -127,7 +127,7 @@ def lora(stage: GrpoConfig) -> LoraConfig | None:
     )
 
 
-def dataset(states: Sequence[Prompt], settings: PlannerSettings) -> Dataset:
+def dataset(states: Sequence[Example], settings: PlannerSettings) -> Dataset:
     """The prompts as TRL wants them: a conversation, the screenshot, and the index of the state in ``states``."""
     role = {"role": Value("string"), "content": Value("string")}
     features = Features({"prompt": [role], "index": Value("int64")})

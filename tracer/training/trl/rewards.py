@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tracer.examples import Example
 from tracer.training import health
 from tracer.training.samples import SampleLog
-from tracer.training.score import Prompt, Score, Scored
+from tracer.training.score import Score, Scored
 
 
 class Recorder:
     """Reward functions for TRL, one a part, that score every completion once and count what does not parse."""
 
-    def __init__(self, score: Score, states: Sequence[Prompt], parts: Sequence[str], samples: SampleLog):
+    def __init__(self, score: Score, states: Sequence[Example], parts: Sequence[str], samples: SampleLog):
         self.score = score
         self.states = states
         self.parts = parts

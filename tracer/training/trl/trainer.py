@@ -10,12 +10,13 @@ from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from tracer.config import Config
+from tracer.examples import Example
 from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
 from tracer.settings import ConfigError
 from tracer.training import processes
 from tracer.training.samples import SampleLog
-from tracer.training.score import Prompt, Score
+from tracer.training.score import Score
 from tracer.training.settings import GrpoConfig
 from tracer.training.trl.arguments import arguments, dataset, lora
 from tracer.training.trl.resumable import ResumableTrainer
@@ -31,7 +32,7 @@ def build(
     planner: TransformersPlanner,
     score: Score,
     parts: Sequence[str],
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Example],
     out: Path,
     callbacks: Sequence[TrainerCallback] = (),
     kind: type[GRPOTrainer] | None = None,

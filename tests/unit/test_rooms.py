@@ -1,0 +1,114 @@
+"""The rooms of the house: imports point one way, without circles, and each step reaches only its own rooms."""
+
+from __future__ import annotations
+
+import graphlib
+from pathlib import Path
+
+import pytest
+
+from tracer import flow, plugins
+from tracer.config import Config
+from tracer.lineage.code import code_of, parsed
+
+ROOT = Path(__file__).parents[2]
+ORDER = (
+    "action settings package_data json_files json_lines finding statistics",
+    "plugins trajectory lineage",
+    "instruction forecast dataset",
+    "examples reward grammars tools sources",
+    "config",
+    "planner ingestion",
+    "agents environments validation",
+    "evaluation training",
+    "scoring stages",
+    "benchmarks registry reporting",
+    "flow schema",
+    "dvc_yaml doctor experiments",
+    "pipelines",
+    "cli",
+    "__main__",
+)
+"""From the vocabulary up to the front ends: a room imports from those above it in this list, or beside it."""
+LEVEL = {room: level for level, line in enumerate(ORDER) for room in line.split()}
+VOCABULARY = {
+    "action", "config", "dataset", "examples", "forecast", "instruction", "json_files", "json_lines", "lineage",
+    "package_data", "plugins", "reward", "settings", "statistics", "trajectory",
+}  # fmt: skip
+ROOMS = {
+    "ingest": {"ingestion", "sources"},
+    "validate": {"ingestion", "sources", "validation", "planner", "grammars"},
+    "train": {"finding", "grammars", "planner", "sources", "tools", "training"},
+    "gate": {"finding", "grammars", "planner", "sources", "tools", "training"},
+    "offline": {"evaluation", "grammars", "planner", "tools"},
+    "online": {"agents", "environments", "evaluation", "grammars", "planner", "tools"},
+    "report": {"evaluation", "grammars", "planner", "reporting", "stages", "tools", "training", "finding", "sources"},
+}
+"""The rooms that a step's digest may reach besides the vocabulary: an edit in any other leaves the step alone."""
+
+
+def imports() -> dict[str, set[str]]:
+    """Every module of the project with the modules of the project that it imports, late imports included."""
+    sources = {}
+    for path in (*ROOT.glob("tracer/**/*.py"), *ROOT.glob("pipelines/**/*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if package else parts)
+        sources[name] = parsed(path.read_bytes(), name, package).imports
+    found = {name: {each for each in imported if each in sources} for name, imported in sources.items()}
+    # `from a.b import c` names a.b too, which is only the folder where c is a module of it.
+    return {
+        name: {each for each in imported if not any(other.startswith(f"{each}.") for other in imported)} - {name}
+        for name, imported in found.items()
+    }
+
+
+def room(module: str) -> str:
+    """The room of a module: a folder or a file right under tracer/, or pipelines."""
+    first, _, rest = module.partition(".")
+    return rest.partition(".")[0] if first == "tracer" and rest else first
+
+
+def test_no_module_is_part_of_a_circle() -> None:
+    graphlib.TopologicalSorter(imports()).prepare()  # raises CycleError, which names the circle
+
+
+def test_arrows_between_rooms_point_one_way() -> None:
+    wrong = {
+        f"{module} -> {imported}"
+        for module, every in imports().items()
+        for imported in every
+        if module != "tracer" and LEVEL[room(imported)] > LEVEL[room(module)] and not imported.endswith(".settings")
+    }
+    assert wrong == set()
+    assert not any(name.startswith("dagster") for path in ROOT.glob("tracer/**/*.py")
+                   for name in parsed(path.read_bytes(), "m").imports)  # fmt: skip
+
+
+def test_the_configuration_knows_only_the_sections_of_the_rooms() -> None:
+    rooms = {each for each in imports()["tracer.config"] if room(each) not in VOCABULARY}
+    assert all(each.endswith(".settings") for each in rooms), rooms
+
+
+@pytest.mark.parametrize("kind", ROOMS)
+def test_a_step_reaches_no_other_rooms(kind: str) -> None:
+    config = Config(profile="any")
+    for step in flow.of(kind):
+        recipe = step.recipe(config, dict.fromkeys(step.reads, Path("nowhere")))
+        found = code_of(recipe["module"], recipe.get("plugins", ())).modules
+        reached = {room(name) for name in found if not name.endswith(".settings")}
+        assert reached - VOCABULARY - {"tracer"} <= ROOMS[kind], step.name
+
+
+def test_a_step_depends_on_the_plugin_that_it_uses_and_on_no_other_of_its_kind() -> None:
+    step = flow.step("ingest")
+    found = step.recipe(Config(profile="any"), {flow.RAW: Path("nowhere")})
+    modules = code_of(found["module"], found["plugins"]).modules
+    assert "tracer.sources.jsonl" in modules
+    others = {plugins.module_of(plugins.SOURCES, name) for name in plugins.names(plugins.SOURCES)}
+    assert not (others - {"tracer.sources.jsonl"}) & set(modules)
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    for path in ROOT.glob("tracer/*/__init__.py"):
+        assert path.read_text(encoding="utf-8").startswith('"""'), path
