@@ -21,6 +21,8 @@ from tracer.training.trl.resumable import ResumableTrainer
 class SharedPromptTrainer(ResumableTrainer):
     """GRPO over groups that share one copy of their prompt."""
 
+    num_generations: int
+    max_completion_length: int
     by_step = False
     """Whether random numbers follow from the seed and the step (GrpoConfig.sampling), in any number of processes."""
 

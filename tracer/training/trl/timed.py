@@ -12,7 +12,7 @@ from trl import GRPOTrainer
 def timed(base: type[GRPOTrainer]) -> type[GRPOTrainer]:
     """A trainer class that clocks its phases."""
 
-    class Timed(base):
+    class Timed(base):  # type: ignore[valid-type, misc]
         def __init__(self, *args: Any, **kwargs: Any):
             self.clock: dict[str, float] = {"generate": 0.0, "score": 0.0, "sync": 0.0}
             self.tokens = {"prompt": 0, "completion": 0}

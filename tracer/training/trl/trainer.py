@@ -53,7 +53,8 @@ def build(
         peft_config=None if is_adapter(planner.model) else lora(stage),
         callbacks=[Checkpoints(out / "checkpoints", stage.keep_checkpoints), *callbacks],
     )
-    trainer.by_step = stage.sampling == "step"
+    if isinstance(trainer, SharedPromptTrainer):
+        trainer.by_step = stage.sampling == "step"
     return trainer
 
 
