@@ -21,11 +21,12 @@ class Ablations(dg.ConfigurableResource[Any]):
     overrides: list[str] = Field(default_factory=list)
     """``dotted.key=value`` each, for all variants."""
     out: str = "docs/ablations"
-    """Where results are recorded; the page lies beside this folder."""
+    """Where results are recorded; the page is beside this folder."""
     stall_seconds: int = 3600
-    """How long a variant may say nothing before it is taken for stuck; its retry goes on from a checkpoint."""
+    """How long a variant may say nothing before it is taken for stuck; its retry continues from a checkpoint."""
 
     def arguments(self) -> list[str]:
+        """The arguments of ``tracer ablate``."""
         overrides = [argument for override in self.overrides for argument in ("--set", override)]
         return ["--profile", self.profile, "--seeds", str(self.seeds), *overrides, "--out", self.out]
 
@@ -61,6 +62,7 @@ RESOURCES = {"settings": Ablations()}
     resource_defs=RESOURCES,
 )
 def ablations() -> None:
+    """Run every variant, one after the other."""
     before = None
     for op in OPS:
         before = op() if before is None else op(after=before)

@@ -41,7 +41,7 @@ class Benchmark(dg.Config):
     model: str = MODELS[-1]
     """A planner of the flow, a folder, or a registered model such as tracer-planner@challenger."""
     data: str = "data/benchmarks"
-    """Where items lie: ``<data>/<benchmark>/items.jsonl``, and beside it what a runner left."""
+    """Where items are: ``<data>/<benchmark>/items.jsonl``, and beside it what a runner wrote."""
     mlflow: bool = True
     """Log the score to MLflow, against the model where it is a registered one."""
 
@@ -53,7 +53,7 @@ def scored(config: Config) -> dict[str, Path]:
 
 
 def run_benchmark(config: Config, benchmark: str, settings: Benchmark) -> dict[str, Any]:
-    """Score what a runner left, or evaluate the planner; the lineage. Raises ``dg.Failure`` if neither is possible."""
+    """Score what a runner wrote, or evaluate the planner; the lineage. Raises ``dg.Failure`` if neither is possible."""
     given = Path(settings.data) / benchmark
     items, left = files.given(given)
     name, out = settings.protocol or default(benchmark), benchmark_folder(config, benchmark)

@@ -61,6 +61,7 @@ def validation(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
 
 
 def gate_checks(step: FlowStep) -> dg.AssetChecksDefinition:
+    """The checks behind a stage, which block what comes after it."""
     asset = steps.key(step.planner)
 
     @dg.multi_asset_check(

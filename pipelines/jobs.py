@@ -10,8 +10,8 @@ from tracer.lineage.pins import dvc_md5, pinned_md5
 DAY = 24 * 3600
 FLOW_GROUPS = ("data", "training", "evaluation", "registry")  # published sources and benchmarks are on demand
 
-# One process runs the steps one after the other: on one machine they share its cores or its GPU, and a process a step
-# would import everything anew each time. Training is out of process anyway. On a cluster: a profile with more workers.
+# One process runs the steps one after the other: on one machine they share its cores or its GPU, and a process per step
+# would import everything again each time. Training is out of process anyway. On a cluster: a profile with more workers.
 retrain = dg.define_asset_job(
     "retrain",
     selection=dg.AssetSelection.groups(*FLOW_GROUPS),
@@ -32,4 +32,5 @@ def pin(context: dg.OpExecutionContext, dvc: Dvc, tracer: Tracer) -> None:
 
 @dg.job(description="Pin raw episodes that arrived, with `dvc add`.", executor_def=dg.in_process_executor)
 def pin_data() -> None:
+    """Pin new raw episodes with DVC."""
     pin()

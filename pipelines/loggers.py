@@ -1,4 +1,4 @@
-"""What a terminal shows of a run: one line a message, without Dagster's ids."""
+"""What a terminal shows of a run: one line per message, without Dagster's ids."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ import dagster as dg
 
 @dg.logger
 def brief(context: dg.InitLoggerContext) -> logging.Logger:
-    """One line a message of the assets: the step and the text."""
+    """One line per message of the assets: the step and the text."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Brief())
     made = logging.Logger("brief", level=logging.INFO)
@@ -17,7 +17,10 @@ def brief(context: dg.InitLoggerContext) -> logging.Logger:
 
 
 class Brief(logging.Formatter):
+    """Formats a message without Dagster's ids."""
+
     def format(self, record: logging.LogRecord) -> str:
+        """The step and the message."""
         meta = getattr(record, "dagster_meta", None) or {}
         step = meta.get("step_key") if isinstance(meta, dict) else None
         message = meta.get("orig_message") if isinstance(meta, dict) else None

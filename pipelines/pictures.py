@@ -17,6 +17,7 @@ CURVES = ("reward", "dead_groups", "unparsable")
 
 
 def markdown(parts: Iterable[str]) -> dg.MarkdownMetadataValue:
+    """Parts of Markdown as one piece of metadata."""
     return dg.MetadataValue.md("\n\n".join(parts) or "nothing to show")
 
 

@@ -40,7 +40,7 @@ def run(context: dg.AssetExecutionContext | dg.OpExecutionContext, command: Sequ
     if code:
         raise dg.Failure(
             f"`{' '.join(command)}` ended with code {code}; its last lines are in the step's log. "
-            f"Run it again: it goes on from its last checkpoint",
+            f"Run it again: it continues from its last checkpoint",
             # An error that the command itself reports stays one; a process that was killed, or stalled, may not be.
             allow_retries=code not in REPORTED,
         )

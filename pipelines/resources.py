@@ -29,6 +29,7 @@ class Tracer(dg.ConfigurableResource[Any]):
     """``dotted.key=value`` each."""
 
     def config(self) -> Config:
+        """The configuration that the resource names."""
         seed = [] if self.seed is None else [f"seed={self.seed}"]
         return load(self.profile, [*self.overrides, *seed])
 

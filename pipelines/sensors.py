@@ -54,10 +54,11 @@ def episodes_arrived(context: dg.SensorEvaluationContext, tracer: Tracer) -> dg.
 
 
 def pinned(pointer: Path) -> str | None:
+    """The md5 that a pointer pins, or None where there is none."""
     try:
         return pinned_md5(pointer)
     except LineageError:
-        return None  # `dvc add` writes it anew at this moment
+        return None  # `dvc add` writes it again at this moment
 
 
 def listing(folder: Path) -> str:

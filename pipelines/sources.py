@@ -1,7 +1,7 @@
 """The published data sets: an asset of parts a source, the source joined from its parts, and the mixture of sources.
 
 A part is a shard, a file or a range of one, as the adapter names them; parts run side by side, and one that failed is
-run again alone. Which parts a source has is known once it lies on disk: the sensor ``source_parts`` lists them.
+run again alone. Which parts a source has is known once it is on disk: the sensor ``source_parts`` lists them.
 """
 
 import json
@@ -29,22 +29,25 @@ GROUP = "sources"
 
 
 class Sources(dg.ConfigurableResource[Any]):
-    """Where published data sets lie, and where they are ingested to."""
+    """Where published data sets are, and where they are ingested to."""
 
     root: str = "data/sources"
-    """The folder that holds a folder a source, named like its adapter."""
+    """The folder that holds a folder per source, named like its adapter."""
     out: str = "build/sources"
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of the adapters' ``read``, by source, such as ``{agenttrek: {text_only: true}}``."""
     shard_bytes: int = SHARD_BYTES
 
     def path(self, name: str) -> Path:
+        """Where a source's published files are."""
         return Path(self.root) / name
 
     def folder(self, name: str) -> Path:
+        """Where a source is ingested to."""
         return Path(self.out) / name
 
     def part_folder(self, name: str, part: str) -> Path:
+        """Where a part of a source is ingested to."""
         return Path(self.out) / f"{name}-parts" / part
 
 
@@ -160,7 +163,7 @@ def mixture(tracer: Tracer) -> dg.MaterializeResult[Any]:
     default_status=dg.DefaultSensorStatus.STOPPED,
 )
 def source_parts(context: dg.SensorEvaluationContext, sources: Sources) -> dg.SensorResult:
-    """Lists the parts of every source that lies on disk, and asks for those that it has not seen."""
+    """Lists the parts of every source that is on disk, and asks for those that it has not seen."""
     added: list[Any] = []
     requests: list[dg.RunRequest] = []
     missing: list[str] = []

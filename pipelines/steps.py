@@ -43,7 +43,7 @@ def interruptible(context: dg.AssetExecutionContext) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
         _stopped.add(context.run_id)
-        raise Interrupted("interrupted; run it again to go on from the last checkpoint") from error
+        raise Interrupted("interrupted; run it again to continue from the last checkpoint") from error
 
 
 @cache

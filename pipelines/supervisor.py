@@ -29,6 +29,7 @@ SHOWN = {"reward": "reward", "dead_groups": "dead groups", "unparsable": "unpars
 
 
 def main() -> int:
+    """Run the command and report to Dagster; its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--leash", action="store_true")
     parser.add_argument("--stall", type=float, default=3600.0)

@@ -30,15 +30,15 @@ def step(name: str, config: Config, out: Path, inputs: Mapping[str, Path], files
         return {"files": len(files)}
 
     # What a real step computes from its inputs is told here by its contents.
-    told = (
+    found = (
         {"files": sorted((file, str(content)) for file, content in files.items())} if name.startswith("stage") else {}
     )
-    run_step(name, config=told, inputs=inputs, out=out, module="tracer.lineage.digest", body=body, seed=config.seed)
+    run_step(name, config=found, inputs=inputs, out=out, module="tracer.lineage.digest", body=body, seed=config.seed)
     return out
 
 
 def results(right: Sequence[float]) -> list[dict[str, Any]]:
-    """Rows of an offline evaluation, three states a trajectory."""
+    """Rows of an offline evaluation, three states per trajectory."""
     return [
         {"trajectory": f"t/{index // 3}", "step_index": index % 3, "split": "test", "step": value, "parsed": 1.0}
         for index, value in enumerate(right)

@@ -43,7 +43,7 @@ LARGEST = 1e9  # no scroll and no wait is longer
 
 
 class ActionError(ValueError):
-    """An action that the grammar does not allow; the message names the argument and the mend."""
+    """An action that the grammar does not allow; the message names the argument and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +90,18 @@ class Action:
         return cls.of(arguments.pop("type"), **{str(name): argument for name, argument in arguments.items()})
 
     def to_dict(self) -> dict[str, Any]:
+        """The action as a JSON object: its type and its arguments."""
         arguments = dict(self.arguments)
         if self.type == "tool_call":
             arguments["arguments"] = json.loads(arguments["arguments"])
         return {"type": self.type, **arguments}
 
     def to_json(self) -> str:
+        """The same as text, with sorted keys: equal actions have equal texts."""
         return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)
 
     def get(self, name: str, default: Any = None) -> Any:
+        """An argument's value, or ``default`` for one that is not given."""
         return dict(self.arguments).get(name, default)
 
     @property

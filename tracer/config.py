@@ -77,6 +77,7 @@ class Config(Section):
 
     @property
     def folder(self) -> Path:
+        """The folder of this profile and seed."""
         return Path(self.build) / self.profile / f"seed{self.seed}"
 
     def out(self, step: str) -> Path:
@@ -94,9 +95,9 @@ def load(profile: str | None = None, overrides: Sequence[str] = (), path: Path =
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; run in the project's root") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {error}") from error
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(document, dict) or set(document) != {"profile", "profiles"}:
-        raise ConfigError(f"{path} has to hold exactly the keys 'profile' and 'profiles'")
+        raise ConfigError(f"{path} must contain exactly the keys 'profile' and 'profiles'")
     profile = profile or document["profile"]
     if profile not in document["profiles"]:
         raise ConfigError(f"{path} has no profile {profile!r}; it has: {', '.join(document['profiles'])}")
@@ -131,5 +132,5 @@ def _override(settings: Mapping[str, Any], override: str) -> dict[str, Any]:
     try:
         node[leaf] = yaml.safe_load(value) if value else ""
     except yaml.YAMLError as error:
-        raise ConfigError(f"the value of {override!r} is no YAML") from error
+        raise ConfigError(f"the value of {override!r} is not valid YAML") from error
     return changed

@@ -1,6 +1,6 @@
-"""The canonical record: one row a step, in Parquet shards named ``<split>-00000.parquet``.
+"""The canonical record: one row per step, in Parquet shards named ``<split>-00000.parquet``.
 
-Writing and reading stream: neither holds more than one row group a split. The bytes of a shard depend on nothing but
+Writing and reading stream: neither holds more than one row group per split. The bytes of a shard depend on nothing but
 the trajectories, their order and the shard size, so that the same source gives the same shards.
 """
 
@@ -33,7 +33,7 @@ ALWAYS = ("trajectory_id", "step", "steps", "source", "split", "task", "goal", "
 
 
 class DatasetError(ValueError):
-    """A shard that cannot be read; the message names the file, the row and the mend."""
+    """A shard that cannot be read; the message names the file, the row and the fix."""
 
 
 def schema() -> pa.Schema:
@@ -54,7 +54,7 @@ def schema() -> pa.Schema:
 
 
 def rows(trajectory: Trajectory) -> list[dict[str, Any]]:
-    """The rows of a trajectory, one a step, in order."""
+    """The rows of a trajectory, one per step, in order."""
     shared = {
         "trajectory_id": trajectory.id,
         "steps": len(trajectory.steps),
@@ -249,7 +249,7 @@ def shards(folder: Path, split: str | None = None) -> list[Path]:
     """The shards of a folder, of one split or all, in the order of their names; raises ``DatasetError`` for none."""
     found = sorted(path for path in folder.glob("*.parquet") if SHARD.fullmatch(path.name))
     if not found:
-        raise DatasetError(f"{folder} holds no shards named <split>-00000.parquet; run the step `ingest` first")
+        raise DatasetError(f"{folder} contains no shards named <split>-00000.parquet; run the step `ingest` first")
     return [path for path in found if split is None or path.name.startswith(f"{split}-")]
 
 
@@ -258,18 +258,18 @@ def batches(path: Path, columns: Collection[str] | None = None) -> Iterator[pa.R
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    mend = "the file is damaged: delete its folder and run the step `ingest` again"
+    fix = "the file is damaged: delete its folder and run the step `ingest` again"
     row = 0
     try:
         with pq.ParquetFile(path) as file:
             missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
             if missing:
-                raise DatasetError(f"{path} has no column {', '.join(missing)}; {mend}")
+                raise DatasetError(f"{path} has no column {', '.join(missing)}; {fix}")
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=None if columns is None else list(columns)):
                 yield batch
                 row += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
-        raise DatasetError(f"{path}, row {row}: {str(error).splitlines()[0]}; {mend}") from error
+        raise DatasetError(f"{path}, row {row}: {str(error).splitlines()[0]}; {fix}") from error
 
 
 def read(

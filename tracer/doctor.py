@@ -1,4 +1,4 @@
-"""The doctor: what on this machine, or in this installation, will keep the pipeline from running, and the mend."""
+"""The doctor: what on this machine, or in this installation, will keep the pipeline from running, and the fix."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def doctor(root: Path | None = None) -> list[Finding]:
 
 
 def python(version: tuple[int, ...]) -> Finding:
+    """Whether this is a Python that the pins support."""
     shown = ".".join(map(str, version))
-    mend = "" if version in PYTHONS else "make clean, then make environment PYTHON=/path/to/python3.11"
-    return Finding("python", version in PYTHONS, shown, mend)
+    fix = "" if version in PYTHONS else "make clean, then make environment PYTHON=/path/to/python3.11"
+    return Finding("python", version in PYTHONS, shown, fix)
 
 
 def pins(constraints: Path) -> Finding:
@@ -87,6 +88,7 @@ def mlflow(root: Path) -> Finding:
 
 
 def browser() -> Finding:
+    """Whether pages can be played."""
     from tracer.environments.browser import chromium
 
     found, missing = chromium()
@@ -136,6 +138,7 @@ def remote(root: Path) -> Finding:
 
 
 def data(root: Path) -> Finding:
+    """Whether the data is there and is what ``data.dvc`` pins."""
     folder, pointer = root / "data", root / "data.dvc"
     if not folder.is_dir():
         return Finding("data", False, f"{folder} does not exist", "dvc pull")
@@ -146,6 +149,7 @@ def data(root: Path) -> Finding:
 
 
 def disk(root: Path) -> Finding:
+    """Whether there is room for the outputs."""
     free = shutil.disk_usage(root).free / 1e9
     ok = free >= DISK_GB
     return Finding(
@@ -154,6 +158,7 @@ def disk(root: Path) -> Finding:
 
 
 def memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
+    """Whether there is memory for the demo."""
     if not meminfo.is_file():
         return Finding("memory", True, "not known on this system")
     match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
@@ -175,12 +180,10 @@ def gpu() -> list[Finding]:
     driver = _driver()
     if driver and not devices:
         why = "this torch is a build for processors" if cuda is None else f"torch {torch.__version__} cannot use it"
-        mend = (
-            "install the CUDA build of torch: pip install -c constraints.txt -c infra/constraints-gpu.txt -e '.[gpu]'"
-        )
-        device = Finding("gpu", False, f"{driver}, but {why}", mend)
+        fix = "install the CUDA build of torch: pip install -c constraints.txt -c infra/constraints-gpu.txt -e '.[gpu]'"
+        device = Finding("gpu", False, f"{driver}, but {why}", fix)
     else:
-        device = Finding("gpu", True, names or "none: everything runs on the processor")
+        device = Finding("gpu", True, names or "none: everything runs on the CPU")
     return [device, importable("torchvision"), importable("vllm")]
 
 

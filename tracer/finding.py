@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. ``mend`` says what to do, and is empty where nothing needs doing."""
+    """One thing that was looked at. ``fix`` says what to do, and is empty where nothing needs doing."""
 
     name: str
     ok: bool
     detail: str
-    mend: str = ""
+    fix: str = ""

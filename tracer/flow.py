@@ -83,11 +83,11 @@ class FlowStep:
         return COMMANDS.get(self.kind, self.kind).format(self.planner)
 
     def out(self, config: Config) -> Path:
-        """Where its output lies."""
+        """Where its output is."""
         return config.out(self.receipt or self.name)
 
     def folders(self, config: Config, given: Folders | None = None) -> dict[str, Path]:
-        """Where each of ``reads`` lies; ``given`` replaces some of the flow's own folders."""
+        """Where each of ``reads`` is; ``given`` replaces some of the flow's own folders."""
         given = given or {}
         return {name: given[name] if name in given else folder(config, name) for name in self.reads}
 
@@ -164,7 +164,7 @@ def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
     return FlowStep(
         kind=kind,
         planner=planner,
-        about=f"{planner} in Chromium: task success, forecasting anew each step, reacting, and planning once",
+        about=f"{planner} in Chromium: task success, forecasting again each step, reacting, and planning once",
         reads=tuple(name for name in ready if name != "validate"),
         module=online.__name__,
         make=lambda config, at, out: online.evaluate(config, at[planner], out),
@@ -198,7 +198,7 @@ def _register(config: Config, at: Folders, out: Path) -> versions.Version:
 
 
 def promote(config: Config, at: Folders, out: Path, again: bool = False) -> promotion.Decision:
-    """Decide on the challenger, whom the base planner is held against as long as there is no champion."""
+    """Decide on the challenger, whom the base planner is compared with as long as there is no champion."""
     base = {key: at[name] for key, name in _scored(BASE).items()}
     return promotion.promote(config, base, at["ingest"], again=again)
 
@@ -311,7 +311,7 @@ def report_folders(config: Config) -> dict[str, Path]:
 
 
 def folder(config: Config, name: str) -> Path:
-    """Where a step's output, the raw episodes or a planner lies; raises what ``model`` raises."""
+    """Where a step's output, the raw episodes or a planner is; raises what ``model`` raises."""
     if name == RAW:
         return Path(config.data.path)
     found = next((step for step in STEPS if step.name == name), None)
@@ -343,7 +343,7 @@ def is_registered(name: str) -> bool:
 
 
 def benchmark_folder(config: Config, name: str, *distinguished: str) -> Path:
-    """Where a benchmark's score lies; ``distinguished`` by the protocol and the planner where there are several."""
+    """Where a benchmark's score is; ``distinguished`` by the protocol and the planner where there are several."""
     return config.out("-".join(["benchmark", name, *map(label, distinguished)]))
 
 

@@ -1,4 +1,4 @@
-"""A forecast: the steps a planner expects to take from a state on, the first of which is executed.
+"""A forecast: the steps per planner expects to take from a state on, the first of which is executed.
 
 ``tracer.grammars`` says how one is written as text.
 """
@@ -15,7 +15,7 @@ SCALE = 1000  # prompts and answers show coordinates as integers 0 to SCALE
 
 
 class ForecastError(ValueError):
-    """A text that is no forecast in its grammar: counted and shown as unparsable, never repaired."""
+    """A text that is not a forecast in its grammar: counted and shown as unparsable, never repaired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,13 @@ import orjson
 
 
 def iterate(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file, one by one; raises ``ValueError`` for a line that is no JSON."""
+    """The rows of a file, one by one; raises ``ValueError`` for a line that is not valid JSON."""
     with open(path, "rb") as file:
         yield from map(orjson.loads, file)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
+    """Every row of a file."""
     return list(iterate(path))
 
 

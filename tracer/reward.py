@@ -1,4 +1,4 @@
-"""The rewards of TraceR1 (arXiv 2603.16777), one function a formula.
+"""The rewards of TraceR1 (arXiv 2603.16777), one function per formula.
 
 Stage 1 holds a whole forecast against the reference trajectory (``trajectory_reward``); stage 2 holds what the frozen
 tool agent did with the forecast's first step against the reference step (``grounded_reward``). Both train with

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ConfigError(ValueError):
-    """A configuration that is refused; the message names the key and the mend."""
+    """A configuration that is refused; the message names the key and the fix."""
 
 
 class Section(BaseModel):

@@ -34,6 +34,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
+        """Whether zero is outside the interval."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 

@@ -104,11 +104,12 @@ def state_at(trajectory: Trajectory, index: int) -> State:
 
 
 def inside(point: Point, box: Box) -> bool:
-    """Whether the point lies in the box, its edges included."""
+    """Whether the point is in the box, its edges included."""
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
 def centre(box: Box) -> Point:
+    """The middle of a box."""
     return ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
 
 

@@ -31,6 +31,7 @@ def raw_version(config: Config) -> str:
     automation_condition=dg.AutomationCondition.on_cron("*/30 * * * *"),
 )
 def raw_episodes(tracer: Tracer) -> dg.DataVersion:
+    """The md5 of the raw episodes."""
     return dg.DataVersion(raw_version(tracer.config()))
 
 
@@ -40,6 +41,7 @@ def raw_episodes(tracer: Tracer) -> dg.DataVersion:
     tags={"domain": "data", "kind": "safetensors"},
 )
 def base_planner(tracer: Tracer) -> dg.DataVersion:
+    """The digest of the base planner."""
     return dg.DataVersion(content_digest(folder(tracer.config(), BASE)))
 
 
@@ -49,7 +51,7 @@ def base_planner(tracer: Tracer) -> dg.DataVersion:
     )
 )
 def trajectories(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
-    """Canonical Parquet shards, one row a step, and the quarantine with what could not be read."""
+    """Canonical Parquet shards, one row per step, and the quarantine with what could not be read."""
     config = tracer.config()
     hold_to_observation(context, config)
     out = INGEST.out(config)

@@ -14,6 +14,8 @@ RETRY = dg.RetryPolicy(max_retries=1, delay=5)
 
 
 def offline_asset(step: FlowStep) -> dg.AssetsDefinition:
+    """The asset of an offline evaluation."""
+
     def shown(context: dg.AssetExecutionContext, config: Config) -> dict[str, Any]:
         return {"forecasts": pictures.forecasts(config, step.folders(config)["ingest"], step.out(config))}
 
@@ -21,6 +23,8 @@ def offline_asset(step: FlowStep) -> dg.AssetsDefinition:
 
 
 def online_asset(step: FlowStep) -> dg.AssetsDefinition:
+    """The asset of an online evaluation."""
+
     def shown(context: dg.AssetExecutionContext, config: Config) -> dict[str, Any]:
         skipped = json.loads((step.out(config) / step.scores).read_text(encoding="utf-8")).get("skipped")
         if skipped:
@@ -31,6 +35,8 @@ def online_asset(step: FlowStep) -> dg.AssetsDefinition:
 
 
 def report_asset(step: FlowStep) -> dg.AssetsDefinition:
+    """The asset of the report."""
+
     def shown(context: dg.AssetExecutionContext, config: Config) -> dict[str, Any]:
         from tracer.reporting.report import PAGE
         from tracer.reporting.tables import results_table

@@ -8,11 +8,13 @@ from pipelines import pictures, steps
 from pipelines.resources import Tracer, Trainer
 from tracer.flow import FlowStep, of
 
-# A process that died or stalled goes on from its last checkpoint, so trying again costs little.
+# A process that died or stalled continues from its last checkpoint, so trying again costs little.
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 
 def stage_asset(step: FlowStep) -> dg.AssetsDefinition:
+    """The asset of a stage."""
+
     @dg.asset(**steps.declared(step, kinds={"pytorch", "python"}, retry_policy=RETRY))
     def trained(context: dg.AssetExecutionContext, tracer: Tracer, trainer: Trainer) -> dg.MaterializeResult[Any]:
         config = tracer.config()

@@ -22,7 +22,7 @@ def step(cluster: str, right: int, size: int, stratum: str = "") -> Outcome:
     return Outcome(parts=parts, cluster=cluster, size=size, stratum=stratum)
 
 
-# Episode a: 2 of 2. b: 1 of 2. c: 1 of 1, but one of its two steps is no item. d: 1 of 1.
+# Episode a: 2 of 2. b: 1 of 2. c: 1 of 1, but one of its two steps is not an item. d: 1 of 1.
 ODYSSEY = [
     step("a", 1, 2, "x"), step("a", 1, 2, "x"), step("b", 1, 2, "x"), step("b", 0, 2, "x"), step("c", 1, 2, "y"),
     step("d", 1, 1, "y"),

@@ -109,7 +109,7 @@ def test_the_item_lists_have_their_published_counts() -> None:
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
     for benchmark, protocol in (("android_world", "run-py"), ("osworld", "verified-15"), ("miniwob", "heldout")):
-        with pytest.raises(BenchmarkError, match="holds no"):
+        with pytest.raises(BenchmarkError, match="contains no"):
             score(benchmark, protocol, None, tmp_path, tmp_path.parent / f"{tmp_path.name}-{benchmark}")
     items = tmp_path / "items.jsonl"
     items.write_text('{"id": "a", "goal": "?", "level": "1", "answer": "1"}')

@@ -338,7 +338,7 @@ def test_page_blocks() -> None:
         ("$1234.50", "1234.5", 1),
         ("1,234.5%", "1234.5", 1),
         ("about 12", "12", 0),  # no number: infinity
-        ("1000", "1,000", 0),  # "1,000" is no float: a list of two
+        ("1000", "1,000", 0),  # "1,000" is not a float: a list of two
         ("1, 000", "1,000", 1),  # two elements, both numbers: 1 == 1 and 0 == 0
         ("Sea gull", "seagull", 1),
         ("St Petersburg.", "St. Petersburg", 1),

@@ -1,4 +1,4 @@
-"""Long runs: one file an item, resume, time-outs, crashes."""
+"""Long runs: one file per item, resume, time-outs, crashes."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_a_bad_prediction_that_names_its_item_is_a_counted_failure(
     ("line", "message"),
     [
         ('{"id": "q1", "native": "0"}', r"line 2: the id 'q1' is on line 1 too"),
-        ('{"id": "elsewhere", "native": "0"}', r"line 1: the id 'elsewhere' is no item's"),
+        ('{"id": "elsewhere", "native": "0"}', r"line 1: the id 'elsewhere' is not an item's"),
         ('{"native": "0"}', r"line 1: no object with a string 'id'"),
         ('{"id": 7, "native": "0"}', r"line 1: no object with a string 'id'"),
         ("[1, 2]", r"line 1: no object with a string 'id'"),
@@ -122,14 +122,14 @@ def test_bad_items_are_errors(tmp_path: Path) -> None:
             ([item, item], "line 2: the id 'a' is on line 1 too"),
             ([{**item, "level": "9"}], "line 1: no item of this benchmark: level"),
             ([{**item, "extra": 1}], "line 1: no item of this benchmark: extra"),
-            ([], "holds no items"),
+            ([], "contains no items"),
         ]
     ):
         path = tmp_path / f"items{number}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         with pytest.raises(BenchmarkError, match=message):
             score("gaia", "validation", path, predictions, tmp_path / f"out{number}")
-    with pytest.raises(BenchmarkError, match="is no file"):
+    with pytest.raises(BenchmarkError, match="is not a file"):
         list(lines(tmp_path / "nowhere.jsonl"))
 
 

@@ -1,6 +1,6 @@
-"""The GPU tests: marked ``gpu`` where they need CUDA; the others run the same code on the processor, small.
+"""The GPU tests: marked ``gpu`` where they need CUDA; the others run the same code on the CPU, small.
 
-What reads images with Qwen3-VL's own processor needs torchvision, which never lies beside a torch without CUDA (its
+What reads images with Qwen3-VL's own processor needs torchvision, which never is beside a torch without CUDA (its
 wheels are built for CUDA, and transformers would import it everywhere). For these tests alone it can be brought:
 
     pip install --no-deps --target build/torchvision torchvision==0.28.0

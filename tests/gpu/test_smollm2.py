@@ -1,4 +1,4 @@
-"""SmolLM2: a model of its shape through both stages on the processor; the published one where it can be had."""
+"""SmolLM2: a model of its shape through both stages on the CPU; the published one where it can be had."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_model_of_its_class_goes_through_both_stages(tmp_path: Path, shards: P
     assert all(item["passed"] for item in found), found
 
 
-@pytest.mark.gpu  # minutes a step on a processor
+@pytest.mark.gpu  # minutes a step on a CPU
 def test_continuous_batching_serves_a_language_model(tmp_path: Path, shards: Path) -> None:
     base = write_base(tmp_path / "base", shards, image=False, steps=36)
     config = micro_config(base, image=False, stage1={"learning_rate": 1e-2, "rollouts": "continuous_batching"})

@@ -1,4 +1,4 @@
-"""`tracer` on the processor with its weights sharded: ``accelerate launch ... tests/integration/sharded.py ARGUMENTS``.
+"""`tracer` on the CPU with its weights sharded: ``accelerate launch ... tests/integration/sharded.py ARGUMENTS``.
 
 accelerate shards weights on accelerators alone. Here it is told that two processes joined by gloo are some.
 """

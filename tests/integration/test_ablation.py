@@ -42,10 +42,10 @@ def test_variants_are_trained_compared_and_found_again(workspace: Path, monkeypa
     plain = load("micro")
     ingest(plain, plain.out("ingest"))
     said: list[str] = []
-    told = ablate("micro", seeds=2, only=NAMES, say=said.append)
-    assert [each["name"] for each in told] == list(NAMES)
+    found = ablate("micro", seeds=2, only=NAMES, say=said.append)
+    assert [each["name"] for each in found] == list(NAMES)
     assert len(said) == 2 * (2 + 2)  # the baseline's two stages and two variants; no-stage2 is the baseline's own
-    for each in told:
+    for each in found:
         assert set(each["metrics"]) == set(METRICS)
         assert len(each["metrics"]["step"]["seeds"]) == 2
         assert each["metrics"]["step"]["difference"]["n"] == 4  # two states in test, two in heldout
@@ -59,7 +59,7 @@ def test_variants_are_trained_compared_and_found_again(workspace: Path, monkeypa
     assert {path.name for path in shorter.folder.iterdir() if not path.name.startswith(".")} == {
         "validate", "stage1", "gate-stage1", "evaluate-stage1"
     }  # fmt: skip
-    assert ablate("micro", seeds=2, only=NAMES, say=said.append) == told
+    assert ablate("micro", seeds=2, only=NAMES, say=said.append) == found
     assert {path: path.stat().st_mtime_ns for path in workspace.rglob("lineage.json")} == before
 
 

@@ -16,19 +16,19 @@ def test_both_sides_take_their_turns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     shards = trajectories(tmp_path)
     base = write_base(tmp_path / "base", shards, image=True, steps=36)
     config = micro_config(base, image=True)
-    told = bench(config, base, shards, tmp_path / "work", steps=2)
+    found = bench(config, base, shards, tmp_path / "work", steps=2)
     for side in SIDES:
-        measured = told["sides"][side]
+        measured = found["sides"][side]
         phases = sum(measured["seconds"][phase] for phase in PHASES)
         assert measured["seconds"]["step"] == pytest.approx(phases, rel=0.2)
         assert measured["seconds"]["generate"] > 0 and measured["seconds"]["update"] > 0
         assert measured["seconds"]["score"] > 0 and measured["peak_bytes"] > 2**20
         assert measured["tokens"]["prompt"] > measured["tokens"]["completion"] > 0
         assert 0 < sum(each["share"] for each in measured["operators"]) <= 1.0001
-    ours, theirs = (told["sides"][side]["tokens"]["prompt"] for side in SIDES)
+    ours, theirs = (found["sides"][side]["tokens"]["prompt"] for side in SIDES)
     assert ours == theirs  # the same prompts
-    assert len(told["rewards"]["curves"]["ours"][0]) == 3
-    assert told["speedup"]["low"] <= told["speedup"]["mean"] <= told["speedup"]["high"]
+    assert len(found["rewards"]["curves"]["ours"][0]) == 3
+    assert found["speedup"]["low"] <= found["speedup"]["mean"] <= found["speedup"]["high"]
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ POLICY = {
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the repository's parameters and data, where everything is made anew."""
+    """A folder with the repository's parameters and data, where everything is made again."""
     folder = tmp_path_factory.mktemp("workspace")
     for name in ("params.yaml", "data", "data.dvc"):
         if not (ROOT / name).exists():

@@ -15,7 +15,6 @@ from tracer.config import Config
 from tracer.lineage.digest import LineageError
 from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
-from tracer.reward import advantages
 from tracer.settings import ConfigError
 from tracer.stages import STAGES
 from tracer.training import stage1, stage2
@@ -123,15 +122,15 @@ def test_the_advantages_that_train_are_the_formulas(
     config = micro_config(llama, image=False, stage1={**LEARN, "aggregation": aggregation, "groups": 4})
     config = config.model_copy(update={"seed": 11})
     stage1.STAGE.train(config, shards, llama, config.out("stage1"))
-    assert len(found) == 2 and any(bool(told.any()) for told in found)
-    for parts, told in zip(earned, found, strict=True):
+    assert len(found) == 2 and any(bool(each.any()) for each in found)
+    for parts, advantages in zip(earned, found, strict=True):
         groups = [[part.tolist() for part in group.T] for group in parts.view(4, -1, 2)]  # 4 groups of 2 parts
         if aggregation == "sum_then_normalize":  # the paper: each group's sums
             expected = [advantages([a + r for a, r in zip(*group, strict=True)]) for group in groups]
         else:  # each group's parts, then all completions of the step
             apart = [[advantages(part) for part in group] for group in groups]
             expected = [advantages([a + r for group in apart for a, r in zip(*group, strict=True)])]
-        assert told.tolist() == pytest.approx([value for group in expected for value in group], abs=1e-4)
+        assert advantages.tolist() == pytest.approx([value for group in expected for value in group], abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +183,7 @@ def test_the_trainer_that_serves_a_model(llama: Path) -> None:
     model = TransformersPlanner.load(llama).model
     stage = micro_config(llama, image=False).stage1
     assert trainer_class(model, stage).__name__ == "SharedPromptTrainer"
-    assert trainer_class(model, stage.model_copy(update={"sampling": "step"})).__name__ == "SharedPromptTrainer"
+    assert trainer_class(model, stage.model_copy(update={"sampling": "step"})).by_step
     assert trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server"})).__name__ == "ResumableTrainer"
     with pytest.raises(ConfigError, match="set sampling to 'stream'"):
         trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server", "sampling": "step"}))
@@ -200,4 +199,3 @@ def test_vllm_is_told_where_it_is_and_what_not_to_sample(llama: Path) -> None:
     made = arguments(config, config.stage1, planner, llama)
     assert (made.vllm_server_host, made.vllm_server_port) == ("10.0.0.2", 9000)
     assert made.vllm_gpu_memory_utilization == 0.4
-    assert made.steps_per_generation * made.num_iterations == made.gradient_accumulation_steps

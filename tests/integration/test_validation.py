@@ -1,4 +1,4 @@
-"""The gate after ingestion: clean data passes, and each kind of damage is found where it lies, with its mend."""
+"""The gate after ingestion: clean data passes, and each kind of damage is found where it is, with its fix."""
 
 import json
 from collections.abc import Callable
@@ -185,7 +185,7 @@ def test_a_breaking_is_found_in_its_row_and_only_there(broken, name):
         hit = hits[0]
         row = broken["shards"][hit["file"]][hit["row"]]
         assert (row["trajectory_id"], row["step"]) == (trajectory, hit["step"])
-        assert hit["mend"]
+        assert hit["fix"]
         assert hit["severity"] == ("warning" if expectation in WARNINGS else "error")
     assert any(detail in failure["found"] for failure in found if failure["expectation"] in failing), found
 
@@ -222,13 +222,13 @@ def test_quarantined_records_are_a_share_and_named(broken):
     assert "unknown action: step 0: unknown action type 'teleport'" in example["found"]
 
 
-def test_the_gate_names_files_rows_and_mends(broken):
+def test_the_gate_names_files_rows_and_fix(broken):
     with pytest.raises(ValidationFailed) as failed:
         raise_on_failure(broken["folder"] / "validate")
     message = str(failed.value)
     assert "- x lies on the screen: 1 of " in message
     assert f"train-00000.parquet, row 4, {named(1)}, step 1: x = 1.4" in message
-    assert "mend: coordinates are fractions of the screen" in message
+    assert "fix: coordinates are fractions of the screen" in message
     assert "instructions lead to their element" not in message  # a warning closes no gate
     assert "more in failures.parquet" in message
 

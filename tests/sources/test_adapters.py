@@ -79,7 +79,7 @@ def test_agentnet_unpacked_pictures(tmp_path):
 
 
 def adapter_store_cleared():
-    """A new process would open the folder anew; within one, the store of a folder is kept."""
+    """A new process would open the folder again; within one, the store of a folder is kept."""
     from tracer.sources.store import store
 
     store.cache_clear()

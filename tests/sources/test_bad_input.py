@@ -84,14 +84,14 @@ for name, code, reason in [
     ("infinite_coordinate", "pyautogui.click(x=1e999, y=0.5)", "broken action"),
     ("unknown_call", "pyautogui.screenshot()", "unknown action"),
     ("foreign_module", "os.system('rm -rf /')", "unknown action"),
-    ("imported_module", "__import__('os').system('x')", "code is no call"),
-    ("assignment", "x = 1", "code is no call"),
-    ("computed_argument", "pyautogui.click(x=f(), y=0.5)", "argument is no literal"),
-    ("syntax_error", "pyautogui.click(x=0.5, y=", "code is no Python"),
-    ("deep_nesting", "(" * 5000, "code is no Python"),
-    ("null_byte_in_code", "pyautogui.click(x=0.1, y=0.1)\0", "code is no Python"),
+    ("imported_module", "__import__('os').system('x')", "code is not a call"),
+    ("assignment", "x = 1", "code is not a call"),
+    ("computed_argument", "pyautogui.click(x=f(), y=0.5)", "argument is not a literal"),
+    ("syntax_error", "pyautogui.click(x=0.5, y=", "code is not valid Python"),
+    ("deep_nesting", "(" * 5000, "code is not valid Python"),
+    ("null_byte_in_code", "pyautogui.click(x=0.1, y=0.1)\0", "code is not valid Python"),
     ("very_long_code", "pyautogui.write(message='" + "a" * 200_000 + "')", "code too long"),
-    ("empty_code", "", "code is no call"),
+    ("empty_code", "", "code is not a call"),
     ("malformed_key", "pyautogui.press('ctrl+shift')", "unknown key"),
     ("key_of_a_wrong_type", "pyautogui.press(keys=[1])", "unknown key"),
     ("million_presses", "pyautogui.press('a', presses=1000000)", "broken action"),
@@ -340,7 +340,7 @@ def record_that_says_a_terabyte(folder: Path) -> None:
     shard(folder, length + android_control.masked(length))
 
 
-@case("android_control", Error("holds no record"))
+@case("android_control", Error("contains no record"))
 def empty_shard(folder: Path) -> None:
     (folder / SHARD).write_bytes(b"")
 
@@ -360,7 +360,7 @@ def episode_in_two_splits(folder: Path) -> None:
     android_control.write_splits(folder, [0, 1], [], [1])
 
 
-@case("android_control", Error("is no JSON"))
+@case("android_control", Error("is not valid JSON"))
 def broken_splits(folder: Path) -> None:
     (folder / "splits.json").write_text("{")
 
@@ -489,7 +489,7 @@ for name, fields, reason in [
     case("mind2web", Quarantined(reason, left=6))(_row)
 
 
-@case("mind2web", Error("is no whole Parquet file"))
+@case("mind2web", Error("is not a whole Parquet file"))
 def cut_parquet(folder: Path) -> None:
     path = folder / "data/test_task-00000-of-00001-4e5f.parquet"
     path.write_bytes(path.read_bytes()[:-100])
@@ -524,7 +524,7 @@ for name, element, reason in [
     ("no_goal", {"messages": [{"role": "assistant", "content": "<action>noop()</action>"}]}, "wrong field"),
     ("history_that_nobody_has", agenttrek.element("Buy shoes", ["click('99')"], "noop()"), "missing history"),
     ("unknown_browser_call", agenttrek.element("Go", [], "launch('missile')"), "unknown action"),
-    ("browser_code_that_is_no_call", agenttrek.element("Go", [], "click('1') or 2"), "code is no call"),
+    ("browser_code_that_is_no_call", agenttrek.element("Go", [], "click('1') or 2"), "code is not a call"),
     ("too_many_arguments", agenttrek.element("Go", [], "goto('a', 'b')"), "broken action"),
 ]:
 
@@ -541,12 +541,12 @@ def cut_array(folder: Path) -> None:
     path.write_text(path.read_text()[:-200])
 
 
-@case("agenttrek", Error("is no JSON array"))
+@case("agenttrek", Error("is not a JSON array"))
 def object_instead_of_an_array(folder: Path) -> None:
     (folder / "agenttrek_1207.json").write_text('{"messages": []}')
 
 
-@case("agenttrek", Error("is no JSON array"))
+@case("agenttrek", Error("is not a JSON array"))
 def empty_array_file(folder: Path) -> None:
     (folder / "agenttrek_1207.json").write_text("")
 
@@ -570,9 +570,13 @@ def conversation(*turns: dict[str, str]) -> dict[str, Any]:
 
 
 for name, record, reason in [
-    ("code_that_is_no_python", mm_traj.record("bad", ["print(visualizer("]), "code is no Python"),
-    ("empty_code_block", mm_traj.record("bad", ["# nothing"]), "code is no call"),
-    ("turn_without_code", conversation(mm_traj.user("a"), {"role": "assistant", "content": "Hm."}), "code is no call"),
+    ("code_that_is_no_python", mm_traj.record("bad", ["print(visualizer("]), "code is not valid Python"),
+    ("empty_code_block", mm_traj.record("bad", ["# nothing"]), "code is not a call"),
+    (
+        "turn_without_code",
+        conversation(mm_traj.user("a"), {"role": "assistant", "content": "H"}),
+        "code is not a call",
+    ),
     ("two_answers_in_a_row", conversation(mm_traj.user("a"), mm_traj.turn("x()"), mm_traj.turn("x()")), "wrong field"),
     ("conversation_without_an_answer", conversation(mm_traj.user("a")), "wrong field"),
     ("record_without_an_id", {"conversations": []}, "wrong field"),
@@ -594,7 +598,7 @@ def id_twice(folder: Path) -> None:
     records(folder, mm_traj.record("a1", [mm_traj.FINAL]))
 
 
-@case("mm_traj", Error("holds no .json file"))
+@case("mm_traj", Error("contains no .json file"))
 def no_conversations(folder: Path) -> None:
     (folder / mm_traj.FILE).unlink()
 
@@ -612,7 +616,7 @@ def test_bad_input_is_an_error_or_counted(tmp_path, source, name, break_it, expe
     assert len(counted) == expected.count, [str(each) for each in rejected]
     assert len(found) == expected.left
     # What is rejected can be found again, and the message says what to do.
-    assert all(each.source == source and each.file and each.row >= 1 and each.mend for each in counted)
+    assert all(each.source == source and each.file and each.row >= 1 and each.fix for each in counted)
 
 
 def test_there_are_at_least_forty_kinds():

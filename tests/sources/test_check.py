@@ -64,5 +64,5 @@ def test_every_action_type_is_in_the_schema():
 def test_any_source_can_be_checked(tmp_path):
     agentnet.write(tmp_path, ubuntu=[agentnet.line("bad", ["x = 1"])])
     found = check("agentnet", tmp_path, {"images": False})
-    assert (found.trajectories, dict(found.reasons)) == (3, {"code is no call": 1})
+    assert (found.trajectories, dict(found.reasons)) == (3, {"code is not a call": 1})
     assert "agentnet_ubuntu_5k.jsonl, row 1" in found.problems[0]

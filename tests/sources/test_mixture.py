@@ -129,7 +129,7 @@ def test_a_profile_ingests_a_published_source_with_its_options(tmp_path):
     # How many worked at it makes no other data.
     assert ingest(Config(profile="test", data={**data, "workers": 2}), tmp_path / "out") == done
     limited = ingest(Config(profile="test", data={**data, "limit": 1}), tmp_path / "limited")
-    assert limited["metrics"]["trajectories"] == 4  # one a task
+    assert limited["metrics"]["trajectories"] == 4  # one per task
 
 
 @pytest.mark.parametrize(

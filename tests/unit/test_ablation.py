@@ -89,22 +89,22 @@ def runs(folder: Path, variant: Variant, gains: list[float], **extra: Any) -> di
 
 def test_a_comparison_by_hand(model: Path) -> None:
     variant = select(["no-discount"])[0]
-    told = compare(variant, runs(model, variant, [-0.2, -0.1, -0.15]), seeds=3, resamples=200)
-    measured = told["metrics"]["step"]
+    found = compare(variant, runs(model, variant, [-0.2, -0.1, -0.15]), seeds=3, resamples=200)
+    measured = found["metrics"]["step"]
     assert measured["baseline"]["mean"] == pytest.approx(0.375)
     assert measured["variant"]["mean"] == pytest.approx(0.225)
     # Every state has the same difference once averaged over the seeds: no width is left.
     assert [measured["difference"][key] for key in ("low", "mean", "high")] == pytest.approx([-0.15] * 3)
     assert measured["difference"]["clusters"] == STATES // 2
     assert measured["seeds"] == pytest.approx([-0.2, -0.1, -0.15])
-    assert told["verdict"] == "yes"
-    assert len(told["outputs"]["variant"]) == 3
+    assert found["verdict"] == "yes"
+    assert len(found["outputs"]["variant"]) == 3
 
 
 def test_what_nobody_can_score_is_said_to_be_so(model: Path) -> None:
     variant = select(["no-repetition-penalty"])[0]
-    told = compare(variant, runs(model, variant, [0.0], repetition=None), seeds=1, resamples=50)
-    assert told["verdict"] == "not scorable" and told["metrics"]["step"]["difference"] is not None
+    found = compare(variant, runs(model, variant, [0.0], repetition=None), seeds=1, resamples=50)
+    assert found["verdict"] == "not scorable" and found["metrics"]["step"]["difference"] is not None
 
 
 def test_other_states_are_refused(model: Path) -> None:
@@ -136,10 +136,10 @@ def test_results_are_kept_beside_each_other_and_shown(model: Path) -> None:
     results, page = model / "docs" / "ablations", model / "docs" / "ablations.md"
     for name, gains in (("no-discount", [0.1, 0.2]), ("horizon-1", [-0.2, -0.1]), ("horizon-10", [0.0, 0.01])):
         variant = select([name])[0]
-        told = compare(variant, runs(model / name, variant, gains), seeds=2, resamples=50)
-        path = record([told], "micro", 2, [], results)
+        found = compare(variant, runs(model / name, variant, gains), seeds=2, resamples=50)
+        path = record([found], "micro", 2, [], results)
     kept = json.loads(path.read_text())
-    names = [told["name"] for told in kept["variants"]]
+    names = [found["name"] for found in kept["variants"]]
     assert names == ["horizon-1", "horizon-10", "no-discount"]  # the order of VARIANTS
     write_page(results, page)
     text = page.read_text()
@@ -157,7 +157,7 @@ def test_results_are_kept_beside_each_other_and_shown(model: Path) -> None:
     write_page(results, page)
     assert {path.name: path.read_bytes() for path in results.glob("*.svg")} == before
     with pytest.raises(LineageError, match="is of 2 seeds"):
-        record([told], "micro", 3, [], results)
+        record([found], "micro", 3, [], results)
     with pytest.raises(LineageError, match="tracer ablate"):
         write_page(model / "empty", page)
 

@@ -1,4 +1,4 @@
-"""The Dagster job of the ablations: one op a variant, one after the other, all with the same settings."""
+"""The Dagster job of the ablations: one op per variant, one after the other, all with the same settings."""
 
 from __future__ import annotations
 

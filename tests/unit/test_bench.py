@@ -44,13 +44,13 @@ def result(runs: list[dict[str, list[dict[str, Any]]]], profile: str = "tiny") -
 
 
 def test_the_summary_leaves_the_profiled_lap_out() -> None:
-    told = summary([run(1.0, 2.0)])
-    assert told["speedup"]["mean"] == pytest.approx(2.0)
-    assert told["sides"]["ours"]["seconds"]["step"] == pytest.approx(1.05)
-    assert told["sides"]["trl"]["tokens_per_second"] == pytest.approx(200 / 4.2, abs=0.1)
-    assert told["sides"]["ours"]["operators"] == LAST["operators"]
-    assert told["reward_share"] == pytest.approx(0.002 / 2.1, abs=1e-6)
-    assert told["rewards"]["difference"] is None
+    found = summary([run(1.0, 2.0)])
+    assert found["speedup"]["mean"] == pytest.approx(2.0)
+    assert found["sides"]["ours"]["seconds"]["step"] == pytest.approx(1.05)
+    assert found["sides"]["trl"]["tokens_per_second"] == pytest.approx(200 / 4.2, abs=0.1)
+    assert found["sides"]["ours"]["operators"] == LAST["operators"]
+    assert found["reward_share"] == pytest.approx(0.002 / 2.1, abs=1e-6)
+    assert found["rewards"]["difference"] is None
 
 
 def test_rewards_are_compared_over_seeds() -> None:
@@ -77,14 +77,14 @@ def test_regressions_are_found() -> None:
 
 
 def test_a_result_is_recorded_checked_and_shown(tmp_path: Path) -> None:
-    told, folder = result([run(1.0, 1.2, bias) for bias in (-0.1, 0.1)]), tmp_path / "bench"
-    assert check(told, folder) == []
-    assert record(told, folder) == file_of(told, folder) == folder / "tiny-cpu.json"
-    assert json.loads((folder / "tiny-cpu.json").read_text())["speedup"] == told["speedup"]
+    found, folder = result([run(1.0, 1.2, bias) for bias in (-0.1, 0.1)]), tmp_path / "bench"
+    assert check(found, folder) == []
+    assert record(found, folder) == file_of(found, folder) == folder / "tiny-cpu.json"
+    assert json.loads((folder / "tiny-cpu.json").read_text())["speedup"] == found["speedup"]
     assert check(result([run(2.0, 1.2)] * 2), folder)
     write_page(folder, tmp_path / "speed.md")
     page = (tmp_path / "speed.md").read_text()
-    for expected in ("`tiny` on a processor", "0123456789ab", "**1.20 times as fast**", "which is not reached"):
+    for expected in ("`tiny` on a CPU", "0123456789ab", "**1.20 times as fast**", "which is not reached"):
         assert expected in page
     assert "the curves agree" in page and "`aten::mm` 60%" in page
 

@@ -72,11 +72,11 @@ def test_unknown_keys_are_refused_by_name(override: str, says: str) -> None:
         (["reward.gamma=0"], "greater than 0"),
         (["reward.penalty=none"], "'cumulative', 'consecutive' or 'excess'"),
         (["planner.base=Qwen/Qwen3-VL-8B-Thinking"], "needs planner.revision"),
-        (["planner.base=Qwen/Qwen3-VL-8B-Thinking", "planner.revision=main"], "is no commit"),
+        (["planner.base=Qwen/Qwen3-VL-8B-Thinking", "planner.revision=main"], "is not a commit"),
         ([f"planner.revision={COMMIT}"], "is a folder, which has no revision"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_mend(overrides: list[str], says: str) -> None:
+def test_a_wrong_value_is_refused_with_its_fix(overrides: list[str], says: str) -> None:
     with pytest.raises(ConfigError) as error:
         load("micro", overrides)
     assert says in str(error.value)
@@ -172,7 +172,7 @@ def test_an_adapter_needs_its_base_and_its_rank(tmp_path: Path) -> None:
 def test_a_folder_of_whole_weights_is_no_adapter(tmp_path: Path) -> None:
     check_start(PlannerConfig(), None, tmp_path)
     assert adapted(tmp_path) is None
-    with pytest.raises(LineageError, match="holds no weights"):
+    with pytest.raises(LineageError, match="contains no weights"):
         base_of(tmp_path)
 
 

@@ -127,7 +127,7 @@ def test_an_error_while_writing_leaves_no_shard_of_that_moment(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_truncated_shard_names_the_file_and_the_mend(tmp_path):
+def test_a_truncated_shard_names_the_file_and_the_fix(tmp_path):
     [path] = write_shards([trajectory(0)], tmp_path)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DatasetError, match=r"train-00000\.parquet, row 0: .*run the step `ingest` again"):

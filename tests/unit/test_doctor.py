@@ -1,4 +1,4 @@
-"""The doctor: every finding says what is wrong and how to mend it, on installations broken on purpose."""
+"""The doctor: every finding says what is wrong and how to fix it, on installations broken on purpose."""
 
 import importlib.metadata
 import shutil
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
 
 def bad(finding: Finding, *words: str) -> None:
     assert not finding.ok
-    assert finding.mend
+    assert finding.fix
     for word in words:
         assert word in finding.detail
 
@@ -43,13 +43,13 @@ def test_this_installation_has_no_fault_of_its_own() -> None:
     assert len(findings) == 14
     for name in ("python", "pins", "antlr", "mlflow", "gpu", "torchvision", "vllm"):
         assert findings[name].ok, findings[name]
-    assert all(finding.mend for finding in findings.values() if not finding.ok)
+    assert all(finding.fix for finding in findings.values() if not finding.ok)
 
 
 def test_a_whole_checkout_is_well(root: Path) -> None:
     for finding in (doctor.pins(root / "constraints.txt"), doctor.mlflow(root), doctor.remote(root), doctor.data(root)):
         assert finding.ok, finding
-        assert not finding.mend
+        assert not finding.fix
 
 
 @pytest.mark.parametrize(("version", "ok"), [((3, 10), False), ((3, 11), True), ((3, 12), True), ((3, 13), False)])

@@ -72,7 +72,7 @@ def test_what_does_not_parse_is_said(tmp_path: Path) -> None:
     (tmp_path / "good.jsonl").write_text('{"action": "wait", "step": "wait"}')
     text = explain_files(tmp_path / "bad.jsonl", tmp_path / "good.jsonl", load("micro"))
     assert "does not parse" in text and "reward 0.0000" in text
-    with pytest.raises(LineageError, match="holds no reference"):
+    with pytest.raises(LineageError, match="contains no reference"):
         explain_files(tmp_path / "good.jsonl", tmp_path / "bad.jsonl", load("micro"))
-    with pytest.raises(LineageError, match="is no file"):
+    with pytest.raises(LineageError, match="is not a file"):
         explain_files(tmp_path / "none", tmp_path / "good.jsonl", load("micro"))

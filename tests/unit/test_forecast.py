@@ -58,7 +58,7 @@ def test_pointing_gives_back_what_it_wrote(data: st.DataObject) -> None:
 
 
 def _without_place(action: Action) -> Action:
-    """What the pointing grammar keeps of an action whose place is no element of the screen."""
+    """What the pointing grammar keeps of an action whose place is not an element of the screen."""
     return Action(action.type, tuple(pair for pair in action.arguments if pair[0] not in ("x", "y", "amount")))
 
 

@@ -57,7 +57,7 @@ def test_shards_quarantine_and_statistics(project):
     assert set(found) == {"jsonl/click-two/1", "jsonl/click-two/4"}
     one = found["jsonl/click-two/1"]
     assert (one["file"], one["row"], one["reason"]) == ("train/click-two.jsonl", 2, "unknown action")
-    assert "teleport" in one["detail"] and one["mend"]
+    assert "teleport" in one["detail"] and one["fix"]
     assert [read_back.id for read_back in read(project / "out", "train")] == ["jsonl/click-two/0", "jsonl/click-two/2"]
 
 
@@ -105,7 +105,7 @@ def test_data_changed_under_its_pin_is_refused_even_when_ingested_before(project
 def test_a_path_outside_the_pinned_folder_is_refused(project):
     pin(project / "data")
     write_raw(project / "mine", sample())
-    with pytest.raises(LineageError, match=r"mine does not lie in data, .* set data\.pointer"):
+    with pytest.raises(LineageError, match=r"mine is not in data, .* set data\.pointer"):
         ingest(configured(path="mine"), project / "out")
     assert ingest(configured(path="mine", pointer=""), project / "out")["metrics"]["trajectories"] == 6
 
@@ -127,7 +127,7 @@ def test_missing_data_and_an_unknown_source_are_named(project):
 
 def test_an_empty_folder_is_an_error_and_leaves_nothing_finished(project):
     (project / "data/none").mkdir()
-    with pytest.raises(SourceError, match=r"holds no \.jsonl file"):
+    with pytest.raises(SourceError, match=r"contains no \.jsonl file"):
         ingest(configured(path="data/none"), project / "out")
     assert finished(project / "out") is None
     assert not list((project / "out").glob("*.parquet"))
@@ -135,7 +135,7 @@ def test_an_empty_folder_is_an_error_and_leaves_nothing_finished(project):
 
 def test_a_pointer_that_is_no_pointer_is_named(project):
     (project / "data.dvc").write_text("outs: []\n")
-    with pytest.raises(LineageError, match=r"data\.dvc is no DVC pointer"):
+    with pytest.raises(LineageError, match=r"data\.dvc is not a DVC pointer"):
         ingest(configured(), project / "out")
 
 

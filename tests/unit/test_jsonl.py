@@ -1,4 +1,4 @@
-"""The interchange format: what is well formed is read whole, and each kind of damage is named where it lies."""
+"""The interchange format: what is well formed is read whole, and each kind of damage is named where it is."""
 
 import json
 import re
@@ -118,7 +118,7 @@ def test_a_broken_episode_is_rejected_and_named(tmp_path, name):
     rejected = found[1]
     assert (rejected.file, rejected.row, rejected.reason) == ("train/click-two.jsonl", 2, reason)
     assert re.search(detail, rejected.detail), rejected.detail
-    assert rejected.mend
+    assert rejected.fix
     assert rejected.raw.startswith("{")
 
 
@@ -166,7 +166,7 @@ def test_a_truncated_archive_costs_only_the_episodes_behind_the_cut(tmp_path):
     rejected = refused(tmp_path)
     assert (rejected.row, rejected.id, rejected.reason) == (3, "jsonl/click-two/2", "truncated archive")
     assert "click-two.tar" in rejected.detail
-    assert rejected.mend == "fetch or record click-two.tar again"
+    assert rejected.fix == "fetch or record click-two.tar again"
 
 
 def test_an_archive_cut_between_two_members_is_truncated_too(tmp_path):
@@ -229,7 +229,7 @@ def test_a_long_line_is_passed_over(tmp_path, monkeypatch):
 
 
 def test_a_folder_without_recordings_is_an_error(tmp_path):
-    with pytest.raises(SourceError, match=r"holds no \.jsonl file"):
+    with pytest.raises(SourceError, match=r"contains no \.jsonl file"):
         list(read(tmp_path))
 
 

@@ -88,7 +88,7 @@ def test_a_planners_folder_names_its_backend(install: Callable[..., None], tmp_p
     (folder / "planner.json").write_text('{"backend": "parrot"}')
     with pytest.raises(PluginError, match="unknown planner 'parrot'; there are: echo, transformers"):
         planner.load(folder)
-    with pytest.raises(FileNotFoundError, match="holds no planner"):
+    with pytest.raises(FileNotFoundError, match="contains no planner"):
         planner.load(tmp_path / "nowhere")
 
 

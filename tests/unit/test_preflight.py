@@ -81,7 +81,7 @@ def test_a_dry_run_says_all_and_writes_nothing(made: tuple[Config, Path]) -> Non
     assert sorted(path for path in base.parent.rglob("*")) == before
     for said in (
         "group_size: 4",
-        "# tokens a step",
+        "# tokens per step",
         "# digest ",
         "to be made",
         "# memory a GPU",
@@ -135,4 +135,4 @@ def test_vllm_that_is_not_there_is_named(made: tuple[Config, Path]) -> None:
     found = preflight.check(
         config.model_copy(update={"stage1": stage}), STAGE, shards, Path(config.planner.base), config.out("stage1")
     )
-    assert any(item.name == "vllm" and "rollouts to transformers" in item.mend for item in found)
+    assert any(item.name == "vllm" and "rollouts to transformers" in item.fix for item in found)

@@ -220,6 +220,6 @@ def test_a_chain_that_does_not_hold_together_is_refused(config: Config, version:
     weight.write_text(before)
 
 
-def test_what_is_not_there_is_named_with_the_mend(config: Config, version: versions.Version) -> None:
+def test_what_is_not_there_is_named_with_the_fix(config: Config, version: versions.Version) -> None:
     with pytest.raises(versions.RegistryError, match="tracer promote"):
         versions.load("tracer-planner@champion", config.registry)

@@ -142,7 +142,7 @@ def test_texts_from_data_are_escaped(page):
 def test_the_page_shows_every_part(page, parsed):
     for anchor in ("results", "online", "curves", "gallery", "pages", "lineage", "limits"):
         assert f'id="{anchor}"' in page
-    # A picture a planner for each exhibit; two charts a stage and one a split.
+    # A picture a planner for each exhibit; two charts a stage and one per split.
     assert page.count("data:image/png;base64,") == 3 * 9
     assert parsed.seen.count("svg") == 4 + 2
     assert "Stage 2 takes more right steps than stage 1" in page

@@ -119,10 +119,10 @@ def test_a_step_set_right_never_lowers_the_alignment(
     forecast: Forecast, reference: Forecast, index: int, config: RewardConfig
 ) -> None:
     assume(index < min(len(forecast), len(reference)))
-    mended = (*forecast[:index], reference[index], *forecast[index + 1 :])
-    before, after = (trajectory_reward(item, reference, config) for item in (forecast, mended))
+    fixed = (*forecast[:index], reference[index], *forecast[index + 1 :])
+    before, after = (trajectory_reward(item, reference, config) for item in (forecast, fixed))
     assert after.align >= before.align - CLOSE
-    # The whole reward follows where the mended step adds no repetition.
+    # The whole reward follows where the fixed step adds no repetition.
     if after.repetition <= before.repetition:
         assert after.total >= before.total - CLOSE
 

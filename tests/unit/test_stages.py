@@ -44,17 +44,17 @@ def configs(tmp_path: Path) -> list[Config]:
 
 
 def test_each_stage_against_the_one_before(configs: list[Config], tmp_path: Path) -> None:
-    told = {(claim.ours.title, claim.theirs.title, claim.metric): compare(claim, configs) for claim in claims()}
-    better = told["stage2", "stage1", "step"]["splits"]
+    found = {(claim.ours.title, claim.theirs.title, claim.metric): compare(claim, configs) for claim in claims()}
+    better = found["stage2", "stage1", "step"]["splits"]
     assert better["all"]["difference"]["mean"] == pytest.approx(0.3)
     assert better["all"]["seeds"] == pytest.approx([0.25, 0.35])
     assert better["all"]["verdict"] == better["unseen pages"]["verdict"] == "yes"
-    assert told["stage1", "base", "similarity"]["splits"]["all"]["verdict"] == "not clear"
-    online = told["stage2, anticipatory", "stage2, reactive", "success"]["splits"]
+    assert found["stage1", "base", "similarity"]["splits"]["all"]["verdict"] == "not clear"
+    online = found["stage2, anticipatory", "stage2, reactive", "success"]["splits"]
     assert online["all"]["difference"]["n"] == 8 and online["unseen pages"]["verdict"] == "not scorable"
 
     stamp = {"profile": "test", "seeds": 2, "overrides": [], "git": {"commit": "c" * 40}}
-    result = {**stamp, "hardware": {"cpu": "a processor", "gpus": []}, "claims": list(told.values())}
+    result = {**stamp, "hardware": {"cpu": "a processor", "gpus": []}, "claims": list(found.values())}
     page = write_page(result, tmp_path / "docs").read_text()
     assert section(result) in page
     assert "| stage2 over stage1 | step | all | 25.0 | 55.0 | +30.0 [+30.0, +30.0] | +25.0, +35.0 | **yes** |" in page

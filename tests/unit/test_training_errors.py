@@ -63,8 +63,8 @@ def test_memory_that_is_not_there(tmp_path: Path) -> None:
         explained(CONFIG, CONFIG.stage2, tmp_path),
     ):
         torch.empty(1 << 60)
-    for mend in ("gradient_checkpointing", "bf16", "lora", "max_new_tokens", "group_size"):
-        assert mend in str(caught.value)
+    for fix in ("gradient_checkpointing", "bf16", "lora", "max_new_tokens", "group_size"):
+        assert fix in str(caught.value)
     with pytest.raises(OutOfMemory), explained(CONFIG, CONFIG.stage1, tmp_path):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
@@ -100,7 +100,7 @@ def test_a_collapsed_reward_ends_training(tmp_path: Path) -> None:
     with pytest.raises(CollapsedReward, match=r"stage2\.patience=0"):
         watch(tmp_path).on_log(None, state, None, logs=history[-1])
     watch(tmp_path).on_log(None, SimpleNamespace(global_step=5, log_history=history[:5]), None, logs=history[4])
-    watch(tmp_path).on_log(None, state, None, logs={"train_runtime": 3.0})  # the summary at the end is no step
+    watch(tmp_path).on_log(None, state, None, logs={"train_runtime": 3.0})  # the summary at the end is not a step
 
 
 def test_early_warnings_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

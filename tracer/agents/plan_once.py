@@ -15,7 +15,9 @@ class PlanOnce(Agent):
     """
 
     def wants(self, state: State) -> int:
+        """A new forecast only once the last one is used up."""
         return 0 if self.left else self.horizon
 
     def act(self, state: State, plan: Plan | None) -> Decision:
+        """Execute the next step of the forecast, whatever the screen shows."""
         return self.execute(self.left, state) if self.left else super().act(state, plan)

@@ -10,4 +10,5 @@ class React(Agent):
     """It sees no further than the next step, whatever the horizon."""
 
     def wants(self, state: State) -> int:
+        """One step."""
         return 1

@@ -33,6 +33,8 @@ class Item(Row):
 
 
 class Call(Part):
+    """One call of a tool."""
+
     function: str
     args: dict[str, Any] = Field(default_factory=dict)
 
@@ -45,10 +47,14 @@ class Run(Part):
 
 
 class Prediction(PredictionRow):
+    """The calls that an agent made, as AgentDojo's own runner records them."""
+
     native: Run | None = None
 
 
 class Match(Part):
+    """The rules of a protocol."""
+
     rule: Literal["utility"]
     suites: str
     """The version of the suites."""
@@ -90,6 +96,7 @@ class AgentDojo(Benchmark):
                 yield {"id": f"{name}/{key}", "suite": name, "task": key, "goal": task.PROMPT}
 
     def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        """The planner as an agent that calls the suite's tools until it answers."""
         steps = self.protocol.decoding.max_steps or STEPS
         return lambda items: [play(item, self._suites, planner, horizon, steps) for item in items]
 

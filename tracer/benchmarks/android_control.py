@@ -97,7 +97,7 @@ def read_index(path: Path) -> list[str]:
     ids = path.read_text().split()
     for number, name in enumerate(ids, start=1):
         if re.fullmatch(r"episode_\d+_screenshot_\d+", name) is None:
-            raise BenchmarkError(f"{path}, entry {number}: {name[:60]!r} is no episode_<id>_screenshot_<step>")
+            raise BenchmarkError(f"{path}, entry {number}: {name[:60]!r} is not an episode_<id>_screenshot_<step>")
     if len(set(ids)) != len(ids):
         raise BenchmarkError(f"{path} lists a step twice")
     return ids
@@ -109,7 +109,7 @@ def episode_items(
     subsplits: Iterable[str] = (),
     only: set[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The items of an episode as the data set has it, one a step; ``only`` keeps the ids of a subset.
+    """The items of an episode as the data set has it, one per step; ``only`` keeps the ids of a subset.
 
     ``episode`` holds episode_id, goal, actions (JSON texts or objects), step_instructions, screenshot_widths,
     screenshot_heights and, optionally, images (file names). ``nodes`` are each screen's accessibility nodes.

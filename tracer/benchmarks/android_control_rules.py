@@ -78,6 +78,7 @@ class AndroidControl(Benchmark):
         self.rule = makers[self.match.rule](protocol, self.match)
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
+        """The outcome of one step, by the protocol's rule."""
         # An episode in several sub-splits counts for the first, as in OS-Atlas's script.
         first = next((name for name in SUBSPLITS if name in item.subsplits), None)
         return Outcome(
@@ -88,6 +89,7 @@ class AndroidControl(Benchmark):
         )
 
     def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        """The planner, forecasting from each item's screen."""
         return screens(planner, horizon, tools, images)
 
 

@@ -40,10 +40,14 @@ class Episode(Part):
 
 
 class Prediction(PredictionRow):
+    """An episode as the official runner records it."""
+
     native: Episode | None = None
 
 
 class Match(Part):
+    """The rules of a protocol."""
+
     rule: Literal["checker"]
 
 
@@ -74,7 +78,7 @@ class AndroidWorld(Benchmark):
         """
         paths = sorted(folder.glob(f"*{SUFFIX}"))
         if not paths:
-            raise BenchmarkError(f"{folder} holds no *{SUFFIX}; name the checkpoint folder that run.py wrote")
+            raise BenchmarkError(f"{folder} contains no *{SUFFIX}; name the checkpoint folder that run.py wrote")
         for path in paths:
             yield from _episodes(path)
 

@@ -53,6 +53,8 @@ class Prediction(PredictionRow):
 
 
 class Match(Part):
+    """The rules of a protocol."""
+
     rule: Literal["multi_turn_checker"]
 
 
@@ -90,6 +92,7 @@ class Bfcl(Benchmark):
             yield {"id": task["id"], "category": category, "turns": len(gold)}
 
     def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        """The planner as an agent that calls the task's functions, turn by turn."""
         steps, known = self.protocol.decoding.max_steps or STEPS, self._tasks
         return lambda items: [play(*known[item["id"]], planner, horizon, steps) for item in items]
 

@@ -36,6 +36,8 @@ class Prediction(PredictionRow):
 
 
 class Match(Part):
+    """The rules of a protocol."""
+
     rule: Literal["leaderboard"]
 
 

@@ -68,6 +68,7 @@ class Turn(Part):
 
     @property
     def kind(self) -> str:
+        """Whether the turn calls a tool or answers."""
         return "tool" if self.tool is not None else "answer"
 
 
@@ -108,10 +109,14 @@ class Run(Part):
 
 
 class Prediction(PredictionRow):
+    """The turns of a run."""
+
     native: Run | None = None
 
 
 class Match(Part):
+    """The rules of a protocol."""
+
     rule: Literal["step", "end_to_end", "t3"]
     similarity: str = ""
     """The encoder behind subjective answers and images; empty: those queries are left out, and counted as such."""
@@ -139,11 +144,13 @@ class Gta(Benchmark):
         return Outcome(parts=rule(item, run), cluster=item.id, groups=(f"answer={answer_kind(item)}",))
 
     def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        """The planner, asked for the next step of each turn; only the step-by-step protocols can be answered here."""
         if self.match.rule != "step":  # the tools are behind a network
             return super().worker(planner, horizon, tools, images)
         return lambda items: [answered_turns(item, planner, horizon) for item in items]
 
     def similarity(self, ours: str, theirs: str) -> float:
+        """The similarity of two texts by the sentence encoder, which is loaded on first use."""
         if self._similarity is None:
             self._similarity = load(os.environ.get("TRACER_SIMILARITY") or self.match.similarity)
         return self._similarity(ours, theirs)
@@ -243,6 +250,7 @@ def _turn(plan: Plan) -> dict[str, Any]:
 
 
 def answer_kind(item: Item) -> str:
+    """How an item's answer is judged: objective, image or subjective."""
     if item.objective is not None:
         return "objective"
     return "subjective" if item.subjective else "image"

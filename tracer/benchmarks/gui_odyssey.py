@@ -132,6 +132,7 @@ class GuiOdyssey(Benchmark):
         )
 
     def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        """The planner, forecasting from each item's screen."""
         return screens(planner, horizon, tools, images)
 
     def _official(self, item: Item, prediction: Prediction | None) -> dict[str, tuple[float, float]]:
@@ -252,7 +253,7 @@ def _point(info: str) -> tuple[float, float] | None:
 
 
 def annotation_items(annotation: Mapping[str, Any], low: bool = False) -> Iterator[dict[str, Any]]:
-    """The items of one annotation file of either release, one a step."""
+    """The items of one annotation file of either release, one per step."""
     info = annotation["task_info"]
     said = [str(step.get("low_level_instruction", "")) for step in annotation["steps"]]
     for index, step in enumerate(annotation["steps"]):

@@ -66,10 +66,14 @@ class Operation(Part):
 
 
 class Prediction(PredictionRow):
+    """An operation on an element, or a choice among candidates."""
+
     native: Operation | None = None
 
 
 class Match(Part):
+    """The rules of a protocol."""
+
     rule: Literal["coordinate", "candidate"]
     drop_punctuation: bool
     """Whether tokens of punctuation count in the operation F1."""
@@ -99,6 +103,7 @@ class Mind2Web(Benchmark):
         )
 
     def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        """The planner, forecasting from each item's screen."""
         return screens(planner, horizon, tools, images)
 
     def _operation(self, prediction: Prediction, item: Item) -> Operation:

@@ -42,10 +42,14 @@ class Played(Part):
 
 
 class Prediction(PredictionRow):
+    """How an episode went."""
+
     native: Played | None = None
 
 
 class Match(Part):
+    """The rules of a protocol."""
+
     rule: Literal["raw_reward"]
     strategy: str
     """The agent that plays, or ``demonstrator``: the scripts that recorded the data."""
@@ -90,7 +94,7 @@ class MiniWob(Benchmark):
         """The predictions of a folder that the step ``online`` wrote: the protocol's strategy, pages and seeds."""
         path = folder / "results.jsonl"
         if not path.is_file():
-            raise BenchmarkError(f"{folder} holds no results.jsonl; name the folder of the step `online`")
+            raise BenchmarkError(f"{folder} contains no results.jsonl; name the folder of the step `online`")
         wanted = {item["id"] for item in self.own_items()}
         for row in json_lines.iterate(path):
             played = played_episode(row)

@@ -1,4 +1,4 @@
-"""The benchmarks' names, for whoever needs no more than them."""
+"""The benchmarks' names, for code that needs nothing else."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ NOWHERE = (-100, -100)
 
 
 def point_line(name: str, x: float, y: float) -> str:
+    """An action line with a point, in OS-Atlas's 0 to 1000."""
     return f"{name} <point>[[{round(x * 1000)},{round(y * 1000)}]]</point>"
 
 
@@ -58,6 +59,7 @@ def from_action(action: Action, protocol: BenchmarkProtocol) -> str:
 
 
 def distance(ours: tuple[int, int], theirs: tuple[int, int]) -> float:
+    """The distance of two points in the units they are given in."""
     return math.hypot(ours[0] - theirs[0], ours[1] - theirs[1])
 
 

@@ -34,10 +34,14 @@ class Ending(Part):
 
 
 class Prediction(PredictionRow):
+    """How a task ended, as the official runner records it."""
+
     native: Ending | None = None
 
 
 class Match(Part):
+    """The rules of a protocol."""
+
     rule: Literal["evaluator"]
 
 
@@ -69,12 +73,12 @@ class OsWorld(Benchmark):
     def results(self, folder: Path) -> Iterator[dict[str, Any]]:
         """The predictions of a result folder: ``.../<domain>/<task id>/result.txt``.
 
-        A task's folder without a result is an unfinished task; a result that is no number a crashed one.
+        A task's folder without a result is an unfinished task; a result that is not a number a crashed one.
         """
         tasks = sorted({path.parent for name in (RESULT, TRAJECTORY) for path in folder.rglob(name)})
         if not tasks:
             raise BenchmarkError(
-                f"{folder} holds no <domain>/<task>/{RESULT}; name the results folder of OSWorld's runner"
+                f"{folder} contains no <domain>/<task>/{RESULT}; name the results folder of OSWorld's runner"
             )
         for task in tasks:
             yield {"id": f"{task.parent.name}/{task.name}", **_ending(task)}
@@ -88,7 +92,7 @@ def _ending(task: Path) -> dict[str, Any]:
     try:
         score = {"True": 1.0, "False": 0.0}[text] if text in ("True", "False") else float(text)
     except ValueError:
-        return {"error": f"{RESULT} holds {text[:80]!r}, which is no number"}
+        return {"error": f"{RESULT} holds {text[:80]!r}, which is not a number"}
     if not 0 <= score <= 1:
-        return {"error": f"{RESULT} holds {text[:80]!r}, which is no score in [0, 1]"}
+        return {"error": f"{RESULT} holds {text[:80]!r}, which is not a score in [0, 1]"}
     return {"native": {"score": score}}

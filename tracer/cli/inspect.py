@@ -163,6 +163,6 @@ def doctor() -> Result:
     lines = []
     for finding in findings:
         lines.append(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
-        lines += [] if finding.ok else [f"     -> {finding.mend}"]
+        lines += [] if finding.ok else [f"     -> {finding.fix}"]
     ok = all(finding.ok for finding in findings)
     return Result(data=[asdict(finding) for finding in findings], text="\n".join(lines), ok=ok)

@@ -1,4 +1,4 @@
-"""Scripted demonstrators of MiniWoB++ pages, one function a page or family of pages.
+"""Scripted demonstrators of MiniWoB++ pages, one function per page or family of pages.
 
 A demonstrator is a function of a ``Performance``: it reads the goal and the element list, never the page's source, so
 every element it clicks is in the list by construction. ``DEMONSTRATORS`` maps each page to its function.
@@ -39,6 +39,7 @@ def demonstrate(performance: Performance) -> None:
 
 @_plays("click-button", "click-dialog-2", "click-test-2")
 def click_named_button(p: Performance) -> None:
+    """Click the button that the goal names."""
     name = p.read(r'"(.+)"|button (ONE)')
     text = name[0] or name[1]
     # The corner button shows an x; its accessible name is Close.
@@ -47,39 +48,46 @@ def click_named_button(p: Performance) -> None:
 
 @_plays("click-button-sequence")
 def click_button_sequence(p: Performance) -> None:
+    """Click two buttons in order."""
     for text in ("ONE", "TWO"):
         p.click_on(text, "button")
 
 
 @_plays("click-link")
 def click_link(p: Performance) -> None:
+    """Click the link that the goal names."""
     p.click_on(p.read(r'the link "(.*?)"')[0], "span")
 
 
 @_plays("click-tab")
 def click_tab(p: Performance) -> None:
+    """Open the tab that the goal names."""
     p.click_on(p.read(r"(Tab #\d)")[0], "a")
 
 
 @_plays("click-widget")
 def click_widget(p: Performance) -> None:
+    """Click any widget of the kind that the goal names."""
     kind = p.read(r'a "(\w+)" widget')[0]
     p.click_on(None, kind if kind in ("textarea", "button") else f"input:{kind}")
 
 
 @_plays("focus-text-2")
 def focus_text(p: Performance) -> None:
+    """Focus one of several text fields."""
     p.click_on(None, "input:text", nth=int(p.read(r"the (\d)")[0]) - 1)
 
 
 @_plays("click-option")
 def click_option(p: Performance) -> None:
+    """Choose a radio button and submit."""
     p.click_on(p.read(r"Select (.*) and click")[0], "input:radio")
     p.click_on("Submit", "button")
 
 
 @_plays("click-checkboxes", "click-checkboxes-large", "click-checkboxes-transfer")
 def click_checkboxes(p: Performance) -> None:
+    """Tick the boxes that the goal names and submit."""
     names = p.read(r"Select (.*) and click Submit")[0]
     for name in [] if names == "nothing" else names.split(", "):
         p.click_on(name, "input:checkbox")
@@ -88,12 +96,14 @@ def click_checkboxes(p: Performance) -> None:
 
 @_plays("click-collapsible")
 def click_collapsible(p: Performance) -> None:
+    """Open the section and submit."""
     p.click_on(None, "h3")
     p.click_on("Submit", "button")
 
 
 @_plays("click-collapsible-2-nodelay")
 def search_sections(p: Performance) -> None:
+    """Open one section after another until the link shows."""
     text = p.read(r'link "(.*?)"')[0]
     count = sum(element.role == "h3" for element in p.elements)
     for nth in range(count):
@@ -105,6 +115,7 @@ def search_sections(p: Performance) -> None:
 
 @_plays("click-tab-2", "click-tab-2-hard")
 def search_tabs(p: Performance) -> None:
+    """Open one tab after another until the link shows."""
     text = p.read(r'link "(.*?)"')[0]
     count = sum(element.role == "a" for element in p.elements)
     for nth in range(count):
@@ -117,6 +128,7 @@ def search_tabs(p: Performance) -> None:
 
 @_plays("choose-list")
 def choose_from_list(p: Performance) -> None:
+    """Choose from a drop-down list by typing the option's name."""
     text = p.read(r"Select (.*) from the list")[0]
     p.click_on(None, "select")
     # The opened list is drawn by the system, not by the page: it can only be typed into.
@@ -127,6 +139,7 @@ def choose_from_list(p: Performance) -> None:
 
 @_plays("click-scroll-list")
 def choose_from_scroll_list(p: Performance) -> None:
+    """Choose the one option from a list that scrolls."""
     first, *rest = p.read(r"Select (.*) from the scroll list")[0].split(", ")
     if rest:
         p.fail("two options need a key held down while clicking")
@@ -136,6 +149,7 @@ def choose_from_scroll_list(p: Performance) -> None:
 
 @_plays("enter-text", "enter-text-dynamic")
 def enter_text(p: Performance) -> None:
+    """Type the given text and submit."""
     p.click_on(None, "input:text")
     p.type(p.read(r'Enter "(.*)" into')[0])
     p.click_on("Submit", "button")
@@ -143,6 +157,7 @@ def enter_text(p: Performance) -> None:
 
 @_plays("enter-text-2")
 def enter_text_in_case(p: Performance) -> None:
+    """Type the given text in upper or lower case and submit."""
     text, case = p.read(r'Type "(.*)" in all (upper|lower)')
     p.click_on(None, "input:text")
     p.type(text.upper() if case == "upper" else text.lower())
@@ -151,6 +166,7 @@ def enter_text_in_case(p: Performance) -> None:
 
 @_plays("enter-password")
 def enter_password(p: Performance) -> None:
+    """Type the password twice and submit."""
     for label in ("Password", "Verify password"):
         p.click_on(label, "input:password")
         p.type(p.read(r'password "(.*)" into')[0])
@@ -159,6 +175,7 @@ def enter_password(p: Performance) -> None:
 
 @_plays("enter-date")
 def enter_date(p: Performance) -> None:
+    """Type a date into the segments of a date field."""
     p.click_on(None, "input:date")
     # The middle of the field is the year; the month stands two segments to the left.
     p.press("ArrowLeft")
@@ -169,6 +186,7 @@ def enter_date(p: Performance) -> None:
 
 @_plays("enter-time")
 def enter_time(p: Performance) -> None:
+    """Type a time into the segments of a time field."""
     hour, minute, half = p.read(r"Enter (\d+):(\d+) (AM|PM)")
     p.click_on(None, "input:time")
     p.type(f"{int(hour):02d}{minute}{half}")
@@ -177,6 +195,7 @@ def enter_time(p: Performance) -> None:
 
 @_plays("login-user", "login-user-popup")
 def login(p: Performance) -> None:
+    """Log in, and dismiss the pop-up if one appears."""
     for label, text in zip(("Username", "Password"), p.read(r'"(.*?)" and the password "(.*?)"'), strict=True):
         p.click_on(label)
         if not p.find(label, "input:text", "input:password"):  # a pop-up came in between, at random
@@ -189,6 +208,7 @@ def login(p: Performance) -> None:
 
 @_plays("use-autocomplete-nodelay")
 def use_autocomplete(p: Performance) -> None:
+    """Type the beginning and choose the right suggestion."""
     start, end = p.read(r'starts with "(.*?)"(?: and ends with "(.*?)")?\.?$')
     p.click_on(None, "input:text")
     p.type(start)
@@ -202,6 +222,7 @@ def use_autocomplete(p: Performance) -> None:
 
 @_plays("search-engine")
 def search_engine(p: Performance) -> None:
+    """Search, page through the results and open the one at the given rank."""
     query, rank = p.read(r'enter "(.*?)".*click the (\d+)')
     p.click_on(None, "input:text")
     p.type(query)
@@ -213,6 +234,7 @@ def search_engine(p: Performance) -> None:
 
 @_plays("phone-book")
 def phone_book(p: Performance) -> None:
+    """Page through the contacts and click a field of the right one."""
     name, field = p.read(r"Find (.*) in the contact book and click on their (\w+)")
     while not p.find(name, "h2"):
         p.click_on(">", "a")
@@ -223,6 +245,7 @@ def phone_book(p: Performance) -> None:
 
 @_plays("form-sequence-2")
 def radio_and_text(p: Performance) -> None:
+    """Choose a radio button and fill in a text field."""
     radio, number, box = p.read(r'the (\d)\w+ radio button and enter the number "(-?\d+)" into the (\d)')
     p.click_on(None, "input:radio", nth=int(radio) - 1)
     p.click_on(None, "input:text", nth=int(box) - 1)
@@ -232,6 +255,7 @@ def radio_and_text(p: Performance) -> None:
 
 @_plays("form-sequence")
 def slider_and_checkbox(p: Performance) -> None:
+    """Set a slider with the keyboard and tick a box."""
     number, box = p.read(r"Select (-?\d+) with the slider, click the (\d)")
     p.click_on("slider", "div")
 
@@ -246,6 +270,7 @@ def slider_and_checkbox(p: Performance) -> None:
 
 @_plays("form-sequence-3")
 def dropdown_and_button(p: Performance) -> None:
+    """Choose from a drop-down list and click a button."""
     option, button = p.read(r'Choose (.*) from the dropdown, then click the button labeled "(.*)"')
     p.click(p.elements[0])
     p.click_on(option, "li")
@@ -254,6 +279,7 @@ def dropdown_and_button(p: Performance) -> None:
 
 @_plays("use-spinner")
 def use_spinner(p: Performance) -> None:
+    """Click the spinner's arrows until it shows the number."""
     wanted = int(p.read(r"Select (-?\d+) with")[0])
     while True:
         field = next(element for element in p.elements if element.role.startswith("input"))
@@ -264,6 +290,7 @@ def use_spinner(p: Performance) -> None:
 
 @_plays("navigate-tree")
 def navigate_tree(p: Performance) -> None:
+    """Open folders until the named entry shows, and click it."""
     name = p.read(r'named "(.*?)"')[0]
     opened: set[str] = set()
     while not p.find(name, "span", "li"):
@@ -279,6 +306,7 @@ def navigate_tree(p: Performance) -> None:
 @_plays("email-inbox-delete", "email-inbox-important")
 @_plays("email-inbox-forward", "email-inbox-reply", "email-inbox-noscroll", "email-inbox-star-reply")
 def handle_email(p: Performance) -> None:
+    """Find a sender's mail and delete, star, answer or forward it."""
     sender = p.read(r"email by (\S+?)[.,]? ")[0]
     icon = "trash" if "trash" in p.goal else "star" if "star" in p.goal else ""
     if icon:
@@ -315,6 +343,7 @@ def _icons(p: Performance, user: str, icon: str) -> list[Element]:
 
 @_plays("social-media")
 def social_media(p: Performance) -> None:
+    """Use a button of the named user's post."""
     user, button = p.read(r'the user (\S+), click on the "(.*?)" button')
     icon = button.lower()
     if icon in ("reply", "retweet", "like"):
@@ -325,6 +354,7 @@ def social_media(p: Performance) -> None:
 
 @_plays("social-media-some")
 def social_media_some(p: Performance) -> None:
+    """Use a button of some of the named user's posts."""
     button, count, user = p.read(r'"(.*?)" button on (\d+) posts? by (\S+) and')
     for _ in range(int(count)):
         p.click(p.seek(lambda: _unselected(p, user, button.lower()), f"another post of {user}"))
@@ -333,6 +363,7 @@ def social_media_some(p: Performance) -> None:
 
 @_plays("social-media-all")
 def social_media_all(p: Performance) -> None:
+    """Use a button of all of the named user's posts."""
     button, user = p.read(r'"(.*?)" button on all posts by (\S+) and')
     while True:
         icon = _unselected(p, user, button.lower())
@@ -350,6 +381,7 @@ def _unselected(p: Performance, user: str, icon: str) -> Element | None:
 
 @_plays("order-food")
 def order_food(p: Performance) -> None:
+    """Order the items that the goal lists, scrolling through the menu."""
     if p.goal.startswith("Order one of each item"):
         wanted = p.read(r"item: (.*)")[0].split(", ")
     else:
@@ -378,6 +410,7 @@ def _starting(p: Performance, text: str, role: str) -> Element | None:
 
 @_plays("choose-date-nodelay")
 def choose_date(p: Performance) -> None:
+    """Choose a date in a calendar."""
     month, day, _ = (int(part) for part in p.read(r"Select (\d+)/(\d+)/(\d+)"))
     p.click_on(None, "input:text")
     while True:
@@ -394,6 +427,7 @@ def choose_date(p: Performance) -> None:
 
 @_plays("copy-paste", "copy-paste-2")
 def copy_and_paste(p: Performance) -> None:
+    """Copy one text area into another with the keyboard."""
     nth = re.search(r"the (\d)\w\w text area", p.goal)
     p.click_on(None, "textarea", nth=int(nth.group(1)) - 1 if nth else 0)
     p.press("Control+a")
@@ -405,6 +439,7 @@ def copy_and_paste(p: Performance) -> None:
 
 @_plays("multi-layouts", "multi-orderings")
 def search_movies(p: Performance) -> None:
+    """Fill in the search form that the goal describes."""
     genre, director, year = p.read(r"Search for (.*) movies directed by (.*) from year (\d+)")
     answers = {"genre": genre, "director": director, "year": year, "date": year}
     for field in [element for element in p.elements if element.role == "input:text"]:
@@ -416,6 +451,7 @@ def search_movies(p: Performance) -> None:
 
 @_plays("read-table")
 def read_table(p: Performance) -> None:
+    """Read a value from a table and enter it."""
     label = p.read(r"the value of (.*) into")[0]
     value = _cell_beside(p, label)
     p.click_on(None, "input:text")
@@ -425,6 +461,7 @@ def read_table(p: Performance) -> None:
 
 @_plays("read-table-2")
 def read_table_into_form(p: Performance) -> None:
+    """Read several values from a table and enter them."""
     for field in [element for element in p.elements if element.role == "input:text"]:
         value = _cell_beside(p, field.text.rstrip(":"))
         p.click_on(field.text, "input:text")
@@ -439,6 +476,7 @@ def _cell_beside(p: Performance, label: str) -> str:
 
 @_plays("text-transform")
 def text_transform(p: Performance) -> None:
+    """Read distorted letters in order and type them."""
     letters = sorted((e for e in p.elements if e.role == "span"), key=lambda e: e.box[0])
     text = "".join(letter.text for letter in letters)
     p.click_on(None, "input:text")

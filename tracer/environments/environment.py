@@ -23,7 +23,8 @@ class Environment(Protocol):
         ``instruction`` says in words what the action does, for the state's history.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what the environment holds."""
 
 
 class World(ABC):

@@ -94,6 +94,7 @@ class MiniWob:
         self.close()
 
     def close(self) -> None:
+        """Close the page's tab."""
         self._tab.close()
 
     def reset(self, seed: int) -> State:

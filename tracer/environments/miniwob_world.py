@@ -22,15 +22,18 @@ class MiniWobWorld(World):
 
     @property
     def faults(self) -> tuple[type[Exception], ...]:
+        """Playwright's errors: the browser or a page failed, not the agent."""
         from playwright.sync_api import Error
 
         return (Error,)
 
     def version(self) -> tuple[str, str]:
+        """The browser's version and a digest of its fonts, or why pages cannot be played."""
         _, missing = chromium()
         return "" if missing else "; fonts ".join(identity().values()), missing
 
     def open(self, task: str) -> MiniWob:
+        """A page of this name."""
         return MiniWob(self._browser, task)
 
     def __enter__(self) -> Self:

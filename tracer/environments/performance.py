@@ -33,10 +33,12 @@ class Performance:
 
     @property
     def goal(self) -> str:
+        """The page's goal."""
         return self.state.goal
 
     @property
     def elements(self) -> tuple[Element, ...]:
+        """The elements on the present screen."""
         return self.state.elements or ()
 
     def act(self, action: Action, target: Element | None = None) -> None:
@@ -82,6 +84,7 @@ class Performance:
         return found or self.fail(f"nothing on the screen is {what}")
 
     def click(self, element: Element) -> None:
+        """Click the middle of an element."""
         x, y = centre(element.box)
         self.act(Action.of("click", x=round(x, 4), y=round(y, 4)), element)
 
@@ -90,12 +93,15 @@ class Performance:
         self.click(self.seek(lambda: self.find(text, *roles, nth=nth), f"{'/'.join(roles)} {text!r} number {nth + 1}"))
 
     def type(self, text: str) -> None:
+        """Type a text where the focus is."""
         self.act(Action.of("type", text=text))
 
     def press(self, key: str) -> None:
+        """Press a key."""
         self.act(Action.of("key", key=key))
 
     def scroll(self, finger: str) -> None:
+        """Scroll in the finger's direction."""
         self.act(Action.of("scroll", direction=finger))
 
     def read(self, pattern: str) -> tuple[str, ...]:
@@ -104,4 +110,5 @@ class Performance:
         return tuple(group or "" for group in found.groups()) if found else self.fail(f"a goal like {pattern!r}")
 
     def fail(self, reason: str) -> NoReturn:
+        """Give up; raises ``DemonstrationFailed``."""
         raise DemonstrationFailed(f"{self.goal!r}: {reason}")

@@ -1,6 +1,6 @@
 """Record scripted demonstrations on MiniWoB++ pages into the raw interchange format.
 
-For each page and split two files: ``<out>/<split>/<page>.jsonl``, one episode a line, and ``<page>.tar``, the
+For each page and split two files: ``<out>/<split>/<page>.jsonl``, one episode per line, and ``<page>.tar``, the
 screenshots the episodes name. The same seeds give the same goals, elements and actions; pixels can differ slightly.
 """
 
@@ -66,10 +66,10 @@ class _Job:
 def record(
     pages: Sequence[str], seeds: Sequence[int], out: Path | str, split: str, *, workers: int = 1
 ) -> list[PageSummary]:
-    """Play every page at every seed and write ``<out>/<split>/<page>.{jsonl,tar}``; prints a line a page.
+    """Play every page at every seed and write ``<out>/<split>/<page>.{jsonl,tar}``; prints a line per page.
 
     A seed at which the demonstrator fails is skipped, and the seeds after the last one are tried in its place. A page
-    whose files exist is left alone, so an interrupted recording goes on where it stopped. ``workers`` processes each
+    whose files exist is left alone, so an interrupted recording continues where it stopped. ``workers`` processes each
     run a browser of their own; one worker is this process, in which no other ``Browser`` may be open.
 
     Raises ``BrowserMissing``, ``BrowserChanged``, ``ValueError`` for an unknown split, ``KeyError`` for a page without

@@ -29,6 +29,7 @@ class Episode:
 
     @property
     def id(self) -> str:
+        """What names the episode in the results."""
         return f"{self.strategy}/{self.task}/{self.seed}"
 
 
@@ -46,6 +47,8 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
+    """When an episode is given up."""
+
     max_steps: int
     seconds: float
     """Wall-clock seconds after which an episode is given up: a page that hangs must not hold up the others."""
@@ -69,9 +72,11 @@ class Pool:
         return self._open(task)
 
     def give(self, task: str, environment: Environment) -> None:
+        """Take an environment back, for the next episode of its task."""
         self._free.setdefault(task, []).append(environment)
 
     def discard(self, environment: Environment) -> None:
+        """Close an environment for good."""
         # A crashed page may not even close; the browser throws it away at its own end.
         try:
             environment.close()
@@ -79,6 +84,7 @@ class Pool:
             return
 
     def close(self) -> None:
+        """Close every free environment."""
         for free in self._free.values():
             while free:
                 self.discard(free.pop())

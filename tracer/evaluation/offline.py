@@ -1,6 +1,6 @@
-"""The step ``evaluate``: forecasts on held-out states, held against what was really done.
+"""The step ``evaluate``: forecasts on held-out states, compared with what was really done.
 
-``results.jsonl`` has a row a state, ``scores.json`` the means with 95 % intervals (bootstrap over trajectories) a
+``results.jsonl`` has a row per state, ``scores.json`` the means with 95 % intervals (bootstrap over trajectories) a
 split and a task. ``tracer/evaluation/scoring.py`` defines every number.
 """
 
@@ -97,6 +97,7 @@ def headline(splits: dict[str, Any]) -> dict[str, Any]:
 
 
 def counts(rows: Sequence[Row]) -> dict[str, int]:
+    """How many states there are, and how many were unparsable, had a place or could not be grounded."""
     return {
         "states": len(rows),
         "trajectories": len({row["trajectory"] for row in rows}),

@@ -1,7 +1,7 @@
 """The step ``online``: the plan-act loop in real Chromium, on the pages that stage 1 and 2 trained on (unseen seeds)
 and on pages that nothing was ever trained on, by three strategies.
 
-``results.jsonl`` has a row an episode, ``scores.json`` the task success of each strategy with 95 % intervals
+``results.jsonl`` has a row per episode, ``scores.json`` the task success of each strategy with 95 % intervals
 (bootstrap over episodes). Where Chromium or MiniWoB++ is missing, ``scores.json`` says so and nothing else happens.
 Scores are the page's raw outcome: no time limit, no decay. Pixels of one seed can differ slightly from run to run,
 and some pages answer at random times, so that an online score is repeatable only up to its interval.
@@ -80,6 +80,7 @@ def load_world(config: Config) -> World:
 
 
 def skip(out: Path, reason: str) -> dict[str, Any]:
+    """Write down why nothing was played; the headline metrics."""
     write_json(out / SCORES, {"skipped": reason})
     return {"skipped": reason}
 

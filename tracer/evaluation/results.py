@@ -1,6 +1,6 @@
 """Result rows, as the evaluations write them (``results.jsonl``), and their means and paired differences.
 
-An offline row is a state (cases are states, clusters trajectories), an online row an episode (each its own cluster).
+An offline row is a state (cases are states, clusters trajectories), an online row is an episode (each its own cluster).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def case(row: Row) -> tuple[Any, ...]:
 
 
 def cluster(row: Row) -> Any:
+    """What is resampled together: a trajectory's states, or one episode."""
     return row["trajectory"] if "trajectory" in row else case(row)
 
 

@@ -49,6 +49,7 @@ class StateScore:
     """A date picker's "next" clicked eight times is no fault where the reference does it too."""
 
     def to_dict(self) -> dict[str, Any]:
+        """The scores as a JSON object, rounded to nine digits."""
         return {name: round(value, 9) if value is not None else None for name, value in asdict(self).items()}
 
 

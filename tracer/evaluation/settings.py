@@ -16,7 +16,7 @@ class EvaluationConfig(Section):
     """How planners are compared."""
 
     max_states: int | None = Field(default=None, gt=0)
-    """Held-out states a split, drawn with the seed; None takes all."""
+    """Held-out states per split, drawn with the seed; None takes all."""
     online: bool = True
     environment: Annotated[str, AfterValidator(plugins.known(plugins.ENVIRONMENTS))] = "miniwob"
     """Where the online episodes are played."""
@@ -26,7 +26,7 @@ class EvaluationConfig(Section):
     """Whether agents skip steps that the screen has no place for, that changed nothing, or that close a loop. Ours, not
     the paper's."""
     episodes: int = Field(default=4, gt=0)
-    """Online episodes a page."""
+    """Online episodes per page."""
     first_seed: int = 9000
     max_steps: int = Field(default=20, gt=0)
     """Steps after which an online episode counts as failed."""

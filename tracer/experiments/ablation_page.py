@@ -17,7 +17,7 @@ HEAD = """\
 
 Written by `tracer ablate` from `docs/ablations/*.json`; change neither by hand.
 
-Each variant changes one thing and is trained anew for every seed; everything else is the profile's. All planners
+Each variant changes one thing and is trained again for every seed; everything else is the profile's. All planners
 forecast the same held-out states. A difference is the variant less the baseline, paired by state; its 95 % interval is
 a bootstrap over trajectories of the mean over the seeds, and each seed's own difference stands beside it. *Came out*
 says `yes` or `opposite` only where the interval leaves out zero and all seeds are on one side; otherwise it says so.
@@ -32,7 +32,7 @@ def write_page(results: Path, page: Path) -> None:
     """Write the page and a plot a profile; raises ``LineageError`` for a folder without results."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     if not found:
-        raise LineageError(f"{results} holds no result; run `tracer ablate`")
+        raise LineageError(f"{results} contains no result; run `tracer ablate`")
     parts = [HEAD]
     for result in found:
         plots = {"differences": draw_differences(result, results)}
@@ -111,7 +111,7 @@ def _seeds(entry: Mapping[str, Any]) -> str:
 
 
 def draw_differences(result: Mapping[str, Any], folder: Path) -> Path:
-    """A row a variant: where the claim says the difference lies (shaded), and where it was measured."""
+    """A row per variant: where the claim says the difference is (shaded), and where it was measured."""
     variants = [entry for entry in reversed(result["variants"]) if entry["metrics"][entry["metric"]]["difference"]]
     figure, axes = _figure(8.0, 0.42 * len(variants) + 1.2)
     reach = max((abs(edge) for entry in variants for edge in _edges(entry)), default=0.1) * 1.15 or 0.1

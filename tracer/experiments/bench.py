@@ -55,10 +55,11 @@ class Side:
         line = self.process.stdout.readline()
         if not line:
             raise self._died()
-        told: dict[str, Any] = json.loads(line)
-        return told
+        found: dict[str, Any] = json.loads(line)
+        return found
 
     def close(self) -> None:
+        """End the side's process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.terminate()
@@ -155,6 +156,7 @@ def _side(laps: Sequence[Mapping[str, Any]], profiled: Mapping[str, Any]) -> dic
 
 
 def hardware_of() -> dict[str, Any]:
+    """The hardware that a result was measured on, in words."""
     import torch  # noqa: F401 - the parent has to see what the sides see
 
     return hardware()
@@ -166,6 +168,7 @@ def file_of(result: Mapping[str, Any], folder: Path) -> Path:
 
 
 def record(result: Mapping[str, Any], folder: Path) -> Path:
+    """Write the result beside those of other profiles and hardware."""
     folder.mkdir(parents=True, exist_ok=True)
     path = file_of(result, folder)
     write_json(path, result)
@@ -190,7 +193,7 @@ def regressions(result: Mapping[str, Any], recorded: Mapping[str, Any] | None, t
     if recorded["hardware"] == result["hardware"]:
         ours, before = result["sides"]["ours"], recorded["sides"]["ours"]
         for name, value, old in (
-            ("seconds a step", ours["seconds"]["step"], before["seconds"]["step"]),
+            ("seconds per step", ours["seconds"]["step"], before["seconds"]["step"]),
             ("bytes at the peak", ours["peak_bytes"], before["peak_bytes"]),
         ):
             if value > old * (1 + tolerance):

@@ -12,7 +12,7 @@ from tracer.experiments.stamp import machine, state
 from tracer.lineage.digest import LineageError
 
 GOAL = 1.5
-"""How many times as fast as a bare TRL script stage 1 is meant to be on the profile tiny."""
+"""How many times as fast as a bare TRL script stage 1 should be on the profile tiny."""
 GIB = 2**30
 
 HEAD = """\
@@ -31,7 +31,7 @@ def write_page(results: Path, page: Path) -> None:
     """Write the page from every result in a folder; raises ``LineageError`` for an empty one."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     if not found:
-        raise LineageError(f"{results} holds no result; run `tracer bench`")
+        raise LineageError(f"{results} contains no result; run `tracer bench`")
     page.write_text("\n".join([HEAD, *(section(result) for result in found)]))
 
 
@@ -47,17 +47,17 @@ def section(result: Mapping[str, Any]) -> str:
         f"{result['seeds']} seed{'s' if result['seeds'] > 1 else ''}; torch {result['versions']['torch']}, "
         f"TRL {result['versions']['trl']}; load average {result['load'][0]:g} at the end.",
         "",
-        "| | step s | " + " | ".join(f"{phase} s" for phase in PHASES) + " | tokens a step | tokens/s | peak GiB |",
+        "| | step s | " + " | ".join(f"{phase} s" for phase in PHASES) + " | tokens per step | tokens/s | peak GiB |",
         "|---|" + "---:|" * (len(PHASES) + 4),
     ]
     for side, name in (("ours", "ours"), ("trl", "bare TRL")):
-        told = result["sides"][side]
-        numbers = [told["seconds"]["step"], *(told["seconds"][phase] for phase in PHASES)]
+        found = result["sides"][side]
+        numbers = [found["seconds"]["step"], *(found["seconds"][phase] for phase in PHASES)]
         lines.append(
             f"| {name} | "
             + " | ".join(f"{value:.3g}" for value in numbers)
-            + f" | {sum(told['tokens'].values()):.0f} | {told['tokens_per_second']:.0f}"
-            + f" | {told['peak_bytes'] / GIB:.2f} |"
+            + f" | {sum(found['tokens'].values()):.0f} | {found['tokens_per_second']:.0f}"
+            + f" | {found['peak_bytes'] / GIB:.2f} |"
         )
     lines += [
         "",
@@ -74,29 +74,31 @@ def section(result: Mapping[str, Any]) -> str:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
+    """The speed-up in a sentence, with its interval."""
     if result["profile"] != "tiny":
         return ""
-    return f"; meant was {GOAL:g}" + ("" if result["speedup"]["mean"] >= GOAL else ", which is not reached")
+    return f"; the target was {GOAL:g}" + ("" if result["speedup"]["mean"] >= GOAL else ", which is not reached")
 
 
 def rewards(result: Mapping[str, Any]) -> str:
     """How the reward curves of both sides compare."""
-    told, curves = result["rewards"]["difference"], result["rewards"]["curves"]
+    found, curves = result["rewards"]["difference"], result["rewards"]["curves"]
     if curves["ours"] == curves["trl"]:  # the same random numbers on both sides, and nearly the same probabilities
         steps = sum(map(len, curves["ours"]))
         return (
             f"Both sides sampled the same forecasts: their mean rewards are equal to six digits in all {steps} steps."
         )
-    if told is None:
+    if found is None:
         return "One seed does not tell whether the reward curves agree; `--seeds 3` does."
-    within = told["low"] <= 0 <= told["high"]
+    within = found["low"] <= 0 <= found["high"]
     return (
-        f"Mean reward, ours less TRL's, over {result['seeds']} seeds: {told['mean']:+.4f} "
-        f"({told['low']:+.4f} to {told['high']:+.4f}), where TRL's own spread over the seeds is "
+        f"Mean reward, ours less TRL's, over {result['seeds']} seeds: {found['mean']:+.4f} "
+        f"({found['low']:+.4f} to {found['high']:+.4f}), where TRL's own spread over the seeds is "
         f"{result['rewards']['spread']:.4f}: the curves {'agree' if within else 'do not agree'}."
     )
 
 
 def operators(result: Mapping[str, Any], side: str, count: int = 4) -> str:
+    """The operators that take most of a step, in a sentence."""
     most = result["sides"][side]["operators"][:count]
     return ", ".join(f"`{each['name']}` {each['share']:.0%}" for each in most)

@@ -13,7 +13,7 @@ Rows = Sequence[Row]
 
 
 def difference(ours: Sequence[Rows], theirs: Sequence[Rows], metric: str, resamples: int) -> dict[str, Any]:
-    """Means of both sides and of their paired difference, and each seed's own difference. One entry a seed.
+    """Means of both sides and of their paired difference, and each seed's own difference. One entry per seed.
 
     A case's values are first averaged over the seeds, then trajectories (online: episodes) are resampled: so the
     interval is about other cases of this kind for these seeds. What other seeds would do, the seeds' own differences

@@ -34,10 +34,12 @@ class Side:
 
     @property
     def step(self) -> str:
+        """The step whose results are compared."""
         return flow.evaluation("online" if self.strategy else "offline", self.model).name
 
     @property
     def title(self) -> str:
+        """What tables call it."""
         return f"{self.model}, {self.strategy}" if self.strategy else self.model
 
 
@@ -54,7 +56,7 @@ LOOP, OTHERS = "anticipatory", ("reactive", "plan_once")
 
 
 def claims() -> Iterator[Claim]:
-    """What each stage promises over its start, and over the base; then what forecasting anew is worth."""
+    """What each stage promises over its start, and over the base; then what forecasting again is worth."""
     for stage, promise in PROMISES:
         strategy = LOOP if promise.online else ""
         ours = Side(model=stage.name, strategy=strategy)
@@ -107,7 +109,7 @@ HEAD = """\
 
 Written by `tracer stages` from `docs/stages/*.json`; change neither by hand.
 
-The whole chain, trained anew for every seed. A difference is paired by case (a held-out state; online, a page and its
+The whole chain, trained again for every seed. A difference is paired by case (a held-out state; online, a page and its
 seed); its 95 % interval is a bootstrap over trajectories (online: episodes) of the mean over the training seeds, and
 each seed's own difference stands beside it. `yes` needs an interval above zero and every seed on that side.
 """
@@ -125,6 +127,7 @@ def write_page(results: Mapping[str, Any], folder: Path) -> Path:
 
 
 def section(result: Mapping[str, Any]) -> str:
+    """The part of the page about one profile."""
     changed = f" Settings: `{'`, `'.join(result['overrides'])}`." if result["overrides"] else ""
     lines = [
         f"## Profile `{result['profile']}`",

@@ -1,4 +1,4 @@
-"""What a grammar is: it writes a forecast as text, one line a step, and reads it back.
+"""What a grammar is: it writes a forecast as text, one line per step, and reads it back.
 
 ``planner.grammar`` in params.yaml chooses: ``literal`` for large models, ``reasoned`` for those that think aloud first,
 ``pointing`` for small ones.

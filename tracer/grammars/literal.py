@@ -18,7 +18,10 @@ THOUGHT = "</think>"
 
 
 class Literal:
+    """JSON lines, one per step."""
+
     def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        """The text of a forecast."""
         return "\n".join(json.dumps(self._line(step), ensure_ascii=False) for step in forecast)
 
     def _line(self, step: ForecastStep) -> dict[str, object]:
@@ -30,6 +33,7 @@ class Literal:
         return {**line, "step": step.instruction}
 
     def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        """The first ``horizon`` steps of a text; raises ``ForecastError``."""
         # Words around the lines are no part of the forecast.
         lines = text.split("\n")  # splitlines would split texts at U+2028 and the like
         lines = [line.strip().removesuffix(",") for line in lines if line.strip().startswith("{")]
@@ -57,10 +61,14 @@ class Literal:
 
 
 class Reasoned(Literal):
+    """JSON lines after a passage of reasoning."""
+
     def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        """The text of a forecast, with an empty reasoning."""
         return f"{THOUGHT}\n\n{super().format(forecast, state)}"
 
     def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        """The steps after the reasoning; raises ``ForecastError``, also where the reasoning does not end."""
         _, ended, answer = text.rpartition(THOUGHT)
         if not ended:  # cut off: a step drafted on the way is not what the planner settled on
             raise ForecastError("the reasoning does not end")

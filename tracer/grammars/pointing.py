@@ -55,7 +55,10 @@ def point(text: str, goal: str) -> str:
 
 
 class Pointing:
+    """Lines that point at elements and spans, one per step."""
+
     def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
+        """The text of a forecast made in ``state``."""
         return "\n".join(self._line(step, state, first=index == 0) for index, step in enumerate(forecast))
 
     def _line(self, step: ForecastStep, state: State, first: bool) -> str:
@@ -66,7 +69,7 @@ class Pointing:
             if index is not None:
                 return f"{action.type} {self._name(elements[index], elements, state.goal) or index}"
             text = re.match(rf'{VERBS[action.type]} the (.*?)"(.*)"$', step.instruction, re.DOTALL)
-            if text is None:  # a place that is no element: nothing to point at, nothing to name
+            if text is None:  # a place that is not an element: nothing to point at, nothing to name
                 return f"{action.type} {self._write(step.instruction, state)}"
             return f"{action.type} {text[1]}{self._write(text[2], state)}"
         if action.type in TEXTUAL:
@@ -101,6 +104,7 @@ class Pointing:
         return written
 
     def parse(self, text: str, state: State, horizon: int) -> Forecast:
+        """The first ``horizon`` steps of a text; raises ``ForecastError``."""
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         if not lines:
             raise ForecastError("the text is empty")

@@ -23,7 +23,7 @@ class Checked:
     rejected: int
     reasons: Mapping[str, int]
     problems: tuple[str, ...]
-    """The first ``MAX_SHOWN`` problems: the file, the row, what is wrong and the mend."""
+    """The first ``MAX_SHOWN`` problems: the file, the row, what is wrong and the fix."""
 
 
 def check(name: str, path: Path, options: Mapping[str, Any] | None = None) -> Checked:

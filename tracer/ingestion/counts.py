@@ -13,7 +13,7 @@ Item = Trajectory | Rejected
 
 
 class Counts:
-    """Counts what was ingested, to hold against what a data set's publisher states."""
+    """Counts what was ingested, to compare with what a data set's publisher states."""
 
     def __init__(self) -> None:
         self.trajectories: Counter[tuple[str, str, str]] = Counter()
@@ -24,6 +24,7 @@ class Counts:
         self.rejected: Counter[str] = Counter()
 
     def add(self, item: Item) -> None:
+        """Count a trajectory or a rejected record."""
         if isinstance(item, Rejected):
             self.rejected[item.reason] += 1
             return
@@ -34,6 +35,8 @@ class Counts:
         self.actions.update(step.action.type for step in item.steps)
 
     def to_dict(self) -> dict[str, Any]:
+        """The counts as ``stats.json`` holds them."""
+
         def total(counter: Counter[tuple[str, str, str]], place: int) -> dict[str, int]:
             totals: Counter[str] = Counter()
             for key, count in counter.items():

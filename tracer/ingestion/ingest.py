@@ -49,7 +49,7 @@ def ingest(config: Config, out: Path) -> dict[str, Any]:
         if not stats["trajectories"]:
             first = next(iter(quarantined(folder)), None)
             example = (
-                "" if first is None else ", the first {file}, row {row}: {reason}: {detail}; {mend}".format(**first)
+                "" if first is None else ", the first {file}, row {row}: {reason}: {detail}; {fix}".format(**first)
             )
             raise SourceError(f"{data.path}: not one of {stats['rejected']['total']} records was readable{example}")
         counts = {key: stats[key] for key in ("trajectories", "steps")}
@@ -81,7 +81,7 @@ def pinned(data: DataConfig) -> str | None:
         raise LineageError(f"{folder}, pinned by {pointer}, does not exist; fetch it with `dvc pull`")
     if not Path(data.path).resolve().is_relative_to(folder.resolve()):
         raise LineageError(
-            f"data.path {data.path} does not lie in {folder}, which {pointer} pins; "
+            f"data.path {data.path} is not in {folder}, which {pointer} pins; "
             f"set data.pointer to the path's own pointer, or to '' for data that DVC does not track"
         )
     return check_pin(folder, pointer)

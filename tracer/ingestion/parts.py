@@ -1,6 +1,6 @@
 """Ingestion in parts: a source's files, or ranges of them, side by side, each of them resumable alone.
 
-A part is ingested into a folder of its own under ``<out>/.parts``. Killed, it goes on behind its finished shards
+A part is ingested into a folder of its own under ``<out>/.parts``. Killed, it continues behind its finished shards
 without writing them again; failed, it fails alone. When all parts are there, tracer/ingestion/assembly.py joins them.
 """
 
@@ -43,7 +43,8 @@ Report = Callable[[int], None]
 class Cached(Protocol):
     """A function of functools.lru_cache."""
 
-    def cache_clear(self) -> None: ...
+    def cache_clear(self) -> None:
+        """Forget what is cached."""
 
 
 class PartsError(RuntimeError):
@@ -89,7 +90,7 @@ def ingest_part(
 ) -> dict[str, Any]:
     """Ingest one part into ``folder``; its statistics. A finished part is used as it is, a begun one is gone on with.
 
-    A part that was begun from other files, other options or by other code is begun anew. ``files`` is the source's
+    A part that was begun from other files, other options or by other code is started again. ``files`` is the source's
     ``fingerprint``, where the caller has just taken it. Raises ``SourceError``.
     """
     if files is None:
@@ -148,6 +149,7 @@ class ResumedWriter(ShardWriter):
         return self
 
     def add(self, trajectory: Trajectory) -> None:
+        """Append a trajectory, unless a killed run has already written it."""
         if self._held[trajectory.split]:
             self._held[trajectory.split] -= 1
         else:
@@ -184,7 +186,7 @@ def duplicate(item: Trajectory) -> Rejected:
         id=item.id,
         reason="duplicate id",
         detail=f"{item.id!r} came before",
-        mend="keep one of the records, or give them ids of their own",
+        fix="keep one of the records, or give them ids of their own",
     )
 
 
@@ -216,7 +218,7 @@ def ingest_parts(
 ) -> list[Path]:
     """Ingest every part of a source under ``<out>/.parts``, ``workers`` at a time; the parts' folders, in order.
 
-    ``progress`` draws a bar with steps a second and the time left. Raises ``PartsError`` after all parts were tried.
+    ``progress`` draws a bar with steps per second and the time left. Raises ``PartsError`` after all parts were tried.
     """
     options = checked_options(name, options or {})
     forget()

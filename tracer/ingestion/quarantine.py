@@ -11,6 +11,8 @@ from tracer.sources.source import Rejected
 QUARANTINE = "quarantine.parquet"
 QUARANTINE_ROWS = 256
 """Rows held in memory."""
+FIX = {"mend": "fix"}
+"""The file's name for a record's ``fix``, kept so that the bytes of ingested folders stay as they were."""
 
 
 class QuarantineWriter:
@@ -42,8 +44,9 @@ class QuarantineWriter:
             self._part.unlink()
 
     def add(self, rejected: Rejected) -> None:
-        row = {name: getattr(rejected, name) for name in ("source", "file", "row", "reason", "detail", "mend", "raw")}
-        self._rows.append({**row, "trajectory_id": rejected.id})
+        """Append one rejected record."""
+        row = {name: getattr(rejected, name) for name in ("source", "file", "row", "reason", "detail", "raw")}
+        self._rows.append({**row, "trajectory_id": rejected.id, "mend": rejected.fix})
         if len(self._rows) >= QUARANTINE_ROWS:
             self._flush()
 
@@ -59,4 +62,5 @@ def quarantined(folder: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     columns = ["source", "file", "row", "trajectory_id", "reason", "detail", "mend"]
-    return pq.read_table(folder / QUARANTINE, columns=columns).to_pylist()
+    rows = pq.read_table(folder / QUARANTINE, columns=columns).to_pylist()
+    return [{FIX.get(name, name): value for name, value in row.items()} for row in rows]

@@ -26,7 +26,7 @@ class DataConfig(Section):
     max_quarantined: float = Field(default=0.01, ge=0, le=1)
     """The share of bad rows above which the gate after ingestion closes."""
     limit: int | None = Field(default=None, gt=0)
-    """At most so many episodes a task and split (for tests)."""
+    """At most this many episodes per task and split (for tests)."""
 
 
 class MixedSource(Section):
@@ -37,7 +37,7 @@ class MixedSource(Section):
     weight: float = Field(default=1.0, gt=0)
     """Its share of the training trajectories, relative to the other sources."""
     cap: int | None = Field(default=None, gt=0)
-    """At most so many training trajectories."""
+    """At most this many training trajectories."""
     held_out: float = Field(default=0.0, ge=0, lt=1)
     """The share of its training trajectories that becomes ``heldout``: for sources without a test split."""
 

@@ -14,7 +14,7 @@ WORK_FOLDERS = ("checkpoints", "logs")
 
 
 class LineageError(RuntimeError):
-    """An input that is missing, unfinished or not what was pinned; the message names it and the mend."""
+    """An input that is missing, unfinished or not what was pinned; the message names it and the fix."""
 
 
 def digest_of(value: Any) -> str:
@@ -23,11 +23,13 @@ def digest_of(value: Any) -> str:
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def tree_digest(folder: Path) -> str:
+    """The digest of a folder: of the names and contents of its files, work folders and lineage aside."""
     return digest_of({name: file_digest(folder / name) for name in _files(folder)})
 
 

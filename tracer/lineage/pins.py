@@ -24,7 +24,7 @@ def pinned_md5(pointer: Path) -> str:
         return str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
     except (OSError, KeyError, IndexError, TypeError, yaml.YAMLError) as error:
         raise LineageError(
-            f"{pointer} is no DVC pointer with an md5 ({error!r}); restore it with `git checkout`"
+            f"{pointer} is not a DVC pointer with an md5 ({error!r}); restore it with `git checkout`"
         ) from error
 
 

@@ -51,6 +51,7 @@ def hardware() -> dict[str, Any]:
 
 
 def library_versions() -> dict[str, str]:
+    """The installed versions of Python and of the libraries that matter most."""
     found = {"python": platform.python_version()}
     for package in VERSIONED:
         try:

@@ -109,7 +109,7 @@ def read_lineage(out: Path) -> dict[str, Any]:
     """The lineage of a folder that has to be finished; raises ``LineageError``."""
     lineage = finished(out)
     if lineage is None:
-        raise LineageError(f"{out} holds no {LINEAGE}: the step that makes it has not finished; run that step first")
+        raise LineageError(f"{out} contains no {LINEAGE}: the step that makes it has not finished; run that step first")
     return lineage
 
 

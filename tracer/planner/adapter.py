@@ -36,6 +36,7 @@ class Base:
     """The digest of a folder's weights; empty for a base from the hub, whose commit pins them."""
 
     def same(self, other: Base) -> bool:
+        """Whether this is the same base: the same id and commit, or the same weights."""
         if self.revision or other.revision:
             return (self.id, self.revision) == (other.id, other.revision)
         return self.weights == other.weights
@@ -51,7 +52,7 @@ def base_of(folder: str | Path) -> Base:
         return Base(**{**json.loads((path / BASE).read_text()), "path": str(path)})
     files = sorted(path.glob("*.safetensors"))
     if not files:
-        raise LineageError(f"{folder} holds no weights (*.safetensors); `tracer base` or `dvc pull` brings a base")
+        raise LineageError(f"{folder} contains no weights (*.safetensors); `tracer base` or `dvc pull` brings a base")
     return Base(id=str(folder), path=str(path), weights=digest_of({file.name: file_digest(file) for file in files}))
 
 
@@ -61,12 +62,12 @@ def adapted(folder: str | Path) -> Base | None:
     if not (path / CONFIG).is_file():
         return None
     if not (path / BASE).is_file():
-        raise LineageError(f"{path} holds an adapter, and no {BASE} that names its base; train it anew")
+        raise LineageError(f"{path} holds an adapter, and no {BASE} that names its base; train it again")
     return Base(**json.loads((path / BASE).read_text()))
 
 
 def check_start(config: PlannerConfig, lora: LoraConfig | None, start: Path) -> None:
-    """Refuse to go on from an adapter of another base or another rank; reads no weights but for a folder's digest.
+    """Refuse to continue from an adapter of another base or another rank; reads no weights but for a folder's digest.
 
     Raises ``LineageError``.
     """

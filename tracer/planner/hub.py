@@ -22,7 +22,7 @@ FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model"]
 
 
 def folder(config: Config) -> Path:
-    """Where the base planner lies: the configured folder, or the one that ``fetch`` fills from the hub."""
+    """Where the base planner is: the configured folder, or the one that ``fetch`` fills from the hub."""
     return config.out("base") if config.planner.revision else Path(config.planner.base)
 
 

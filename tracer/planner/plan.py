@@ -36,7 +36,7 @@ class Planner(Protocol):
     name: str
 
     def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
-        """One plan a state, in order, each of at most ``horizon`` steps."""
+        """One plan per state, in order, each of at most ``horizon`` steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,7 @@ class PlannerSettings:
 
     @classmethod
     def of(cls, config: PlannerConfig) -> PlannerSettings:
+        """The settings of a configuration."""
         return cls(
             grammar=config.grammar,
             horizon=config.horizon,
@@ -65,4 +66,5 @@ class PlannerSettings:
         return cls(**json.loads((folder / SETTINGS).read_text()))
 
     def save(self, folder: Path) -> None:
+        """Write the settings beside the weights."""
         (folder / SETTINGS).write_text(json.dumps(asdict(self), indent=2) + "\n")

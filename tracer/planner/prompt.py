@@ -42,6 +42,7 @@ def pointing(state: State, settings: PlannerSettings) -> str:
 
 
 def literal(state: State, settings: PlannerSettings) -> str:
+    """The prompt of the grammars ``literal`` and ``reasoned``: rules, goal, past steps and elements."""
     lines = [LITERAL.format(horizon=settings.horizon, scale=SCALE), f"Goal: {state.goal}"]
     lines += ["Steps so far: " + ("; ".join(_recent(state, settings)) or "none")]
     if state.observation:

@@ -41,11 +41,11 @@ class PlannerConfig(Section):
     def _pinned(self) -> PlannerConfig:
         if self.revision is None and is_hub_id(self.base):
             raise ValueError(
-                f"base {self.base!r} is no folder here; as a model id of the hub it needs planner.revision, the "
+                f"base {self.base!r} is not a folder here; as a model id of the hub it needs planner.revision, the "
                 f"40 hex digits of a commit: a name alone is another model tomorrow"
             )
         if self.revision is not None and not re.fullmatch(r"[0-9a-f]{40}", self.revision):
-            raise ValueError(f"revision {self.revision!r} is no commit; branches and tags move, give the 40 hex digits")
+            raise ValueError(f"revision {self.revision!r} is not a commit; branches and tags move: give 40 hex digits")
         if self.revision is not None and not is_hub_id(self.base):
             raise ValueError(f"base {self.base!r} is a folder, which has no revision; leave planner.revision out")
         return self

@@ -46,13 +46,13 @@ class TransformersPlanner:
         """Load weights and processor from a model folder, or from the ``model`` folder of a step's output.
 
         ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none.
-        Raises ``FileNotFoundError`` where the folder holds no model, naming it.
+        Raises ``FileNotFoundError`` where the folder contains no model, naming it.
         """
         path = model_folder(Path(folder))
         if not (path / "config.json").is_file() and not (path / ADAPTER).is_file():
-            raise FileNotFoundError(f"{folder} holds no planner; a stage's output folder has one in 'model/'")
+            raise FileNotFoundError(f"{folder} contains no planner; a stage's output folder has one in 'model/'")
         settings = settings or PlannerSettings.load(path)
-        # To answer, a model may lie on several GPUs; accelerate says where it lies to be trained.
+        # To answer, a model may lie on several GPUs; accelerate says where it is to be trained.
         spread = not trainable and device is None and torch.cuda.device_count() > 1
         model = load_model(path, settings.image, dtype, trainable, spread)
         if not spread:
@@ -61,6 +61,7 @@ class TransformersPlanner:
 
     @cached_property
     def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
         return getattr(self.processor, "tokenizer", self.processor)
 
     def encode(self, states: Sequence[State]) -> Any:
@@ -103,9 +104,11 @@ class TransformersPlanner:
         return texts
 
     def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
+        """One plan per state, from the greedy answers."""
         return [self.parse(text, state, horizon) for text, state in zip(self.answer(states), states, strict=True)]
 
     def parse(self, text: str, state: State, horizon: int) -> Plan:
+        """The plan that an answer contains, or why it contains none."""
         try:
             return Plan(text=text, forecast=self._grammar.parse(text, state, horizon))
         except ForecastError as error:

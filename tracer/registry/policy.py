@@ -115,6 +115,7 @@ def not_worse(
 
 
 def within(limit: Limit, ours: Mapping[str, Path]) -> Check:
+    """Whether the mean of a metric is inside its limits."""
     values = [_value(row, limit.metric) for row in rows(limit, ours)]
     if not values:
         raise LineageError(
@@ -212,6 +213,7 @@ def _data(lineage: Mapping[str, Any]) -> dict[str, str]:
 
 
 def require_comparable(ours: Path, theirs: Path) -> None:
+    """Raise ``LineageError`` unless two evaluations can be compared."""
     if not comparable(ours, theirs):
         raise LineageError(
             f"{theirs} was evaluated on other items, settings or code than the challenger; evaluate it again"

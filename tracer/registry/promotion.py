@@ -38,7 +38,7 @@ class Decision:
     version: int
     """The version decided on: the challenger, or the champion that a rollback brought back."""
     incumbent: str
-    """Whom it was held against, or whom a rollback removed: a version number, or ``base``."""
+    """Whom it was compared with, or whom a rollback removed: a version number, or ``base``."""
     champion: int | None
     """The champion after the decision."""
     checks: tuple[Check, ...]
@@ -52,6 +52,7 @@ class Decision:
 
     @property
     def promoted(self) -> bool:
+        """Whether the version became champion."""
         return self.outcome == "promoted"
 
 
@@ -183,6 +184,7 @@ def describe(decision: Decision) -> str:
 
 
 def record_name(config: RegistryConfig) -> str:
+    """The MLflow experiment that holds the promotion record."""
     return f"{config.experiment}-promotions"
 
 

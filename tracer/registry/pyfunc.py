@@ -19,12 +19,14 @@ class RegisteredPlanner(PythonModel):
     """The planner of the artifact ``planner``."""
 
     def load_context(self, context: Any) -> None:
+        """Load the planner from the version's files."""
         from tracer.planner.transformers import TransformersPlanner
 
         self.planner = TransformersPlanner.load(context.artifacts["planner"])
 
     # Without type hints: MLflow would take them for the signature, which is given explicitly.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Forecast from each row of a data frame."""
         import pandas as pd
 
         states = [state(row) for row in model_input.to_dict("records")]
@@ -56,6 +58,7 @@ def state(row: dict[str, Any]) -> Any:
 
 
 def forecast_json(forecast: Any) -> str:
+    """A forecast as JSON text."""
     steps = [{"action": step.action.to_dict(), "instruction": step.instruction} for step in forecast]
     return json.dumps(steps, ensure_ascii=False)
 

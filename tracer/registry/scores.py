@@ -1,4 +1,4 @@
-"""Scores in MLflow: a run a score, its figures logged against the model that earned them."""
+"""Scores in MLflow: a run per score, its figures logged against the model that earned them."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ FIELDS = {
 
 
 class RegistryError(RuntimeError):
-    """A model, version or alias that is not there, or not whole; the message names the mend."""
+    """A model, version or alias that is not there, or not whole; the message names the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,7 @@ class Version:
 
     @property
     def uri(self) -> str:
+        """The URI under which MLflow loads it."""
         return f"models:/{self.name}/{self.version}"
 
     def evaluations(self) -> dict[str, str]:
@@ -175,7 +176,7 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: 
     tracking.delete_models(client, client.get_run(run_id).info.experiment_id, run_id)
     with tempfile.TemporaryDirectory() as temporary:
         document = Path(temporary) / CHAIN
-        # What differs from the profile is told now: a later checkout's profile may say something else.
+        # What differs from the profile is recorded now: a later checkout's profile may say something else.
         chain = {"profile": config.profile, "seed": config.seed, "overrides": changed(config)}
         chain |= {"config": config.model_dump(mode="json"), "steps": dict(lineages), "data": data_of(config)}
         write_json(document, chain)
@@ -194,14 +195,15 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: 
 
 
 def weights_folder(folder: Path) -> Path:
-    """Where a stage's weights lie; raises ``RegistryError``."""
+    """Where a stage's weights are; raises ``RegistryError``."""
     path = model_folder(folder)
     if not any(path.glob("*.safetensors")):
-        raise RegistryError(f"{path} holds no weights (*.safetensors); run the stage that makes them")
+        raise RegistryError(f"{path} contains no weights (*.safetensors); run the stage that makes them")
     return path
 
 
 def data_of(config: Config) -> dict[str, Any]:
+    """Where the data is, and the md5 that DVC pins for it."""
     return {"path": config.data.path, "pointer": config.data.pointer, "md5": tracking.data_digest(config)}
 
 
@@ -283,7 +285,7 @@ def weights(downloaded: Path) -> Path:
     """The model folder inside a version's files, by the name it was logged under."""
     found = sorted(path.parent for path in (downloaded / "artifacts").glob("*/*.safetensors"))
     if not found:
-        raise RegistryError(f"{downloaded} holds no weights; its artifact store has lost them")
+        raise RegistryError(f"{downloaded} contains no weights; its artifact store has lost them")
     return found[0]
 
 

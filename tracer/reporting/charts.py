@@ -78,7 +78,7 @@ class Dots:
 
 
 def dot_chart(rows: Sequence[Dots], label: str) -> str:
-    """Means with their intervals on an axis from 0 to 100 %, one row a metric, one dot a series."""
+    """Means with their intervals on an axis from 0 to 100 %, one row per metric, one dot a series."""
     left, width = 150, 560
     heights = [ROW * max(1, sum(each is not None for each in row.intervals)) + 10 for row in rows]
     height = sum(heights) + 30

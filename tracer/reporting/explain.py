@@ -29,7 +29,7 @@ PENALTIES = {
 
 
 def explain(predicted: Forecast | None, reference: Forecast, config: RewardConfig) -> str:
-    """The table of R = sum_t gamma^(t-1) (lambda_align sim_t - lambda_rep rep_t), one line a step, and its sums.
+    """The table of R = sum_t gamma^(t-1) (lambda_align sim_t - lambda_rep rep_t), one line per step, and its sums.
 
     None or an empty forecast is explained as what earns nothing.
     """
@@ -93,12 +93,12 @@ def _reference(path: Path, horizon: int, trajectory: str | None, step: int) -> F
     try:
         return grammar("literal").parse(_text(path), State(goal=""), horizon)
     except ForecastError as error:
-        raise LineageError(f"{path} holds no reference, which is one JSON object a line: {error}") from error
+        raise LineageError(f"{path} contains no reference, which is one JSON object a line: {error}") from error
 
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        raise LineageError(f"{path} is no file; give one JSON object a line, as the literal grammar writes them")
+        raise LineageError(f"{path} is not a file; give one JSON object a line, as the literal grammar writes them")
     return path.read_text()
 
 

@@ -36,6 +36,7 @@ class Picture:
 
     @property
     def right(self) -> bool:
+        """Whether the executed first step was right."""
         return bool(self.row["step"])
 
 
@@ -85,6 +86,7 @@ def pick(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
 
 
 def exhibit(config: Config, found: Example, rows: Mapping[str, Row]) -> Exhibit:
+    """One state with the forecasts of every planner drawn on its screen."""
     pictures = []
     for name, row in rows.items():
         forecast = parsed(row["text"], found, config)
@@ -111,6 +113,7 @@ def parsed(text: str, found: Example, config: Config) -> Forecast | None:
 
 
 def data_uri(content: bytes, kind: str) -> str:
+    """Bytes as a URI that a page can contain."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 

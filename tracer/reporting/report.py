@@ -141,11 +141,12 @@ def render(**context: Any) -> str:
 
 
 def template() -> str:
+    """The page's template."""
     return package_data.read("reporting/templates/report.html.j2")
 
 
 def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[Claim]:
-    """What each stage promises, held against these results split by split."""
+    """What each stage promises, compared with these results split by split."""
     found = []
     for stage, promise in PROMISES:
         tables, key = (online, "anticipatory") if promise.online else (offline, promise.metric)
@@ -295,11 +296,13 @@ def limits(config: Config, folders: Mapping[str, Path], online: Sequence[Table])
 
 
 def interval_text(value: Interval, metric: str, sign: bool = False) -> str:
+    """An interval in words."""
     write = signed if sign else number
     return f"{write(value.low, metric)} to {write(value.high, metric)}"
 
 
 def p_value(p: float) -> str:
+    """A p value in words."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 

@@ -74,6 +74,7 @@ class Table:
     lines: tuple[Line, ...]
 
     def line(self, key: str) -> Line | None:
+        """The line of that key, or None."""
         return next((line for line in self.lines if line.key == key), None)
 
 
@@ -97,7 +98,7 @@ def offline_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
 
 
 def online_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
-    """A table a split of task success, one line a strategy; empty where nothing was played."""
+    """A table a split of task success, one line per strategy; empty where nothing was played."""
     rows = {name: read_rows(folders[f"online-{name}"]) for name in PLANNERS if f"online-{name}" in folders}
     rows = {name: found for name, found in rows.items() if found}
     tables = []
@@ -116,7 +117,7 @@ def online_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
             Table(
                 split=split,
                 title=SPLITS[split],
-                counts=f"{len(played)} episodes a strategy, on {pages} pages",
+                counts=f"{len(played)} episodes per strategy, on {pages} pages",
                 planners=tuple(rows),
                 lines=tuple(lines),
             )

@@ -100,10 +100,12 @@ class Figure:
 
     @property
     def numerator(self) -> float:
+        """The sum of all numerators."""
         return float(self._sums[0][:, 0].sum())
 
     @property
     def denominator(self) -> float:
+        """The sum of all denominators."""
         return float(self._sums[0][:, 1].sum())
 
     @property

@@ -27,7 +27,7 @@ Parts = Mapping[str, tuple[float, float]]
 
 
 class BenchmarkError(ValueError):
-    """Items, predictions or results that cannot be scored; the message names the file, the line and the mend."""
+    """Items, predictions or results that cannot be scored; the message names the file, the line and the fix."""
 
 
 class Unparsable(ValueError):
@@ -41,6 +41,8 @@ class Part(BaseModel):
 
 
 class Row(Part):
+    """One line of a file of items or predictions."""
+
     id: str = Field(min_length=1, max_length=400)
     """What joins an item and its prediction; unique in its file."""
 

@@ -289,7 +289,7 @@ def call(code: str) -> tuple[str, dict[str, Any]]:
         try:
             arguments[keyword.arg] = ast.literal_eval(keyword.value)
         except (ValueError, TypeError, RecursionError, MemoryError) as error:
-            raise ConventionError(f"an argument that is no literal: {code[:80]!r}") from error
+            raise ConventionError(f"an argument that is not a literal: {code[:80]!r}") from error
     return node.func.id, arguments
 
 

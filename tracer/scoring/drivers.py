@@ -59,7 +59,7 @@ def _image(item: Mapping[str, Any], images: Path | None) -> bytes | None:
         return None
     path = (images / item["image"]).resolve()
     if not path.is_relative_to(images.resolve()):
-        raise BenchmarkError(f"item {item['id']}: the image {item['image']!r} lies outside {images}")
+        raise BenchmarkError(f"item {item['id']}: the image {item['image']!r} is outside {images}")
     return path.read_bytes()
 
 

@@ -1,8 +1,8 @@
-"""``tracer evaluate``: a planner answers a benchmark's items, then they are scored as anybody's predictions are.
+"""``tracer evaluate``: a planner answers a benchmark's items, and its answers are scored as any predictions are.
 
-One file a finished item lies under ``checkpoints/items``; after a kill the run goes on with what is left. MiniWoB++ is
-played in Chromium by the loop of tracer/evaluation; its model may also be ``demonstrators``, the scripts that recorded
-the data.
+There is one file per finished item under ``checkpoints/items``; after a kill the run continues with the rest.
+MiniWoB++ is played in Chromium by the loop of tracer/evaluation; its model may also be ``demonstrators``, the scripts
+that recorded the data.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Malformed(ValueError):
 
 
 def given(folder: Path) -> tuple[Path | None, Path | None]:
-    """What lies in a benchmark's folder: its items, and what a runner left (predictions, or a folder of results)."""
+    """What lies in a benchmark's folder: its items, and what a runner wrote (predictions, or a folder of results)."""
     items, *left = (folder / name for name in ("items.jsonl", "predictions.jsonl", "results"))
     return items if items.is_file() else None, next((path for path in left if path.exists()), None)
 
@@ -36,7 +36,7 @@ def given(folder: Path) -> tuple[Path | None, Path | None]:
 def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """(line number from 1, offset, line) of every line that is not blank; raises ``BenchmarkError``."""
     if not path.is_file():
-        raise BenchmarkError(f"{path} is no file; name an existing JSON-lines file")
+        raise BenchmarkError(f"{path} is not a file; name an existing JSON-lines file")
     with open(path, "rb") as file:
         number, offset = 0, 0
         while line := file.readline(LONGEST_LINE + 1):
@@ -66,7 +66,7 @@ def items(path: Path, model: type[Row]) -> Iterator[Row]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a prediction lies in its file."""
+    """Where a prediction is in its file."""
 
     number: int
     offset: int
@@ -119,11 +119,12 @@ class Predictions:
         if self._places:
             key, place = next(iter(self._places.items()))
             raise BenchmarkError(
-                f"{self.path}, line {place.number}: the id {key!r} is no item's; {len(self._places)} predictions "
+                f"{self.path}, line {place.number}: the id {key!r} is not an item's; {len(self._places)} predictions "
                 f"belong to no item. Are these the predictions of another item set?"
             )
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 

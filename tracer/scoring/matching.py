@@ -17,6 +17,7 @@ def token_f1(ours: str, theirs: str) -> float:
 
 
 def set_f1(left: set[str], right: set[str]) -> float:
+    """The F1 score of two sets."""
     common = len(left & right)
     if not common:
         return 0.0

@@ -51,7 +51,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """The summary of a finished score; raises ``BenchmarkError``."""
     path = folder / SUMMARY
     if not path.is_file():
-        raise BenchmarkError(f"{folder} holds no {SUMMARY}: it is no finished score; run `tracer score` into it")
+        raise BenchmarkError(f"{folder} contains no {SUMMARY}: it is not a finished score; run `tracer score` into it")
     summary: dict[str, Any] = json.loads(path.read_text())
     return summary
 

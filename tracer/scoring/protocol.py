@@ -20,10 +20,12 @@ from tracer.lineage.digest import digest_of
 
 
 class ProtocolError(ValueError):
-    """A protocol that does not exist or does not hold together; the message names the file and the mend."""
+    """A protocol that does not exist or does not hold together; the message names the file and the fix."""
 
 
 class Section(BaseModel):
+    """A part of a protocol; unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -100,6 +102,7 @@ class BenchmarkProtocol(Section):
 
     @property
     def id(self) -> str:
+        """The protocol's full name: ``benchmark/name``, and ``/lenient`` where it is."""
         return f"{self.benchmark}/{self.name}" + ("" if self.strict else "/lenient")
 
 
@@ -125,7 +128,7 @@ def load(benchmark: str, name: str, strict: bool | None = None) -> BenchmarkProt
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ProtocolError(f"protocols/{benchmark}.yaml, {name}:\n" + "\n".join(lines)) from error
     if protocol.primary not in protocol.metrics:
-        raise ProtocolError(f"protocols/{benchmark}.yaml, {name}: primary {protocol.primary!r} is no metric of it")
+        raise ProtocolError(f"protocols/{benchmark}.yaml, {name}: primary {protocol.primary!r} is not a metric of it")
     return protocol
 
 

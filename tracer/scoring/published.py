@@ -20,10 +20,14 @@ from tracer.scoring.paired import read_summary
 
 
 class Section(BaseModel):
+    """A part of published.yaml; unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(Section):
+    """Where figures were published."""
+
     title: str
     url: str
 
@@ -45,6 +49,8 @@ class Table(Section):
 
 
 class Published(Section):
+    """All published tables."""
+
     sources: dict[str, Source]
     tables: tuple[Table, ...]
 
@@ -128,7 +134,7 @@ def _theirs(table: Table, metrics: Iterable[str], sources: Mapping[str, Source])
 def _ours(summary: Mapping[str, Any], metrics: Iterable[str]) -> Iterator[str]:
     for metric in metrics:
         figure = summary["figures"][metric]
-        # A mean that is no share, such as steps, stays as it is.
+        # A mean that is not a share, such as steps, stays as it is.
         scale = 1 if metric == "steps" else 100
         value, interval = figure["value"], figure["interval"]
         text = _figure(None if value is None else scale * value)

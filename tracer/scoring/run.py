@@ -1,4 +1,4 @@
-"""Long runs: one file a finished item, resumed after a kill, so many at a time and no more, each with a time-out.
+"""Long runs: one file per finished item, resumed after a kill, a fixed number at a time, each with a time-out.
 
 A worker that raises or takes too long leaves a prediction with an ``error``: a counted, listed failure. A thread cannot
 be killed in Python, so one that is late is left behind, its result ignored and its place taken by a fresh one; too many
@@ -28,6 +28,8 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
+    """How much runs at once, and for how long."""
+
     batch: int = 1
     """Items given to a worker at once."""
     concurrency: int = 1
@@ -110,7 +112,7 @@ def _work(left: list[Row], worker: Worker, folder: Path, limits: Limits, progres
             if abandoned > limits.abandoned:
                 raise BenchmarkError(
                     f"{abandoned} workers hang: the model or the environment is down. Everything finished is kept in "
-                    f"{folder}; mend it and run again to resume"
+                    f"{folder}; fix it and run again to resume"
                 )
 
 

@@ -95,7 +95,7 @@ def score_into(
     finally:
         given.close()
     if not tally.items:
-        raise BenchmarkError(f"{items} holds no items")
+        raise BenchmarkError(f"{items} contains no items")
     summary = summarise(tally, file_digest(items), resamples, seed)
     write_json(folder / SUMMARY, summary)
     figure = summary["figures"][rules.primary]["value"]

@@ -32,11 +32,13 @@ FILES = {"agentnet_ubuntu_5k.jsonl": "ubuntu_images", "agentnet_win_mac_18k.json
 META = "meta_data_merged.jsonl"
 PUBLISHED = {"trajectories": 22_625}
 OUTCOMES = {True: "success", False: "failure", None: "unknown"}
-MEND = "correct the line, or leave it out"
+FIX = "correct the line, or leave it out"
 
 
 # Only what is read: the parser skips the rest of a line, three quarters of it, without building objects.
 class Value(msgspec.Struct, gc=False):
+    """The ``value`` of a published step: what was done."""
+
     code: str
     action: str = ""
     last_step_correct: bool | None = None
@@ -44,11 +46,15 @@ class Value(msgspec.Struct, gc=False):
 
 
 class Moment(msgspec.Struct, gc=False):
+    """One published step."""
+
     image: str
     value: Value
 
 
 class Line(msgspec.Struct, gc=False):
+    """One published trajectory."""
+
     task_id: str
     traj: list[Moment]
     instruction: str = ""
@@ -59,6 +65,8 @@ class Line(msgspec.Struct, gc=False):
 
 
 class Meta(msgspec.Struct, gc=False):
+    """One line of ``meta_data_merged.jsonl``."""
+
     task_id: str
     system: str | None = None
     applications: list[str] | None = None
@@ -101,13 +109,13 @@ def read(
 
 def _parse(decoder: msgspec.json.Decoder[Line], data: bytes) -> Line:
     if len(data) >= large_json.MAX_LINE_BYTES:
-        raise Refused("line too long", f"over {large_json.MAX_LINE_BYTES} bytes", MEND)
+        raise Refused("line too long", f"over {large_json.MAX_LINE_BYTES} bytes", FIX)
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise Refused("wrong field", str(error), MEND) from error
+        raise Refused("wrong field", str(error), FIX) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused("broken line", str(error)[:200], MEND) from error
+        raise Refused("broken line", str(error)[:200], FIX) from error
 
 
 def _id(record: Line) -> str:
@@ -139,7 +147,7 @@ def _trajectory(
                 for action in actions
             ]
     if not steps:
-        raise Refused("no actions", f"no step{' is left' if labels else ''}", "nothing is to be mended")
+        raise Refused("no actions", f"no step{' is left' if labels else ''}", "nothing is to be fixed")
     return Trajectory(
         id=id,
         source=NAME,

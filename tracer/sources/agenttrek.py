@@ -47,7 +47,7 @@ class Moment(NamedTuple):
 def parts(path: Path) -> list[str]:
     """One part: any two steps of the file can belong together."""
     if not (path / FILE).is_file():
-        raise SourceError(f"{path} holds no {FILE}; fetch the data set there")
+        raise SourceError(f"{path} contains no {FILE}; fetch the data set there")
     return [FILE]
 
 
@@ -121,7 +121,7 @@ def _moment(element: Any) -> Moment:
         texts[role] = content
     found = ACTION.findall(texts.get("assistant", ""))
     if not found:
-        raise Refused("no actions", "the answer holds no <action>", MEND)
+        raise Refused("no actions", "the answer contains no <action>", MEND)
     sections = list(_sections(texts.get("user", "")))
     goal = next((text for name, text in sections if name == "Goal"), "")
     tree = next((text for name, text in sections if name == "AXTree"), "")
@@ -173,7 +173,7 @@ def _action(call: calls.Call) -> Action:
     if call.name in ("keyboard_press", "keyboard_type", "send_msg_to_user"):
         return BROWSERGYM.canonical(call.name, call.bound(("key" if call.name == "keyboard_press" else "text",)))
     if call.name not in (*BROWSER_CALLS, "noop"):
-        raise Refused("unknown action", f"{call.name[:80]!r} is no call of BrowserGym", MEND)
+        raise Refused("unknown action", f"{call.name[:80]!r} is not a call of BrowserGym", MEND)
     arguments = call.bound(BROWSER_CALLS.get(call.name, ("wait_ms",)))
     if call.name == "scroll" and arguments.get("delta_x") in (0, 0.0):
         return _scroll(arguments.get("delta_y"))

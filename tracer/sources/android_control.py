@@ -40,14 +40,14 @@ PUBLISHED = {
     "splits.test.steps": 8_444,
 }
 MAX_NODES = 20_000
-MEND = "fetch the shard again, or leave the episode out"
+FIX = "fetch the shard again, or leave the episode out"
 
 
 def parts(path: Path) -> list[str]:
     """The shards' names; raises ``SourceError`` for a missing one."""
     names = sorted(file.name for file in path.iterdir() if SHARD.fullmatch(file.name)) if path.is_dir() else []
     if not names:
-        raise SourceError(f"{path} holds no shard android_control-00000-of-00020; fetch the data set there")
+        raise SourceError(f"{path} contains no shard android_control-00000-of-00020; fetch the data set there")
     total = int(names[0].rpartition("-")[2])
     expected = {f"android_control-{number:05d}-of-{total:05d}" for number in range(total)}
     if expected != set(names):
@@ -77,11 +77,11 @@ def read(path: Path, part: str | None = None, elements: bool = True) -> Iterator
 
 def _features(record: tfrecord.Record) -> dict[str, list[Any]]:
     if not record.intact:
-        raise Refused("wrong CRC", "the record's bytes do not have the CRC of its frame", MEND)
+        raise Refused("wrong CRC", "the record's bytes do not have the CRC of its frame", FIX)
     try:
         return protobuf.example(record.payload)
     except protobuf.WireError as error:
-        raise Refused("broken record", f"it is no tf.train.Example: {error}", MEND) from error
+        raise Refused("broken record", f"it is not a tf.train.Example: {error}", FIX) from error
 
 
 def _raw(payload: bytes) -> str:
@@ -97,15 +97,15 @@ def _trajectory(
     split, task = splits[episode]
     actions = features.get("actions") or []
     if not actions:
-        raise Refused("no actions", "the episode has no action", "nothing is to be mended: it is published so")
+        raise Refused("no actions", "the episode has no action", "nothing is to be fixed: it is published so")
     screens = len(actions) + 1
     for name in ("screenshots", "accessibility_trees", "screenshot_widths", "screenshot_heights"):
         if len(features.get(name) or []) != screens and (elements or name != "accessibility_trees"):
             found = len(features.get(name) or [])
-            raise Refused("wrong number of values", f"{found} {name} for {len(actions)} actions, not {screens}", MEND)
+            raise Refused("wrong number of values", f"{found} {name} for {len(actions)} actions, not {screens}", FIX)
     instructions = features.get("step_instructions") or []
     if len(instructions) != len(actions):
-        raise Refused("wrong number of values", f"{len(instructions)} step_instructions, {len(actions)} actions", MEND)
+        raise Refused("wrong number of values", f"{len(instructions)} step_instructions, {len(actions)} actions", FIX)
     steps: list[Step] = []
     for index in range(len(actions)):
         steps += _steps(features, index, elements)
@@ -125,7 +125,7 @@ def _steps(features: dict[str, list[Any]], index: int, elements: bool) -> Iterat
     said = (features["screenshot_widths"][index], features["screenshot_heights"][index])
     if size != said:
         detail = f"screenshot {index} is {size[0]} x {size[1]}, the record says {said[0]} x {said[1]}"
-        raise Refused("wrong picture size", detail, MEND)
+        raise Refused("wrong picture size", detail, FIX)
     shown = _elements(features["accessibility_trees"][index], size, index) if elements else None
     action, enter = _action(features["actions"][index], size, index)
     aimed = element_at(action.point, shown) if action.point else None
@@ -152,9 +152,9 @@ def _action(raw: bytes, size: tuple[int, int], index: int) -> tuple[Action, bool
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise Refused("broken action", f"action {index} is no JSON: {error}", MEND) from error
+        raise Refused("broken action", f"action {index} is not valid JSON: {error}", FIX) from error
     if not isinstance(fields, dict):
-        raise Refused("broken action", f"action {index} is no object: {str(fields)[:80]}", MEND)
+        raise Refused("broken action", f"action {index} is not an object: {str(fields)[:80]}", FIX)
     kind = fields.pop("action_type", None)
     return ANDROID_CONTROL.canonical(kind, fields, size), kind == "type"
 
@@ -165,7 +165,7 @@ def _elements(forest: bytes, size: tuple[int, int], index: int) -> tuple[Element
     try:
         windows = protobuf.forest_class().FromString(forest).windows
     except DecodeError as error:
-        raise Refused("broken accessibility tree", f"screen {index}: {error}", MEND) from error
+        raise Refused("broken accessibility tree", f"screen {index}: {error}", FIX) from error
     if sum(len(window.tree.nodes) for window in windows) > MAX_NODES:
         raise Refused("too many elements", f"screen {index} has over {MAX_NODES} nodes", "leave the episode out")
     found = (_element(node, size) for window in windows for node in window.tree.nodes if node.is_visible_to_user)
@@ -203,7 +203,7 @@ def _box(bounds: Any, size: tuple[int, int]) -> Box | None:
 def _one(features: dict[str, list[Any]], name: str, kind: type) -> Any:
     values = features.get(name) or []
     if len(values) != 1 or not isinstance(values[0], kind):
-        raise Refused("wrong number of values", f"{name} has {len(values)} values of its type, not 1", MEND)
+        raise Refused("wrong number of values", f"{name} has {len(values)} values of its type, not 1", FIX)
     return values[0]
 
 
@@ -211,7 +211,7 @@ def _text(value: bytes, name: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise Refused("invalid UTF-8", f"{name}: {error}", MEND) from error
+        raise Refused("invalid UTF-8", f"{name}: {error}", FIX) from error
 
 
 def _splits(path: Path) -> dict[int, tuple[str, str]]:
@@ -239,13 +239,13 @@ def _listed(splits: Path, subsplits: Path | None) -> dict[int, tuple[str, str]]:
 
 
 def _lists(path: Path) -> dict[str, list[int]]:
-    mend = "fetch it again"
+    fix = "fetch it again"
     if not path.is_file():
         raise SourceError(f"{path} does not exist: the official splits are needed; fetch it from where the shards are")
     try:
         lists = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
-        raise SourceError(f"{path} is no JSON: {error}; {mend}") from error
+        raise SourceError(f"{path} is not valid JSON: {error}; {fix}") from error
     if not isinstance(lists, dict) or not all(isinstance(ids, list) for ids in lists.values()):
-        raise SourceError(f"{path} is no object of lists; {mend}")
+        raise SourceError(f"{path} is not an object of lists; {fix}")
     return lists

@@ -20,6 +20,8 @@ PLAIN_ARGUMENT = re.compile(
 
 
 class Call(NamedTuple):
+    """One call in foreign code, with its literal arguments."""
+
     name: str
     """The dotted name, ``pyautogui.click``."""
     positional: tuple[Any, ...]
@@ -38,14 +40,14 @@ class Call(NamedTuple):
 
 
 def parse(code: str) -> ast.Module:
-    """The syntax tree; raises ``Refused`` for what is no Python."""
-    mend = "correct the code, or drop the trajectory"
+    """The syntax tree; raises ``Refused`` for what is not valid Python."""
+    fix = "correct the code, or drop the trajectory"
     if len(code) > MAX_CODE:
-        raise Refused("code too long", f"{len(code)} characters, over {MAX_CODE}", mend)
+        raise Refused("code too long", f"{len(code)} characters, over {MAX_CODE}", fix)
     try:
         return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # what the parser raises for foreign text
-        raise Refused("code is no Python", f"{code[:80]!r}: {error}", mend) from error
+        raise Refused("code is not valid Python", f"{code[:80]!r}: {error}", fix) from error
 
 
 def calls(code: str) -> Iterator[Call]:
@@ -87,11 +89,11 @@ def parsed(code: str) -> Iterator[Call]:
     """The same calls by way of the syntax tree; raises ``Refused``."""
     statements = parse(code).body
     if not statements:
-        raise Refused("code is no call", "it is empty", "drop the step, or the trajectory")
+        raise Refused("code is not a call", "it is empty", "drop the step, or the trajectory")
     for statement in statements:
         if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
             text = ast.unparse(statement)[:80]
-            raise Refused("code is no call", f"{text!r} is a {type(statement).__name__}", "only calls are actions")
+            raise Refused("code is not a call", f"{text!r} is a {type(statement).__name__}", "only calls are actions")
         yield read(statement.value)
 
 
@@ -99,7 +101,7 @@ def read(node: ast.Call) -> Call:
     """A call whose arguments are all literals; raises ``Refused``."""
     name = dotted(node.func)
     if name is None or any(keyword.arg is None for keyword in node.keywords):
-        raise Refused("code is no call", f"{ast.unparse(node)[:80]!r} is no plain call", "write the arguments out")
+        raise Refused("code is not a call", f"{ast.unparse(node)[:80]!r} is not plain", "write out the arguments")
     positional = tuple(_literal(value, name) for value in node.args)
     return Call(name, positional, {str(keyword.arg): _literal(keyword.value, name) for keyword in node.keywords})
 
@@ -119,4 +121,4 @@ def _literal(node: ast.expr, name: str) -> Any:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         text = ast.unparse(node)[:80]
-        raise Refused("argument is no literal", f"{name} is called with {text!r}", "write the value out") from error
+        raise Refused("argument is not a literal", f"{name} is called with {text!r}", "write the value out") from error

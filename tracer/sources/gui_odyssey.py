@@ -181,9 +181,9 @@ def _splits(root: Path, split: str) -> dict[str, str]:
     try:
         lists = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
-        raise SourceError(f"{path} is no JSON: {error}; fetch it again") from error
+        raise SourceError(f"{path} is not valid JSON: {error}; fetch it again") from error
     if not isinstance(lists, dict) or not set(lists) <= {"train", "test"} or not any(lists.values()):
-        raise SourceError(f"{path} is no object with the lists train and test; fetch it again")
+        raise SourceError(f"{path} is not an object with the lists train and test; fetch it again")
     found: dict[str, str] = {}
     for name, names in lists.items():
         for file in names:

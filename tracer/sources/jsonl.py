@@ -1,6 +1,6 @@
 """Our interchange format, for recordings of one's own; ``tracer record`` writes it too.
 
-    <folder>/<split>/<name>.jsonl      one episode a line (``Episode``)
+    <folder>/<split>/<name>.jsonl      one episode per line (``Episode``)
     <folder>/<split>/<name>.tar        its pictures, uncompressed; or a folder ``images/`` beside the jsonl
 
 A picture is named by its member name in the archive, or its path inside ``images/``. Coordinates and boxes are
@@ -30,10 +30,14 @@ Corners = tuple[Fraction, Fraction, Fraction, Fraction]
 
 
 class Record(BaseModel):
+    """A part of a line; unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class ElementRecord(Record):
+    """One element of a screen."""
+
     role: str
     text: str
     box: Corners
@@ -73,7 +77,7 @@ def read(path: Path) -> Iterator[Trajectory | Rejected]:
     """Every episode of every ``.jsonl`` under a folder, in the order of names and lines; or of one such file."""
     files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
-        raise SourceError(f"{path} holds no .jsonl file; `dvc pull` fetches the data, `tracer record` records it")
+        raise SourceError(f"{path} contains no .jsonl file; `dvc pull` fetches the data, `tracer record` records it")
     base = path if path.is_dir() else path.parent
     seen: dict[str, str] = {}
     for file in files:
@@ -108,7 +112,7 @@ def _episodes(file: Path, name: str, seen: dict[str, str]) -> Iterator[Trajector
                 if not line:
                     break
         if empty:
-            nothing = Refused("empty file", "it holds no episode", "delete the file, or record it again")
+            nothing = Refused("empty file", "it contains no episode", "delete the file, or record it again")
             yield Rejected.of(nothing, source="jsonl", file=name, row=max(row, 1))
 
 
@@ -223,7 +227,7 @@ class Pictures:
             self._file.close()
 
     def _index(self) -> None:
-        """Where each member lies. A cut archive keeps the members before the cut, and remembers the cut."""
+        """Where each member is. A cut archive keeps the members before the cut, and remembers the cut."""
         assert self._file is not None
         size, end = self._archive.stat().st_size, 0
         try:

@@ -18,6 +18,8 @@ SOMETHING = re.compile(rf"[^{WHITESPACE}]")
 
 
 class Line(NamedTuple):
+    """One line of a large file."""
+
     start: int
     """The offset of its first byte."""
     data: bytes
@@ -72,7 +74,7 @@ def array(file: Path) -> Iterator[Any]:
     with file.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         text, at, row = _Text(stream.read), 0, 0
         if text.next_character(0) != "[":
-            raise SourceError(f"{file} is no JSON array (it begins {text.data[:20]!r}); fetch it again")
+            raise SourceError(f"{file} is not a JSON array (it begins {text.data[:20]!r}); fetch it again")
         at = text.cut(text.place + 1)
         while (found := text.next_character(at)) != "]":
             if row and found != ",":
@@ -106,7 +108,7 @@ class _Text:
         return at
 
     def next_character(self, at: int) -> str:
-        """The next character that is no white space, from ``at`` on, its place in ``place``; "" at the end."""
+        """The next character that is not a white space, from ``at`` on, its place in ``place``; "" at the end."""
         while True:
             while at < len(self.data) and self.data[at] in WHITESPACE:
                 at += 1

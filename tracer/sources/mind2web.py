@@ -1,4 +1,4 @@
-"""Multimodal-Mind2Web (osunlp/Multimodal-Mind2Web): web demonstrations, one Parquet row a step.
+"""Multimodal-Mind2Web (osunlp/Multimodal-Mind2Web): web demonstrations, one Parquet row per step.
 
     <path>/[data/]<split>-00000-of-00027-<hash>.parquet    splits train, test_task, test_website, test_domain
 
@@ -119,7 +119,9 @@ def _opened(path: Path) -> Any:
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise SourceError(f"{path} is no whole Parquet file: {str(error).splitlines()[0]}; fetch it again") from error
+        raise SourceError(
+            f"{path} is not a whole Parquet file: {str(error).splitlines()[0]}; fetch it again"
+        ) from error
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
         raise SourceError(f"{path} has no column {', '.join(missing)}; it is another data set, or another release")
@@ -234,7 +236,7 @@ def _json(text: Any, name: str) -> dict[str, Any]:
     except (orjson.JSONDecodeError, TypeError) as error:
         raise Refused("broken JSON", f"{name}: {error}", MEND) from error
     if not isinstance(found, dict):
-        raise Refused("broken JSON", f"{name} is no object: {str(text)[:80]!r}", MEND)
+        raise Refused("broken JSON", f"{name} is not an object: {str(text)[:80]!r}", MEND)
     return found
 
 
@@ -275,5 +277,5 @@ def _raw(row: Row) -> str:
 def _root(path: Path) -> Path:
     root = path / "data" if (path / "data").is_dir() else path
     if not root.is_dir() or not any(FILE.fullmatch(file.name) for file in root.iterdir()):
-        raise SourceError(f"{path} holds no file like train-00000-of-00027.parquet; fetch the data set there")
+        raise SourceError(f"{path} contains no file like train-00000-of-00027.parquet; fetch the data set there")
     return root

@@ -50,7 +50,7 @@ def parts(path: Path) -> list[str]:
     """The JSON files' names."""
     names = sorted(file.name for file in path.glob("*.json"))
     if not names:
-        raise SourceError(f"{path} holds no .json file; fetch the data set there")
+        raise SourceError(f"{path} contains no .json file; fetch the data set there")
     return names
 
 
@@ -124,7 +124,7 @@ def _image(named: Any, files: Store | None) -> tuple[bytes | None, tuple[int, in
 def _step(answer: str, before: str, image: bytes | None, size: tuple[int, int]) -> Step:
     found = TURN.search(answer)
     if not found:
-        raise Refused("code is no call", f"no code block in the turn {answer[:80]!r}", MEND)
+        raise Refused("code is not a call", f"no code block in the turn {answer[:80]!r}", MEND)
     observation = before.strip().removeprefix("Observation:").strip()
     action = action_of(found[2].strip())
     return Step(
@@ -138,11 +138,11 @@ def _step(answer: str, before: str, image: bytes | None, size: tuple[int, int]) 
 
 
 def action_of(code: str) -> Action:
-    """The action of a code block; raises ``Refused`` for what is no Python."""
+    """The action of a code block; raises ``Refused`` for what is not valid Python."""
     tree = calls.parse(code)
     named = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and calls.dotted(node.func) in TOOLS]
     if not tree.body:
-        raise Refused("code is no call", "the block is empty", MEND)
+        raise Refused("code is not a call", "the block is empty", MEND)
     plain = _plain_call(tree) if len(named) == 1 else None
     try:
         if plain is not None and plain[0] == "final_answer":
@@ -158,7 +158,7 @@ def action_of(code: str) -> Action:
 
 
 def code_of(action: Action) -> str:
-    """A code block that does what the action says; raises ``KeyError`` for an action that is no tool's."""
+    """A code block that does what the action says; raises ``KeyError`` for an action that is not a tool's."""
     if action.type == "answer":
         return f"final_answer({action.get('text')!r})"
     if action.type != "tool_call":

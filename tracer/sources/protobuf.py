@@ -106,7 +106,7 @@ def _key(key: memoryview) -> str:
     try:
         return bytes(key).decode()
     except UnicodeDecodeError as error:
-        raise WireError("a feature's name is no UTF-8") from error
+        raise WireError("a feature's name is not valid UTF-8") from error
 
 
 def _values(feature: memoryview) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from tracer.sources.actions import PYAUTOGUI, broken
 from tracer.sources.calls import Call, calls
 from tracer.sources.source import Refused
 
-# The commonest step by far, read without a syntax tree; a test holds it against the tree.
+# The commonest step by far, read without a syntax tree; a test compares it with the tree.
 PLAIN = re.compile(r"pyautogui\.(click|doubleClick|rightClick|moveTo)\(x=(0\.\d{1,17}), y=(0\.\d{1,17})\)")
 PLAIN_TYPES = {"click": "click", "doubleClick": "double_click", "rightClick": "right_click", "moveTo": "move"}
 
@@ -90,7 +90,7 @@ def _append(found: list[Action], name: str, call: Call) -> list[Action]:
 
 def _scroll(name: str, clicks: Any, place: dict[str, float]) -> Action:
     if type(clicks) is not int or clicks == 0:
-        raise Refused("broken action", f"{name}({clicks!r}) is no whole number of clicks", "drop the trajectory")
+        raise Refused("broken action", f"{name}({clicks!r}) is not a whole number of clicks", "drop the trajectory")
     ahead, back = ("left", "right") if name == "hscroll" else ("down", "up")
     direction = ahead if clicks > 0 else back
     return Action.of("scroll", direction=direction, amount=abs(clicks), **place)
@@ -144,7 +144,7 @@ def key_name(key: Any) -> str:
             return KEYS[lower]
         if len(key) == 1 and key.isprintable():
             return key
-    raise Refused("unknown key", f"{str(key)[:40]!r} is no key of pyautogui", "correct the key, or drop the trajectory")
+    raise Refused("unknown key", f"{str(key)[:40]!r} is not a key of pyautogui", "correct it, or drop the trajectory")
 
 
 def key_names(key: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What a source is: it reads a published data set, or a folder of recordings, into trajectories.
 
 An adapter never repairs and never drops silently: what it cannot read comes out as ``Rejected``, in its place among
-the trajectories, with the file, the row, the reason and the mend.
+the trajectories, with the file, the row, the reason and the fix.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ RAW_CHARACTERS = 65_536  # of a rejected row that the quarantine keeps; the file
 
 
 class SourceError(ValueError):
-    """A source that cannot be read at all; the message names the path and the mend."""
+    """A source that cannot be read at all; the message names the path and the fix."""
 
 
 class Refused(ValueError):
     """Raised inside an adapter for one record it cannot read; it becomes a ``Rejected``.
 
-    ``reason`` is one of few, and counted (``unknown action``); ``detail`` says what and where; ``mend`` what to do.
+    ``reason`` is one of few, and counted (``unknown action``); ``detail`` says what and where; ``fix`` what to do.
     """
 
-    def __init__(self, reason: str, detail: str, mend: str) -> None:
-        super().__init__(f"{reason}: {detail}; {mend}")
-        self.reason, self.detail, self.mend = reason, detail, mend
+    def __init__(self, reason: str, detail: str, fix: str) -> None:
+        super().__init__(f"{reason}: {detail}; {fix}")
+        self.reason, self.detail, self.fix = reason, detail, fix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Rejected:
     """The line, record or row number in the file, from 1."""
     reason: str
     detail: str
-    mend: str
+    fix: str
     id: str = ""
     """The trajectory's id, where it could be read."""
     raw: str = ""
@@ -56,14 +56,15 @@ class Rejected:
 
     @classmethod
     def of(cls, error: Refused, *, source: str, file: str, row: int, id: str = "", raw: str | bytes = "") -> Rejected:
+        """A rejected record, from the error that refused it."""
         text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
         return cls(
             source=source, file=file, row=row, id=id, raw=text[:RAW_CHARACTERS],
-            reason=error.reason, detail=error.detail, mend=error.mend,
+            reason=error.reason, detail=error.detail, fix=error.fix,
         )  # fmt: skip
 
     def __str__(self) -> str:
-        return f"{self.file}, row {self.row}: {self.reason}: {self.detail}; {self.mend}"
+        return f"{self.file}, row {self.row}: {self.reason}: {self.detail}; {self.fix}"
 
 
 class Source(Protocol):
@@ -101,7 +102,7 @@ def checked_name(name: str) -> str:
 
 
 def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int, int]:
-    """Width and height in pixels, from the header alone; raises ``Refused`` for what is no picture, or too large.
+    """Width and height in pixels, from the header alone; raises ``Refused`` for what is not a picture, or too large.
 
     ``decode`` reads every pixel, and refuses a picture that breaks off.
     """
@@ -125,7 +126,7 @@ def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int,
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise Refused(
             "undecodable picture",
-            f"{name} is no whole {', '.join(IMAGE_FORMATS)} picture ({len(image)} bytes)",
+            f"{name} is not a whole {', '.join(IMAGE_FORMATS)} picture ({len(image)} bytes)",
             "write the picture again",
         ) from error
     if width * height > MAX_IMAGE_PIXELS:

@@ -18,6 +18,8 @@ GZIP = b"\x1f\x8b"
 
 
 class Record(NamedTuple):
+    """One record of a TFRecord file."""
+
     payload: bytes
     intact: bool
     """Whether the payload has the CRC that its frame says."""
@@ -33,23 +35,23 @@ def records(path: Path) -> Iterator[Record]:
 
     stream = _Stream(path)
     number = 0
-    mend = "fetch the shard again"
+    fix = "fetch the shard again"
     while header := stream.read(12):
         number += 1
         where = f"{path}, record {number}"
         if len(header) < 12:
-            raise SourceError(f"{where}: the file is cut off; {mend}")
+            raise SourceError(f"{where}: the file is cut off; {fix}")
         if not _matches(google_crc32c.value(header[:8]), header[8:]):
-            raise SourceError(f"{where}: the length has a wrong CRC, so that the next record cannot be found; {mend}")
+            raise SourceError(f"{where}: the length has a wrong CRC, so that the next record cannot be found; {fix}")
         (length,) = struct.unpack("<Q", header[:8])
         if length > MAX_RECORD_BYTES:
-            raise SourceError(f"{where}: it has {length} bytes, over {MAX_RECORD_BYTES}; {mend}")
+            raise SourceError(f"{where}: it has {length} bytes, over {MAX_RECORD_BYTES}; {fix}")
         payload, checksum = stream.read(length), stream.read(4)
         if len(payload) < length or len(checksum) < 4:
-            raise SourceError(f"{where}: the file is cut off; {mend}")
+            raise SourceError(f"{where}: the file is cut off; {fix}")
         yield Record(payload, _matches(google_crc32c.value(payload), checksum))
     if number == 0:
-        raise SourceError(f"{path} holds no record; {mend}")
+        raise SourceError(f"{path} contains no record; {fix}")
 
 
 def _matches(crc: int, stored: bytes) -> bool:

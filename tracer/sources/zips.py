@@ -1,6 +1,6 @@
 """Zip archives as data sets publish them: in one piece, or split over ``x.z01``, ``x.z02``, ... and ``x.zip``.
 
-The parts are read where they lie, as one long file; nothing is joined or extracted, so that no member's name can
+The parts are read where they are, as one long file; nothing is joined or extracted, so that no member's name can
 lead anywhere on disk. Format: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16 and 4.5.3.
 """
 
@@ -24,7 +24,7 @@ ENCRYPTED = 0x1
 
 
 class Member(NamedTuple):
-    """Where a file lies in the archive."""
+    """Where a file is in the archive."""
 
     offset: int
     """Of its local header, in all parts together."""
@@ -47,6 +47,7 @@ class Parts:
 
     @property
     def size(self) -> int:
+        """The bytes of all parts together."""
         return self.starts[-1]
 
     def read(self, offset: int, length: int) -> bytes:
@@ -66,6 +67,7 @@ class Parts:
         return found[0] if len(found) == 1 else b"".join(found)
 
     def close(self) -> None:
+        """Close the parts' files."""
         for file in self._files.values():
             file.close()
 
@@ -176,10 +178,10 @@ class Zip:
         return data
 
     def _unpacked(self, name: str, member: Member) -> bytes:
-        mend = "fetch the archive again"
+        fix = "fetch the archive again"
         header = self._parts.read(member.offset, 30)
         if header[:4] != LOCAL or len(header) < 30:
-            raise Refused("damaged file", f"{name!r} is not where {self.path.name}'s directory says", mend)
+            raise Refused("damaged file", f"{name!r} is not where {self.path.name}'s directory says", fix)
         names, extras = struct.unpack_from("<HH", header, 26)
         packed = self._parts.read(member.offset + 30 + names + extras, member.packed)
         if member.method == STORED:
@@ -190,7 +192,7 @@ class Zip:
             # One byte over the promised size shows a bomb without unpacking it.
             return zlib.decompressobj(-15).decompress(packed, member.size + 1)
         except zlib.error as error:
-            raise Refused("damaged file", f"{name!r} in {self.path.name}: {error}", mend) from error
+            raise Refused("damaged file", f"{name!r} in {self.path.name}: {error}", fix) from error
 
 
 def _zip64(extra: bytes, size: int, packed: int, offset: int, disk: int) -> tuple[int, int, int, int]:

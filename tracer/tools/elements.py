@@ -15,6 +15,7 @@ class ElementLocator:
     name = "elements"
 
     def ground(self, state: State, step: ForecastStep) -> Action | None:
+        """The step with the centre of the element that its instruction names."""
         if not needs_place(step):
             return complete(step.action)
         point = stated_place(step.instruction)

@@ -51,6 +51,7 @@ class OcrLocator:
         self._read: OrderedDict[str, tuple[Line, ...]] = OrderedDict()
 
     def ground(self, state: State, step: ForecastStep) -> Action | None:
+        """The step with the place of the text that its instruction quotes."""
         if not needs_place(step):
             return complete(step.action)
         point = stated_place(step.instruction)

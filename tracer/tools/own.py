@@ -9,6 +9,8 @@ from tracer.trajectory import State
 
 
 class OwnCoordinates:
+    """An agent without a tool agent."""
+
     name = "own"
 
     def ground(self, state: State, step: ForecastStep) -> Action | None:

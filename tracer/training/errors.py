@@ -48,7 +48,7 @@ MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")
 
 @contextmanager
 def explained(config: Config, stage: GrpoConfig, out: Path) -> Iterator[None]:
-    """Turn a full disk and an exhausted memory, however a library reports them, into errors that name the mend."""
+    """Turn a full disk and an exhausted memory, however a library reports them, into errors that name the fix."""
     try:
         yield
     except TrainingStopped:
@@ -65,12 +65,14 @@ def explained(config: Config, stage: GrpoConfig, out: Path) -> Iterator[None]:
 
 
 def is_disk_full(error: Exception) -> bool:
+    """Whether an error means that the disk is full."""
     if isinstance(error, OSError) and error.errno in FULL:
         return True
     return any(text in str(error) for text in FULL_TEXTS)
 
 
 def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory is exhausted."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in MEMORY_TEXTS)
@@ -82,6 +84,7 @@ def name_of(config: Config, stage: GrpoConfig) -> str:
 
 
 def nan_advice(name: str, stage: GrpoConfig, what: str) -> str:
+    """What to do about a loss or gradient that is not a number."""
     precision = f", or set {name}.bf16 to false" if stage.bf16 else ""
     return (
         f"{what}: the weights are lost from here on. Lower {name}.learning_rate ({stage.learning_rate:g}), lengthen "
@@ -90,34 +93,36 @@ def nan_advice(name: str, stage: GrpoConfig, what: str) -> str:
 
 
 def disk_advice(config: Config, stage: GrpoConfig, out: Path) -> str:
+    """What to do about a full disk."""
     name = name_of(config, stage)
     return (
         f"the disk under {out} is full, or a quota on it is reached. Free space there, or keep fewer checkpoints: "
         f"{name}.keep_checkpoints is {stage.keep_checkpoints}, one is written every {stage.checkpoint_every} steps; "
         f"folders under .stale are results of other configurations and can go. The last whole checkpoint is intact: "
-        f"the same command goes on from it"
+        f"the same command continues from it"
     )
 
 
 def memory_advice(config: Config, stage: GrpoConfig) -> str:
+    """What to do about exhausted memory, in the order to try it."""
     name = name_of(config, stage)
     micro = stage.groups // stage.accumulation
-    mends = []
+    fixes = []
     finer = next((n for n in range(stage.accumulation + 1, stage.groups + 1) if stage.groups % n == 0), None)
     if finer is not None:
-        mends.append(f"set {name}.accumulation to {finer} (the same step in smaller pieces)")
+        fixes.append(f"set {name}.accumulation to {finer} (the same step in smaller pieces)")
     if not stage.gradient_checkpointing and config.launch.strategy != "fsdp2":
-        mends.append(f"set {name}.gradient_checkpointing to true")
+        fixes.append(f"set {name}.gradient_checkpointing to true")
     if not stage.bf16:
-        mends.append(f"set {name}.bf16 to true")
+        fixes.append(f"set {name}.bf16 to true")
     if stage.lora is None:
-        mends.append(f"train an adapter ({name}.lora)")
+        fixes.append(f"train an adapter ({name}.lora)")
     if stage.rollouts == "vllm_colocate":
-        mends.append(f"lower launch.vllm_memory ({config.launch.vllm_memory:g})")
-    mends.append(f"lower planner.max_new_tokens ({config.planner.max_new_tokens})")
-    mends.append(f"lower {name}.group_size ({stage.group_size})")
+        fixes.append(f"lower launch.vllm_memory ({config.launch.vllm_memory:g})")
+    fixes.append(f"lower planner.max_new_tokens ({config.planner.max_new_tokens})")
+    fixes.append(f"lower {name}.group_size ({stage.group_size})")
     return (
         f"out of memory: a micro-batch is {micro} groups of {stage.group_size} forecasts of up to "
         f"{config.planner.max_new_tokens} tokens behind prompts of up to {config.planner.max_prompt_tokens}. "
-        f"In this order: {'; '.join(mends)}"
+        f"In this order: {'; '.join(fixes)}"
     )

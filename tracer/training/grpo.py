@@ -66,7 +66,7 @@ def train(
         kept = dtype_of(start) if stage.lora is None else None  # an adapter is saved in the type it was trained in
         if weights is None:
             planner.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
-            for weight in planner.model.parameters() if kept else ():  # and no buffer: loading computes those anew
+            for weight in planner.model.parameters() if kept else ():  # and no buffer: loading computes those again
                 weight.data = weight.data.to(kept)
             probed = probe.probe(planner, score, probes)  # before anything is saved: the gate compares a fresh load
             planner.save(out / "model")

@@ -34,6 +34,7 @@ class Sign:
     message: str
 
     def to_dict(self) -> dict[str, Any]:
+        """The sign as a JSON object."""
         return {**asdict(self), "value": round(self.value, 6)}
 
 
@@ -102,9 +103,9 @@ def dead_groups(groups: Sequence[int], parts: Sequence[Mapping[str, float]]) -> 
     TRL's ``frac_reward_zero_std`` says so only of sums scaled group by group; otherwise it looks at the whole batch.
     """
     earned: dict[int, list[Mapping[str, float]]] = {}
-    for group, told in zip(groups, parts, strict=True):
-        earned.setdefault(group, []).append(told)
-    lost = [all(dead([told[part] for told in group]) for part in group[0]) for group in earned.values()]
+    for group, found in zip(groups, parts, strict=True):
+        earned.setdefault(group, []).append(found)
+    lost = [all(dead([found[part] for found in group]) for part in group[0]) for group in earned.values()]
     return sum(lost) / len(lost)
 
 

@@ -1,7 +1,7 @@
 """How a stage is started on several processes: the `accelerate launch` command that a configuration means.
 
 The files of infra/accelerate say how weights are sharded; how many machines and processes there are comes from the
-configuration's section ``launch``, and each machine's own rank from whoever starts it there.
+configuration's section ``launch``, and each machine's own rank from the command that starts it there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How much memory a stage needs on each GPU, from the shapes alone: no weight is loaded, no GPU is touched.
 
-An estimate, for choosing a profile before queueing for the hardware. tests/gpu measures what it is held against.
+An estimate, for choosing a profile before queueing for the hardware. tests/gpu measures what it is compared with.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Estimate:
 
     @property
     def total(self) -> float:
+        """The peak, in GB: the update and the rollouts do not need memory at the same time unless vLLM keeps it."""
         update = self.activations + self.logits
         passing = update + self.rollouts if self.rollouts_stay else max(update, self.rollouts)
         return self.weights + self.gradients + self.optimizer + passing + self.overhead
@@ -119,7 +120,7 @@ def estimate(shape: Shape, config: Config, stage: GrpoConfig) -> Estimate:
 
 
 def tokens_per_step(config: Config, stage: GrpoConfig) -> dict[str, int]:
-    """At most so many tokens a step: prompts as they are read, and completions as they are written."""
+    """At most this many tokens per step: prompts as they are read, and completions as they are written."""
     return {
         "prompts": stage.groups * config.planner.max_prompt_tokens,
         "completions": stage.groups * stage.group_size * config.planner.max_new_tokens,

@@ -35,14 +35,14 @@ CHUNK = 256
 
 
 def require(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> None:
-    """Raise ``ConfigError`` if the stage cannot work, with every reason and its mend."""
+    """Raise ``ConfigError`` if the stage cannot work, with every reason and its fix."""
     wrong = [finding for finding in check(config, stage, trajectories, start, out) if not finding.ok]
     if wrong:
-        raise ConfigError("; ".join(f"{finding.name}: {finding.detail} ({finding.mend})" for finding in wrong))
+        raise ConfigError("; ".join(f"{finding.name}: {finding.detail} ({finding.fix})" for finding in wrong))
 
 
 def before_gpus(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> None:
-    """``require`` on a machine with GPUs; on the processor validation has counted the tokens already."""
+    """``require`` on a machine with GPUs; on the CPU validation has counted the tokens already."""
     import torch
 
     if torch.cuda.is_available():
@@ -58,8 +58,8 @@ def check(config: Config, stage: Stage, trajectories: Path, start: Path, out: Pa
     findings = [_context(config, weights), *_prompts(config, trajectories, start), _disk(options, model, out)]
     if options.rollouts.startswith("vllm"):
         found = importlib.util.find_spec("vllm") is not None
-        mend = f"install the extra gpu, or set {stage.name}.rollouts to transformers"
-        findings.append(Finding(name="vllm", ok=found, detail="installed" if found else "not installed", mend=mend))
+        fix = f"install the extra gpu, or set {stage.name}.rollouts to transformers"
+        findings.append(Finding(name="vllm", ok=found, detail="installed" if found else "not installed", fix=fix))
     return findings
 
 
@@ -79,7 +79,7 @@ def _context(config: Config, weights: Path) -> Finding:
         ok=wanted <= context,
         detail=f"prompt {config.planner.max_prompt_tokens} + answer {config.planner.max_new_tokens} tokens, "
         f"the model reads {context}",
-        mend="lower planner.max_prompt_tokens or planner.max_new_tokens",
+        fix="lower planner.max_prompt_tokens or planner.max_new_tokens",
     )
 
 
@@ -99,7 +99,7 @@ def _prompts(config: Config, trajectories: Path, start: Path) -> list[Finding]:
                 longest, where = tokens, f"{example.trajectory}, step {example.step}"
     if not total:
         return [
-            Finding(name="data", ok=False, detail=f"{trajectories} has no state in 'train'", mend="ingest a data set")
+            Finding(name="data", ok=False, detail=f"{trajectories} has no state in 'train'", fix="ingest a data set")
         ]
     findings = [
         Finding(
@@ -107,7 +107,7 @@ def _prompts(config: Config, trajectories: Path, start: Path) -> list[Finding]:
             ok=cut <= MAX_CUT * total,
             detail=f"{total} prompts, the longest {longest} tokens ({where}), {cut / total:.1%} over "
             f"{config.planner.max_prompt_tokens}",
-            mend=f"set planner.max_prompt_tokens to {longest}, or leave those trajectories out",
+            fix=f"set planner.max_prompt_tokens to {longest}, or leave those trajectories out",
         )
     ]
     if config.planner.image:
@@ -117,7 +117,7 @@ def _prompts(config: Config, trajectories: Path, start: Path) -> list[Finding]:
                 name="images",
                 ok=not missing,
                 detail=f"{len(sizes)} sizes: {common}; {missing} states have none",
-                mend="set planner.image to false, or leave the states without a screen out",
+                fix="set planner.image to false, or leave the states without a screen out",
             )
         )
     return findings
@@ -133,7 +133,7 @@ def _disk(stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:
         name="disk",
         ok=free > needed,
         detail=f"checkpoints and model need {needed / 1e9:.2f} GB, {place} has {free / 1e9:.1f} GB",
-        mend=f"free {max(0.0, (needed - free) / 1e9):.1f} GB, lower keep_checkpoints, or set build to another disk",
+        fix=f"free {max(0.0, (needed - free) / 1e9):.1f} GB, lower keep_checkpoints, or set build to another disk",
     )
 
 
@@ -143,7 +143,7 @@ def dry_run(config: Config, stage: Stage, trajectories: Path, start: Path, out: 
     parts = [yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip()]
     tokens = memory.tokens_per_step(config, options)
     parts.append(
-        f"# tokens a step, at most: {tokens['prompts']:,} of prompts, {tokens['completions']:,} of completions "
+        f"# tokens per step, at most: {tokens['prompts']:,} of prompts, {tokens['completions']:,} of completions "
         f"({options.groups} groups of {options.group_size})"
     )
     parts.append(f"# launched with: {shown(command(config.launch, stage.name, config.profile, more=more))}")
@@ -167,7 +167,7 @@ def dry_run(config: Config, stage: Stage, trajectories: Path, start: Path, out: 
     for finding in check(config, stage, trajectories, start, out):
         parts.append(f"# {'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
         if not finding.ok:
-            parts.append(f"#      -> {finding.mend}")
+            parts.append(f"#      -> {finding.fix}")
     return "\n".join(parts) + "\n"
 
 

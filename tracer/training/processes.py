@@ -1,6 +1,6 @@
 """Several processes, one run: who writes, who follows, and what all of them have to agree on.
 
-``accelerate launch`` starts one process a GPU. Only the main one holds the output folder's lock and writes lineage,
+``accelerate launch`` starts one process per GPU. Only the main one holds the output folder's lock and writes lineage,
 metrics and samples; the others run the same training beside it. In one process every function here does nothing.
 """
 
@@ -52,7 +52,7 @@ def require(config: Config) -> None:
 
 
 def join() -> None:
-    """Join the process group, on the GPU of this process's local rank or on the processor."""
+    """Join the process group, on the GPU of this process's local rank or on the CPU."""
     if world() > 1:
         import torch
         from accelerate import PartialState

@@ -14,7 +14,7 @@ from tracer.training.settings import GrpoConfig
 class SampleLog:
     """Writes the first ``log_samples`` rollouts of every tenth of the training to ``samples/step-<n>.jsonl``.
 
-    One file a step, so that a resumed run writes the same files again instead of more lines.
+    One file per step, so that a resumed run writes the same files again instead of more lines.
     """
 
     def __init__(self, out: Path, stage: GrpoConfig):
@@ -23,6 +23,7 @@ class SampleLog:
         self.every = max(1, stage.steps // 10)
 
     def add(self, step: int, states: Sequence[Any], texts: Sequence[str], scored: Sequence[Any]) -> None:
+        """Keep some rollouts of a step, if it is one of those that are kept."""
         if step % self.every or not self.count or not processes.main():
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ class Scored:
 
     @property
     def total(self) -> float:
+        """The whole reward."""
         return sum(self.parts.values())
 
 

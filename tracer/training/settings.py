@@ -65,11 +65,11 @@ class GrpoConfig(Section):
     gradient_checkpointing: bool = False
     lora: LoraConfig | None = None
     sampling: Literal["stream", "step"] = "stream"
-    """Random numbers in one stream a process, or drawn for the whole batch anew from the seed and the step: then any
+    """Random numbers in one stream a process, or drawn for the whole batch again from the seed and the step: then any
     number of processes samples the same. Of the rollouts of transformers, and of groups that share their prompt."""
     rollouts: Literal["transformers", "vllm_colocate", "vllm_server", "continuous_batching"] = "transformers"
     max_prompts: int | None = Field(default=None, gt=0)
-    """Train on at most so many states, drawn with the seed."""
+    """Train on at most this many states, drawn with the seed."""
     patience: int = Field(default=20, ge=0)
     """Steps of a collapsed reward after which training ends with an error; 0 lets it go on."""
     log_samples: int = Field(default=8, ge=0)
@@ -104,7 +104,7 @@ class LaunchConfig(Section):
     """
 
     strategy: Literal["single", "cpu", "fsdp2", "zero3"] = "single"
-    """One process, two on the processor (a test), or every weight sharded over the GPUs."""
+    """One process, two on the CPU (a test), or every weight sharded over the GPUs."""
     nodes: int = Field(default=1, gt=0)
     gpus: int = Field(default=1, gt=0)
     """Processes a node."""
@@ -125,6 +125,7 @@ class LaunchConfig(Section):
 
     @property
     def processes(self) -> int:
+        """How many processes train."""
         return self.nodes * self.gpus
 
     @model_validator(mode="after")

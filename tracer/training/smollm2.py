@@ -39,7 +39,7 @@ def build(config: Config, out: Path, weights: Path | None = None, episodes: Path
     ``episodes`` are raw demonstrations that teach it the grammar, for config.bootstrap.steps; without them it is the
     model as published.
 
-    Raises ``LineageError`` where the weights or the package ``gguf`` are missing, naming the mend.
+    Raises ``LineageError`` where the weights or the package ``gguf`` are missing, naming the fix.
     """
     weights = weights or packaged()
     if not weights.is_file():
@@ -72,7 +72,7 @@ def packaged() -> Path:
         ) from error
     found = [file for file in files if file.name == FILE]
     if not found:
-        raise LineageError(f"the package {PACKAGE} holds no {FILE}; install version 0.1.2")
+        raise LineageError(f"the package {PACKAGE} contains no {FILE}; install version 0.1.2")
     return Path(str(found[0].locate())).resolve()
 
 

@@ -43,9 +43,9 @@ class Heartbeat:
         if not processes.main():
             return
         self.step = self.step if step is None else step
-        told = {"step": self.step, "steps": self.steps, "doing": doing, "time": time.time(), "pid": os.getpid()}
+        found = {"step": self.step, "steps": self.steps, "doing": doing, "time": time.time(), "pid": os.getpid()}
         temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps(told))
+        temporary.write_text(json.dumps(found))
         os.replace(temporary, self.path)
         if time.monotonic() - self._said > SAY_EVERY_SECONDS:
             self._said = time.monotonic()
@@ -71,15 +71,19 @@ class Watch(TrainerCallback):
         self._warned: set[str] = set()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report that rollouts are being sampled."""
         self.heartbeat.beat("rollouts", state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report that the weights were updated."""
         self.heartbeat.beat("updated", state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Report that a checkpoint was written."""
         self.heartbeat.beat("checkpoint written", state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Look at a step's metrics; raises what ends the training."""
         # The Trainer logs before it saves: what is raised here leaves the last good checkpoint as it was.
         if logs is None or "reward" not in logs:
             return

@@ -1,4 +1,4 @@
-"""The step table: one row a step with what can be checked about it, for the expectations of tracer/validation/suite.py.
+"""The step table: one row per step with what can be checked about it, for the expectations of suite.py.
 
 Columns called ``..._problem`` hold what is wrong in words, or null; the others hold numbers and names. The screenshots
 are looked at batch by batch and not kept, so that the table of a large data set stays small.

@@ -28,10 +28,10 @@ class Expectation:
     name: str
     kind: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    mend: str = SOURCE
+    fix: str = SOURCE
     severity: Literal["error", "warning"] = "error"
     table: Literal["steps", "records"] = "steps"
-    """``steps`` is the table of ``step_table``, ``records`` has one row a record read, ingested or rejected."""
+    """``steps`` is the table of ``step_table``, ``records`` has one row per record read, ingested or rejected."""
 
     @property
     def columns(self) -> list[str]:
@@ -53,7 +53,7 @@ def expectations(config: Config, *, prompts: bool) -> list[Expectation]:
             name="few records are quarantined",
             kind="ExpectColumnMeanToBeBetween",
             arguments={"column": "rejected", "min_value": 0, "max_value": config.data.max_quarantined},
-            mend="mend the records that quarantine.parquet names, or raise data.max_quarantined",
+            fix="fix the records that quarantine.parquet names, or raise data.max_quarantined",
             table="records",
         ),
     ]
@@ -61,14 +61,14 @@ def expectations(config: Config, *, prompts: bool) -> list[Expectation]:
 
 def _identity() -> list[Expectation]:
     return [
-        _none("columns have the canonical types", "schema_problem", mend=AGAIN),
+        _none("columns have the canonical types", "schema_problem", fix=AGAIN),
         *(_written(name) for name in ("trajectory_id", "source", "task", "goal", "instruction")),
         _among("outcomes are known", "outcome", OUTCOMES),
         Expectation(
             name="no step is there twice",
             kind="ExpectCompoundColumnsToBeUnique",
             arguments={"column_list": ["trajectory_id", "step"]},
-            mend="give every trajectory an id of its own in its source, and " + AGAIN,
+            fix="give every trajectory an id of its own in its source, and " + AGAIN,
         ),
         _equal("steps are in order, without gaps", "step", "position"),
         _equal("trajectories have as many steps as they say", "steps", "found_steps"),
@@ -87,7 +87,7 @@ def _actions() -> list[Expectation]:
             "instructions lead to their element",
             "unlocatable_problem",
             severity="warning",
-            mend="write instructions with tracer.instruction.describe; stage 2 cannot ground these steps",
+            fix="write instructions with tracer.instruction.describe; stage 2 cannot ground these steps",
         ),
     ]
 
@@ -109,7 +109,7 @@ def _screens(config: Config) -> list[Expectation]:
         name="every step has a picture",
         kind="ExpectColumnValuesToBeInSet",
         arguments={"column": "has_image", "value_set": [True]},
-        mend="add the screenshots to the source, or set planner.image to false for a planner without eyes",
+        fix="add the screenshots to the source, or set planner.image to false for a planner without eyes",
     )
     return [
         _none("pictures decode", "image_problem"),
@@ -126,7 +126,7 @@ def _splits() -> list[Expectation]:
             name=name,
             kind="ExpectColumnDistinctValuesToContainSet",
             arguments={"column": "split", "value_set": list(splits)},
-            mend="add episodes of the missing splits to the source, and " + AGAIN,
+            fix="add episodes of the missing splits to the source, and " + AGAIN,
             severity=severity,
         )
 
@@ -134,22 +134,20 @@ def _splits() -> list[Expectation]:
         _among("splits are known", "split", SPLITS),
         present("there is training and test data", ("train", "test"), "error"),
         present("every split has data", SPLITS, "warning"),
-        _equal("rows lie in their split's shards", "split", "shard_split", mend=AGAIN),
-        _between(
-            "no trajectory is in two splits", "trajectory_splits", 1, 1, mend="keep it in one split, and " + AGAIN
-        ),
+        _equal("rows lie in their split's shards", "split", "shard_split", fix=AGAIN),
+        _between("no trajectory is in two splits", "trajectory_splits", 1, 1, fix="keep it in one split, and " + AGAIN),
         _none(
             "no state is in two splits",
             "twin_problem",
             # A score on a state that was trained on shows nothing.
-            mend="drop one of the two from the source, a recording's with tracer.ingestion.disjoint.make_disjoint, and "
+            fix="drop one of the two from the source, a recording's with tracer.ingestion.disjoint.make_disjoint, and "
             + AGAIN,
         ),
         Expectation(
             name="most states differ",
             kind="ExpectColumnProportionOfUniqueValuesToBeBetween",
             arguments={"column": "state", "min_value": 0.5},
-            mend="record more varied episodes: repeated states teach little",
+            fix="record more varied episodes: repeated states teach little",
             severity="warning",
         ),
     ]
@@ -161,7 +159,7 @@ def _prompt(config: Config) -> Expectation:
         "prompt_tokens",
         1,
         config.planner.max_prompt_tokens,
-        mend="raise planner.max_prompt_tokens, or shorten planner.history: a cut prompt loses image tokens",
+        fix="raise planner.max_prompt_tokens, or shorten planner.history: a cut prompt loses image tokens",
     )
 
 
@@ -181,7 +179,7 @@ def _between(name: str, column: str, low: float | None, high: float | None, **mo
 
 
 def _fraction(name: str, column: str) -> Expectation:
-    return _between(name, column, 0, 1, mend="coordinates are fractions of the screen in [0, 1]; " + SOURCE)
+    return _between(name, column, 0, 1, fix="coordinates are fractions of the screen in [0, 1]; " + SOURCE)
 
 
 def _equal(name: str, column: str, other: str, **more: Any) -> Expectation:

@@ -1,6 +1,6 @@
 """The step ``validate``: Great Expectations over the ingested shards, one result an expectation.
 
-Its folder holds ``validation.json`` (every expectation with what was found, and the mend), ``failures.parquet`` (every
+Its folder holds ``validation.json`` (every expectation with what was found, and the fix), ``failures.parquet`` (every
 row that failed one) and, under ``logs/data_docs``, the Data Docs. Data that fails is no error of this step, so that its
 results can be looked at: ``raise_on_failure`` is the gate.
 """
@@ -32,7 +32,7 @@ EXAMPLES = 5
 
 
 class ValidationFailed(ValueError):
-    """Data that does not meet an expectation; the message names the files, the rows and the mend."""
+    """Data that does not meet an expectation; the message names the files, the rows and the fix."""
 
 
 def validate(config: Config, trajectories: Path, base: Path, out: Path) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def raise_on_failure(folder: Path) -> None:
 
 
 def explain(result: dict[str, Any]) -> str:
-    """A failed result in words: what was expected, the first rows that are not so, and the mend."""
+    """A failed result in words: what was expected, the first rows that are not so, and the fix."""
     lines = [f"- {result['name']}: {result['observed']}"]
     for example in result["examples"]:
         place = f"{example['file']}, row {example['row']}, {example['trajectory_id']}"
@@ -99,7 +99,7 @@ def explain(result: dict[str, Any]) -> str:
         lines.append(f"    {place}: {example['found']}")
     if result["unexpected"] > len(result["examples"]):
         lines.append(f"    and {result['unexpected'] - len(result['examples'])} more in {FAILURES}")
-    return "\n".join([*lines, f"    mend: {result['mend']}"])
+    return "\n".join([*lines, f"    fix: {result['fix']}"])
 
 
 def prompt_counter(config: Config, base: Path) -> PromptTokens | None:
@@ -123,12 +123,12 @@ def _not_applicable(config: Config, base: Path) -> dict[str, Any]:
         "observed": f"not checked: the base planner {base} does not exist",
         "unexpected": 0,
         "examples": [],
-        "mend": "bring the base planner: `dvc pull`, `tracer base hub`, or build one with `tracer train bootstrap`",
+        "fix": "bring the base planner: `dvc pull`, `tracer base hub`, or build one with `tracer train bootstrap`",
     }
 
 
 def records_table(table: pd.DataFrame, trajectories: Path) -> pd.DataFrame:
-    """One row a record that ingestion read: the trajectories, and what it rejected."""
+    """One row per record that ingestion read: the trajectories, and what it rejected."""
     import pandas as pd
 
     kept = table.drop_duplicates("trajectory_id")[["file", "row", "trajectory_id"]]
@@ -136,7 +136,7 @@ def records_table(table: pd.DataFrame, trajectories: Path) -> pd.DataFrame:
     lost = quarantined(trajectories) if (trajectories / QUARANTINE).is_file() else []
     rejected = [
         {**{key: row[key] for key in ("file", "row", "trajectory_id")}, "step": None, "rejected": 1,
-         "found": f"{row['reason']}: {row['detail']}; {row['mend']}"}
+         "found": f"{row['reason']}: {row['detail']}; {row['fix']}"}
         for row in lost
     ]  # fmt: skip
     return pd.DataFrame([*rejected, *kept.to_dict("records")])
@@ -182,7 +182,7 @@ def check(
 def _built(one: Expectation) -> Any:
     import great_expectations.expectations as gxe
 
-    meta = {"name": one.name, "mend": one.mend, "notes": {"format": "string", "content": [f"{one.name}. {one.mend}"]}}
+    meta = {"name": one.name, "fix": one.fix, "notes": {"format": "string", "content": [f"{one.name}. {one.fix}"]}}
     severity = "critical" if one.severity == "error" else "warning"
     return getattr(gxe, one.kind)(**one.arguments, severity=severity, meta=meta)
 
@@ -207,7 +207,7 @@ def _result(one: Expectation, found: dict[str, Any], table: pd.DataFrame) -> dic
         "observed": f"could not be checked: {errors[0]}" if errors else _observed(result),
         "unexpected": result.get("unexpected_count", len(rows)),
         "examples": rows[:EXAMPLES],
-        "mend": one.mend,
+        "fix": one.fix,
         "rows": rows,
     }
 
@@ -245,10 +245,10 @@ def _write_failures(results: Sequence[dict[str, Any]], path: Path) -> None:
     import pyarrow.parquet as pq
 
     numbers = {"row": pa.int64(), "step": pa.int64()}
-    names = (*KEYS, "expectation", "severity", "found", "mend")
+    names = (*KEYS, "expectation", "severity", "found", "fix")
     schema = pa.schema([(name, numbers.get(name, pa.string())) for name in names])
     rows = [
-        {**row, "expectation": result["name"], "severity": result["severity"], "mend": result["mend"]}
+        {**row, "expectation": result["name"], "severity": result["severity"], "fix": result["fix"]}
         for result in results
         for row in result["rows"]
     ]

@@ -48,7 +48,6 @@ def _method(stage: GrpoConfig) -> dict[str, Any]:
         "max_steps": stage.steps,
         "per_device_train_batch_size": local_batch(stage),
         "gradient_accumulation_steps": stage.accumulation,
-        "steps_per_generation": stage.accumulation,  # a checkpoint within a generation batch would lose its rest
         "num_generations": stage.group_size,
         "num_iterations": 1,
         "temperature": stage.temperature,
@@ -71,6 +70,7 @@ def _method(stage: GrpoConfig) -> dict[str, Any]:
         "gradient_checkpointing": stage.gradient_checkpointing,
         "use_transformers_continuous_batching": stage.rollouts == "continuous_batching",
         "save_steps": stage.checkpoint_every,
+        "save_total_limit": stage.keep_checkpoints,
     }
 
 
@@ -107,7 +107,7 @@ def local_batch(stage: GrpoConfig) -> int:
 
 
 def banned(stage: GrpoConfig, tokens: Sequence[int]) -> dict[str, Any] | None:
-    """The sampling options that keep tokens out, in the words of whoever samples."""
+    """The sampling options that keep tokens out, in the form that the sampler takes."""
     if not tokens:
         return None
     if stage.rollouts.startswith("vllm"):

@@ -12,7 +12,7 @@ from tracer.training.score import Score, Scored
 
 
 class Recorder:
-    """Reward functions for TRL, one a part, that score every completion once and count what does not parse."""
+    """Reward functions for TRL, one per part, that score every completion once and count what does not parse."""
 
     def __init__(self, score: Score, states: Sequence[Example], parts: Sequence[str], samples: SampleLog):
         self.score = score
@@ -21,14 +21,14 @@ class Recorder:
         self.samples = samples
         self._scored: list[Scored] = []
 
-    def functions(self) -> list[Callable[..., list[float | None]]]:
-        """One function per part. TRL allows None, for a completion that a function cannot score; ours score all."""
+    def functions(self) -> list[Callable[..., list[float]]]:
+        """One reward function per part, as TRL takes them."""
         return [self._function(name, first=name == self.parts[0]) for name in self.parts]
 
-    def _function(self, name: str, first: bool) -> Callable[..., list[float | None]]:
+    def _function(self, name: str, first: bool) -> Callable[..., list[float]]:
         def reward(
             completions: Any, completion_ids: Any, index: list[int], log_metric: Any, trainer_state: Any, **_: Any
-        ) -> list[float | None]:
+        ) -> list[float]:
             texts = [completion[0]["content"] for completion in completions]
             if first:
                 self._scored = [self.score(self.states[i], text) for i, text in zip(index, texts, strict=True)]
