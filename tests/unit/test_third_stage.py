@@ -106,6 +106,13 @@ def shown(project: Path) -> dict[str, Any]:
     return found
 
 
+def test_a_stage_is_named_only_where_it_is_defined() -> None:
+    paths = (path for name in ("tracer", "pipelines") for path in (ROOT / name).rglob("*.py"))
+    naming = {path.relative_to(ROOT).as_posix() for path in paths if "stage2" in path.read_text(encoding="utf-8")}
+    # The ablation without stage 2 is the paper's, and about that stage.
+    assert naming == {"tracer/training/stage2.py", "tracer/experiments/ablation.py", *CHANGES}
+
+
 def test_the_flow_trains_gates_evaluates_and_registers_it(shown: dict[str, Any]) -> None:
     steps = shown["steps"]
     assert steps["stage3"] == ["ingest", "stage2", "gate-stage2"]

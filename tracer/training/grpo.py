@@ -1,6 +1,6 @@
-"""GRPO, from a planner in one folder to a better one in another. Both stages run this.
+"""GRPO, from a planner in one folder to a better one in another. Every stage runs this.
 
-stage1.py and stage2.py say what is rewarded. ``train`` says how a reward becomes a better planner, from top to bottom;
+A stage's own module says what is rewarded. ``train`` says how a reward becomes a better planner, from top to bottom;
 selection.py chooses the states, trl/ holds the trainer, probe.py measures what has to be reproduced.
 """
 

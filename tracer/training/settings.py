@@ -1,4 +1,4 @@
-"""The sections ``bootstrap``, ``stage1``, ``stage2``, ``gates`` and ``launch`` of params.yaml."""
+"""The sections ``bootstrap``, ``gates`` and ``launch`` of params.yaml, and that of each stage of training."""
 
 from __future__ import annotations
 
