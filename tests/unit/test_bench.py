@@ -84,7 +84,7 @@ def test_a_result_is_recorded_checked_and_shown(tmp_path: Path) -> None:
     assert check(result([run(2.0, 1.2)] * 2), folder)
     write_page(folder, tmp_path / "speed.md")
     page = (tmp_path / "speed.md").read_text()
-    for expected in ("`tiny` on a CPU", "0123456789ab", "**1.20 times as fast**", "which is not reached"):
+    for expected in ("`tiny` on a processor", "0123456789ab", "**1.20 times as fast**", "which is not reached"):
         assert expected in page
     assert "the curves agree" in page and "`aten::mm` 60%" in page
 
