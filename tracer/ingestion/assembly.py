@@ -17,10 +17,10 @@ from tracer import plugins
 from tracer.dataset import SHARD_BYTES, parquet_writer, trajectories_from_rows
 from tracer.ingestion.counts import STATS, Counts
 from tracer.ingestion.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
-from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
+from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter, rejected_records
 from tracer.json_files import write_json
 from tracer.lineage.step import run_step
-from tracer.sources.source import Rejected, SourceError, source
+from tracer.sources.source import SourceError, source
 from tracer.trajectory import SPLITS
 
 SMALL = 100 * 2**20
@@ -121,7 +121,7 @@ def assemble(parts: Sequence[Path], out: Path, *, published: Mapping[str, int] |
     removed = Counts()
     with QuarantineWriter(out / QUARANTINE) as quarantine:
         for part in parts:
-            for rejected in _quarantined(part / QUARANTINE):
+            for rejected in rejected_records(part / QUARANTINE):
                 quarantine.add(rejected)
         for shard, ids in dropped.items():
             for trajectory in _read(shard, ids):
@@ -210,15 +210,6 @@ def _read(shard: Path, ids: set[str]) -> Iterator[Any]:
     with pq.ParquetFile(shard) as file:
         rows = (row for batch in file.iter_batches(batch_size=64) for row in batch.to_pylist())
         yield from (each for each in trajectories_from_rows(rows, str(shard)) if each.id in ids)
-
-
-def _quarantined(path: Path) -> Iterator[Rejected]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=256):
-            for row in batch.to_pylist():
-                yield Rejected(id=row.pop("trajectory_id"), **row)
 
 
 def _statistics(parts: Sequence[dict[str, Any]], removed: Counts) -> dict[str, Any]:

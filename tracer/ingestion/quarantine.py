@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,13 @@ def quarantined(folder: Path) -> list[dict[str, Any]]:
     columns = ["source", "file", "row", "trajectory_id", "reason", "detail", "mend"]
     rows = pq.read_table(folder / QUARANTINE, columns=columns).to_pylist()
     return [{FIX.get(name, name): value for name, value in row.items()} for row in rows]
+
+
+def rejected_records(path: Path) -> Iterator[Rejected]:
+    """The rejected records of a quarantine file, whole."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=256):
+            for row in batch.to_pylist():
+                yield Rejected(id=row.pop("trajectory_id"), fix=row.pop("mend"), **row)

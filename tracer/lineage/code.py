@@ -77,7 +77,7 @@ def code_of(module: str, plugins: Sequence[str] = ()) -> Code:
     todo = [module, *plugins]
     while todo:
         name = todo.pop()
-        path = None if name in found else source_of(name)
+        path = None if name in found or _is_settings(name) else source_of(name)
         if path is not None:
             found[name] = parsed(path.read_bytes(), name, path.name == "__init__.py")
             todo += [each for each in found[name].imports if each.partition(".")[0] in own]
@@ -87,6 +87,11 @@ def code_of(module: str, plugins: Sequence[str] = ()) -> Code:
         files=dict(sorted(_files(found, own))),
         libraries=dict(sorted(_libraries(found))),
     )
+
+
+def _is_settings(name: str) -> bool:
+    """Whether a module only declares settings: the values that a step uses are in its digest anyway."""
+    return name == f"{OWN}.config" or (name.startswith(f"{OWN}.") and name.endswith(".settings"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
