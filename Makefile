@@ -16,7 +16,7 @@ DEV := .venv/.dev
 PINS := pyproject.toml constraints.txt
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient check doctor bench items data clean lock environment
+.PHONY: help demo dev test patient check golden doctor bench items data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -38,6 +38,9 @@ check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "not formatted; run $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
+
+golden: $(DEV) data ## the first training steps of both stages, compared with the committed curves (ARGS=--update writes new)
+	@$(BIN)/python -m tests.golden.curves $(ARGS)
 
 doctor: $(BASE) ## what is missing on this machine, and how to fix it
 	@$(BIN)/tracer doctor
