@@ -21,7 +21,7 @@ from tracer.ingestion import ingest
 from tracer.lineage import why
 from tracer.lineage.digest import LineageError, finished
 from tracer.planner import hub
-from tracer.registry import promotion, versions
+from tracer.registry import promotion, register, versions
 from tracer.reporting import report
 from tracer.scoring import evaluate as scoring
 from tracer.settings import ConfigError
@@ -194,7 +194,7 @@ def _scored(planner: str) -> dict[str, str]:
 
 def _register(config: Config, at: Folders, out: Path) -> versions.Version:
     names = {**_scored(LAST.name), "validate": "validate", "gate": LAST.gate}
-    return versions.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
+    return register.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
 
 
 def promote(config: Config, at: Folders, out: Path, again: bool = False) -> promotion.Decision:
@@ -240,9 +240,9 @@ STEPS = (
         planner=LAST.name,
         about="a version of the registered model, as challenger; the file is the receipt",
         reads=(LAST.name, *_scored(LAST.name).values(), "validate", LAST.gate),
-        module=versions.__name__,
+        module=register.__name__,
         make=_register,
-        receipt=versions.RECEIPT,
+        receipt=register.RECEIPT,
     ),
     FlowStep(
         kind="promote",

@@ -15,7 +15,7 @@ from tracer.cli import main
 from tracer.config import Config, load
 from tracer.dvc_yaml import dvc_yaml
 from tracer.registry.promotion import DECISION
-from tracer.registry.versions import RECEIPT
+from tracer.registry.register import RECEIPT
 from tracer.stages import MODELS, STAGES
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from tests.folders import STATES, Chain
 from tracer.config import Config
 from tracer.lineage.digest import LineageError
-from tracer.registry import policy, promotion, tracking, versions
+from tracer.registry import policy, promotion, register, tracking, versions
 from tracer.registry.settings import RegistryConfig
 
 POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
@@ -42,15 +42,15 @@ def config(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
     )
 
 
-def register(
+def registered(
     config: Config, chain: Chain, number: int, right: list[float], online: list[float] = ONLINE
 ) -> versions.Version:
-    return versions.register(config, config.out("stage2"), chain.stage2(number, right, online))
+    return register.register(config, config.out("stage2"), chain.stage2(number, right, online))
 
 
 def test_first_champion_must_not_be_worse_than_the_base(config: Config) -> None:
     chain = Chain(config)
-    register(config, chain, 1, WEAK)
+    registered(config, chain, 1, WEAK)
     refused = promotion.promote(config, chain.base(STRONG, ONLINE), chain.ingest)
     assert (refused.outcome, refused.champion, refused.incumbent) == ("refused", None, "base")
     primary = next(check for check in refused.checks if check.name == "grounded step success")
@@ -60,7 +60,7 @@ def test_first_champion_must_not_be_worse_than_the_base(config: Config) -> None:
     assert primary.numbers["only_challenger"] == STATES * 0.2 and primary.numbers["only_incumbent"] == STATES * 0.8
     assert versions.aliased(config.registry, "champion") is None
 
-    register(config, chain, 2, STRONG)
+    registered(config, chain, 2, STRONG)
     promoted = promotion.promote(config, chain.base(STRONG, ONLINE), chain.ingest)
     assert promoted.promoted and promoted.champion == 2, promoted.reason
     assert versions.version_of("tracer-planner@champion", config.registry).version == 2
@@ -72,15 +72,15 @@ def test_a_stricter_policy_wants_the_first_champion_better(config: Config, tmp_p
     strict.write_text(POLICY.read_text().replace("first: not_worse", "first: better"))
     config = config.model_copy(update={"registry": config.registry.model_copy(update={"policy": str(strict)})})
     chain = Chain(config)
-    register(config, chain, 1, STRONG)
+    registered(config, chain, 1, STRONG)
     refused = promotion.promote(config, chain.base(STRONG, ONLINE), chain.ingest)
     assert [check.name for check in refused.checks if not check.passed] == ["grounded step success"]
 
 
 def test_same_question_same_answer(config: Config) -> None:
     chain = Chain(config)
-    first = register(config, chain, 1, STRONG)
-    assert register(config, chain, 1, STRONG) == first
+    first = registered(config, chain, 1, STRONG)
+    assert registered(config, chain, 1, STRONG) == first
     base = chain.base(WEAK, ONLINE)
     decision = promotion.promote(config, base, chain.ingest)
     assert promotion.promote(config, base, chain.ingest) == decision
@@ -90,10 +90,10 @@ def test_same_question_same_answer(config: Config) -> None:
 
 def test_a_champion_that_is_not_worse_stays(config: Config) -> None:
     chain = Chain(config)
-    register(config, chain, 1, STRONG)
+    registered(config, chain, 1, STRONG)
     base = chain.base(WEAK, ONLINE)
     promotion.promote(config, base, chain.ingest)
-    register(config, chain, 2, [*STRONG[:-1], 1.0])
+    registered(config, chain, 2, [*STRONG[:-1], 1.0])
     refused = promotion.promote(config, base, chain.ingest)
     assert refused.outcome == "refused" and refused.incumbent == "1" and refused.champion == 1
     assert promotion.promote(config, base, chain.ingest) == refused
@@ -101,7 +101,7 @@ def test_a_champion_that_is_not_worse_stays(config: Config) -> None:
 
 def test_significantly_worse_online_closes_the_gate(config: Config) -> None:
     chain = Chain(config)
-    register(config, chain, 1, STRONG, online=[0.0] * 24)
+    registered(config, chain, 1, STRONG, online=[0.0] * 24)
     refused = promotion.promote(config, chain.base(WEAK, [1.0] * 24), chain.ingest)
     failed = [check.name for check in refused.checks if not check.passed]
     assert failed == ["online task success"]
@@ -109,7 +109,7 @@ def test_significantly_worse_online_closes_the_gate(config: Config) -> None:
 
 def test_without_a_browser_the_online_guard_is_skipped_and_says_so(config: Config) -> None:
     chain = Chain(config)
-    register(config, chain, 1, STRONG, online=[])
+    registered(config, chain, 1, STRONG, online=[])
     decision = promotion.promote(config, chain.base(WEAK, []), chain.ingest)
     assert decision.promoted
     assert "skipped" in next(check for check in decision.checks if check.name == "online task success").description
@@ -118,7 +118,7 @@ def test_without_a_browser_the_online_guard_is_skipped_and_says_so(config: Confi
 def test_required_checks(config: Config) -> None:
     chain = Chain(config)
     evaluations = chain.stage2(1, STRONG, ONLINE, open=False)
-    version = versions.register(config, config.out("stage2"), evaluations)
+    version = register.register(config, config.out("stage2"), evaluations)
     stored = next(versions.download(version.uri, config.registry).rglob("*.safetensors"))
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
     decision = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
@@ -128,18 +128,18 @@ def test_required_checks(config: Config) -> None:
 def test_rollback_history_and_no_return_of_what_was_rolled_back(config: Config) -> None:
     chain = Chain(config)
     base = chain.base(WEAK, ONLINE)
-    register(config, chain, 1, STRONG)
+    registered(config, chain, 1, STRONG)
     promotion.promote(config, base, chain.ingest)
     with pytest.raises(versions.RegistryError, match="first champion"):
         promotion.rollback(config.registry)
-    register(config, chain, 2, STRONGER)
+    registered(config, chain, 2, STRONGER)
     second = promotion.promote(config, base, chain.ingest)
     assert second.promoted and second.incumbent == "1"
     back = promotion.rollback(config.registry, "it clicked where it should not")
     assert (back.outcome, back.version, back.champion, back.incumbent) == ("rolled back", 1, 1, "2")
     assert versions.version_of("tracer-planner@champion", config.registry).version == 1
     # The nightly retraining makes the same challenger again: it must not undo what a person decided.
-    register(config, chain, 2, STRONGER)
+    registered(config, chain, 2, STRONGER)
     assert promotion.promote(config, base, chain.ingest) == second
     assert versions.version_of("tracer-planner@champion", config.registry).version == 1
     assert promotion.promote(config, base, chain.ingest, again=True).promoted
@@ -150,7 +150,7 @@ def test_rollback_history_and_no_return_of_what_was_rolled_back(config: Config) 
 
 def test_a_decision_killed_before_it_took_effect_takes_effect(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     chain = Chain(config)
-    register(config, chain, 1, STRONG)
+    registered(config, chain, 1, STRONG)
     base = chain.base(WEAK, ONLINE)
 
     def killed(*_: object) -> None:
@@ -170,7 +170,7 @@ def test_a_deleted_entry_is_noticed(config: Config) -> None:
     chain = Chain(config)
     base = chain.base(WEAK, ONLINE)
     for number, right in ((1, STRONG), (2, STRONGER)):
-        register(config, chain, number, right)
+        registered(config, chain, number, right)
         promotion.promote(config, base, chain.ingest)
     client = tracking.connect(config.registry)
     experiment = client.get_experiment_by_name("tracer-promotions")
@@ -182,7 +182,7 @@ def test_a_deleted_entry_is_noticed(config: Config) -> None:
 
 def test_other_items_are_refused(config: Config) -> None:
     chain = Chain(config)
-    register(config, chain, 1, STRONG)
+    registered(config, chain, 1, STRONG)
     base = chain.base(WEAK[:-3], ONLINE)
     with pytest.raises(LineageError, match="same held-out items"):
         promotion.promote(config, base, chain.ingest)

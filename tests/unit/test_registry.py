@@ -17,7 +17,7 @@ from tracer import flow
 from tracer.config import Config
 from tracer.lineage.digest import LineageError, content_digest
 from tracer.lineage.step import read_lineage
-from tracer.registry import tracking, versions
+from tracer.registry import rebuild, register, tracking, versions
 from tracer.settings import ConfigError
 from tracer.trajectory import Element, State
 
@@ -88,7 +88,7 @@ def version(config: Config, planner: Any) -> versions.Version:
         {"stage": stage2, "parent": config.out("stage1"), "trajectories": chain.ingest}, {"gate.json": {"open": True}},
     )  # fmt: skip
     evaluations = {**evaluations, **chain.evaluations("stage2", stage2, RIGHT, RIGHT), "gate": gate}
-    return versions.register(config, stage2, evaluations)
+    return register.register(config, stage2, evaluations)
 
 
 def test_a_loaded_version_forecasts_as_the_planner_that_was_registered(
@@ -161,7 +161,7 @@ def test_each_step_is_a_run_with_its_history_dataset_and_samples(config: Config,
 
 
 def test_lineage_of_a_version_rebuilds_it(config: Config, version: versions.Version) -> None:
-    found = versions.lineage_of(version.uri, config.registry)
+    found = rebuild.lineage_of(version.uri, config.registry)
     assert list(found.steps) == ["ingest", "stage1", "stage2"]
     assert found.steps["stage2"]["output"] == version.output
     commands = "\n".join(found.commands)
@@ -173,7 +173,7 @@ def test_lineage_of_a_version_rebuilds_it(config: Config, version: versions.Vers
 def test_registering_again_finds_the_version(config: Config, version: versions.Version) -> None:
     evaluations = {step: config.out(folder) for step, folder in
                    (("evaluate", "evaluate-stage2"), ("validate", "validate"), ("gate", "gate-stage2"))}  # fmt: skip
-    assert versions.register(config, config.out("stage2"), evaluations) == version
+    assert register.register(config, config.out("stage2"), evaluations) == version
 
 
 def test_a_killed_registration_leaves_no_half_version(
@@ -193,13 +193,13 @@ def test_a_killed_registration_leaves_no_half_version(
     with monkeypatch.context() as patch:
         patch.setattr(tracking, "log_samples", killed)
         with pytest.raises(KeyboardInterrupt):
-            versions.register(config, folder, {})
+            register.register(config, folder, {})
     with monkeypatch.context() as patch:  # killed again, with the model logged and no version yet
-        patch.setattr(versions, "content_digest", killed)
+        patch.setattr(register, "content_digest", killed)
         with pytest.raises((KeyboardInterrupt, TypeError)):
-            versions.register(config, folder, {})
+            register.register(config, folder, {})
     assert len(client.search_model_versions("name = 'tracer-planner'")) == 1
-    made = versions.register(config, folder, {})
+    made = register.register(config, folder, {})
     assert made.version == version.version + 1 and made.aliases == ("challenger",)
     experiment = client.get_experiment_by_name("tracer").experiment_id
     assert not client.search_runs([experiment], filter_string="attributes.status != 'FINISHED'")
@@ -211,12 +211,12 @@ def test_a_chain_that_does_not_hold_together_is_refused(config: Config, version:
     other = step("stage1", config, Path("elsewhere"), {}, {"model/model.safetensors": weights(9)})
     foreign = step("evaluate", config, Path("foreign"), {"model": other}, {"results.jsonl": []})
     with pytest.raises(LineageError, match="was made with another model"):
-        versions.register(config, config.out("stage2"), {"evaluate": foreign})
+        register.register(config, config.out("stage2"), {"evaluate": foreign})
     weight = config.out("stage2") / "model" / "planner.json"
     before = weight.read_text()
     weight.write_text(before + " ")
     with pytest.raises(LineageError, match="has changed since"):
-        versions.register(config, config.out("stage2"), {})
+        register.register(config, config.out("stage2"), {})
     weight.write_text(before)
 
 

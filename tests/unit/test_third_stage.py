@@ -55,7 +55,7 @@ warnings.simplefilter("ignore")
 from pipelines.definitions import defs
 from tracer import flow
 from tracer.experiments.stages import claims
-from tracer.registry.versions import COMMANDS
+from tracer.registry.rebuild import COMMANDS
 from tracer.reporting import tables
 from tracer.stages import PROMISES
 

@@ -74,9 +74,9 @@ def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-pl
 
     Example: tracer lineage tracer-planner@champion
     """
-    from tracer.registry import versions
+    from tracer.registry.rebuild import lineage_of
 
-    found = versions.lineage_of(model, config.registry)
+    found = lineage_of(model, config.registry)
     lines = [found.version.uri]
     for step, each in found.steps.items():
         lines.append(f"  {step}: output {each['output'][:12]}, digest {each['digest'][:12]}")

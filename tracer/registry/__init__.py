@@ -1,6 +1,6 @@
 """The model registry in MLflow: versions, promotion, and the runs behind them.
 
-Other rooms use ``versions.register``, ``versions.download``, ``promotion.promote`` and ``promotion.history``:
+Other rooms use ``register.register``, ``versions.download``, ``promotion.promote`` and ``promotion.history``:
 
     tracer.registry.versions.load("tracer-planner@champion").forecast([state], horizon=5)
 """

@@ -2,7 +2,7 @@
 
     mlflow.pyfunc.load_model("models:/tracer-planner@champion").predict(frame, params={"horizon": 5})
 
-One row is one state; ``tracer.registry.versions.FIELDS`` names its columns. ``mlflow.models.set_model`` has to run on
+One row is one state; ``tracer.registry.register.FIELDS`` names its columns. ``mlflow.models.set_model`` has to run on
 import: MLflow executes the file to find the model in it.
 """
 

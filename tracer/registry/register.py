@@ -1,0 +1,168 @@
+"""Registering a stage's output as a model version, with its runs, its evaluations and its lineage."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tracer
+from tracer.config import Config
+from tracer.json_files import write_json
+from tracer.lineage.digest import LineageError, content_digest, finished
+from tracer.lineage.step import read_lineage, verify_output
+from tracer.planner.adapter import model_folder
+from tracer.registry import tracking, versions
+from tracer.registry.rebuild import CHAIN, document
+from tracer.registry.versions import CHALLENGER, EVALUATION, OUTPUT, WEIGHTS, RegistryError, Version
+
+RECEIPT = "registered.json"
+"""Beside the steps' folders: which version theirs is."""
+REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "pydantic", "pyyaml", "rapidfuzz")
+# The columns of a state, of which only the goal is required: type and meaning.
+FIELDS = {
+    "goal": "string",
+    "image": "binary",
+    "width": "long",
+    "height": "long",
+    "elements": "string",  # a JSON list of Element.to_dict()
+    "history": "string",  # a JSON list of the past steps' instructions
+    "observation": "string",
+}
+
+
+def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> Version:
+    """Register a stage's output folder as a version with the alias ``challenger``; return the version.
+
+    ``evaluations`` maps ``evaluate``, ``online`` (where there is one) and ``validate`` to their folders. Every training
+    step of the chain and every evaluation becomes a run. The same folder again finds its version. The version is
+    created last, from a model that is logged whole, so that an interruption leaves no incomplete one behind. Raises
+    ``LineageError`` for a folder, or a chain, whose contents are not what its lineage says.
+    """
+    lineages = chain(folder)
+    lineage = verify_output(folder)
+    check_evaluations(folder, lineages, evaluations)
+    client = tracking.connect(config.registry)
+    name = config.registry.model
+    if not client.search_registered_models(filter_string=f"name = '{name}'"):
+        client.create_registered_model(name, description="Forecasts the next steps on a screen (TraceR1).")
+    for step in lineages.values():
+        path = Path(step["path"])
+        if (path / "metrics.jsonl").is_file() and step["digest"] != lineage["digest"]:
+            tracking.log_step(client, config, path)
+    run_id = tracking.log_step(client, config, folder)
+    version = versions.find(client, name, lineage)
+    model_id = None if version is not None else log_model(client, config, run_id, folder, lineages)
+    tags = {
+        f"{EVALUATION}{step}": tracking.log_step(client, config, path, model_id if step != "validate" else None)
+        for step, path in evaluations.items()
+    }
+    if version is None:
+        tags |= _tags(config, folder, lineage)
+        made = client.create_model_version(
+            name, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
+        )
+        number = str(made.version)
+    else:
+        number = str(version.version)
+        for key, value in tags.items():
+            client.set_model_version_tag(name, number, key, value)
+    client.set_registered_model_alias(name, CHALLENGER, number)
+    found = versions.read(client.get_model_version(name, number))
+    write_json(config.folder / RECEIPT, {"uri": found.uri, "digest": found.digest, "output": found.output})
+    return found
+
+
+def _tags(config: Config, folder: Path, lineage: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        tracking.DIGEST: lineage["digest"],
+        OUTPUT: lineage["output"],
+        WEIGHTS: content_digest(weights_folder(folder)),
+        "tracer.profile": config.profile,
+        "tracer.seed": str(config.seed),
+        "tracer.data": tracking.data_digest(config) or "not tracked",
+        "tracer.commit": (lineage["git"] or {}).get("commit") or "unknown",
+    }
+
+
+def chain(folder: Path) -> dict[str, dict[str, Any]]:
+    """The lineages of a folder and of everything it was made from, inputs first, each with its ``path``.
+
+    Raises ``LineageError`` where an input is no longer what the folder was made from.
+    """
+    lineage = {**read_lineage(folder), "path": str(folder)}
+    found: dict[str, dict[str, Any]] = {}
+    for name, source in lineage["inputs"].items():
+        path = Path(source["path"])
+        upstream = finished(path) if path.is_dir() else None
+        if upstream is None:
+            continue  # raw data, or a base from elsewhere: its digest in this lineage is all there is
+        if upstream["output"] != source["digest"]:
+            raise LineageError(
+                f"{folder} was made from another {name} than {path} now holds; run the steps after {path} again"
+            )
+        found |= chain(path)
+    return found | {lineage["step"]: lineage}
+
+
+def check_evaluations(folder: Path, lineages: Mapping[str, Any], evaluations: Mapping[str, Path]) -> None:
+    """Raise ``LineageError`` for an evaluation of another model, or of other data, than the folder's."""
+    output = read_lineage(folder)["output"]
+    chained = {lineage["output"] for lineage in lineages.values()}
+    chained |= {source["digest"] for lineage in lineages.values() for source in lineage["inputs"].values()}
+    for step, path in evaluations.items():
+        for name, source in verify_output(path)["inputs"].items():
+            if source["digest"] not in ({output} if name in ("model", "stage") else chained):
+                raise LineageError(
+                    f"{path} ({step}) was made with another {name} ({source['path']}) than {folder}; "
+                    f"run that evaluation again"
+                )
+
+
+def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: Mapping[str, Any]) -> str:
+    """Log the planner as a model of the run; return the model's id. It is whole when this returns."""
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(kind, column, required=column == "goal") for column, kind in FIELDS.items()]),
+        outputs=Schema(
+            [ColSpec("string", column, required=column != "forecast") for column in ("text", "forecast", "error")]
+        ),
+        params=ParamSchema([ParamSpec("horizon", DataType.long, config.planner.horizon)]),
+    )
+    tracking.delete_models(client, client.get_run(run_id).info.experiment_id, run_id)
+    with tempfile.TemporaryDirectory() as temporary:
+        chained = Path(temporary) / CHAIN
+        write_json(chained, document(config, lineages))
+        # MLflow advises type hints and an input example, from which it would infer what is given here explicitly.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
+        with mlflow.start_run(run_id=run_id):
+            info = mlflow.pyfunc.log_model(
+                name="planner",
+                python_model=str(Path(__file__).with_name("pyfunc.py")),
+                artifacts={"planner": str(weights_folder(folder)), "lineage": str(chained)},
+                code_paths=[str(Path(tracer.__file__).parent)],
+                signature=signature,
+                pip_requirements=requirements(),
+            )
+    return str(info.model_id)
+
+
+def weights_folder(folder: Path) -> Path:
+    """Where a stage's weights are; raises ``RegistryError``."""
+    path = model_folder(folder)
+    if not any(path.glob("*.safetensors")):
+        raise RegistryError(f"{path} contains no weights (*.safetensors); run the stage that makes them")
+    return path
+
+
+def requirements() -> list[str]:
+    """What the model needs besides the code it carries, at the versions it was made with."""
+    return ["mlflow==" + importlib.metadata.version("mlflow")] + [
+        f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS
+    ]
