@@ -19,11 +19,10 @@ from tracer.config import Config
 from tracer.flow import benchmark_folder
 from tracer.lineage.digest import finished
 from tracer.registry.scores import log_score
-from tracer.scoring import files
+from tracer.scoring import files, published
 from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.paired import read_summary
 from tracer.scoring.protocol import default
-from tracer.scoring.published import comparison
 from tracer.scoring.score import score
 from tracer.stages import MODELS
 
@@ -126,7 +125,7 @@ def benchmark_comparison(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """Our scores beside the published ones, protocol by protocol, with row counts and sources."""
     config = tracer.config()
     found = scored(config)
-    text = comparison({f"{config.profile}: {name}": path for name, path in found.items()})
+    text = published.page({f"{config.profile}: {name}": path for name, path in found.items()})
     path = config.out("benchmarks.md")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -83,7 +83,7 @@ def test_real_rows_follow_the_schemas(name: str, benchmark: str) -> None:
 
 def test_every_published_figure_is_in_the_table_with_its_source() -> None:
     known = published.published()
-    text = published.comparison({})
+    text = published.page({})
     document = yaml.safe_load(package_data.read("benchmarks/published.yaml"))
     assert sum(len(table["figures"]) for table in document["tables"]) == text.count("](http")
     for table in known.tables:
@@ -100,7 +100,7 @@ def test_our_scores_stand_under_their_protocol(tmp_path: Path) -> None:
     predictions.write_text(json.dumps({"id": "a", "native": "1"}))
     score("gaia", "validation-level1", items, predictions, tmp_path / "s", resamples=5)
     score("gaia", "validation-level1", items, predictions, tmp_path / "l", strict=False, resamples=5)
-    text = published.comparison({"tiny: a": tmp_path / "s", "loose: a": tmp_path / "l"})
+    text = published.page({"tiny: a": tmp_path / "s", "loose: a": tmp_path / "l"})
     assert (
         "| **tiny** (ours) | 1 of 53 | 100.0 [100.0, 100.0] | this project; a part of the items: not comparable |"
         in text

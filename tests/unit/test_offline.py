@@ -151,11 +151,11 @@ def test_a_split_may_be_named(tmp_path, data):
 
 
 def test_states_are_drawn_with_the_seed(tmp_path, data):
-    first = offline.draw(data, "heldout", 10, seed=1)
-    assert first == offline.draw(data, "heldout", 10, seed=1)
+    first = offline.sample(data, "heldout", 10, seed=1)
+    assert first == offline.sample(data, "heldout", 10, seed=1)
     assert len(set(first)) == 10
-    assert first != offline.draw(data, "heldout", 10, seed=2)
-    assert len(offline.draw(data, "heldout", None, seed=1)) == len(offline.draw(data, "heldout", 99, seed=1)) == 24
+    assert first != offline.sample(data, "heldout", 10, seed=2)
+    assert len(offline.sample(data, "heldout", None, seed=1)) == len(offline.sample(data, "heldout", 99, seed=1)) == 24
 
 
 def test_the_same_evaluation_writes_the_same_bytes(tmp_path, data):

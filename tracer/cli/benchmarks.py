@@ -152,12 +152,12 @@ def published(
 
     Example: tracer published tiny=build/scored --out table.md
     """
-    from tracer.scoring.published import comparison
+    from tracer.scoring.published import page
 
     wrong = [given for given in scores if "=" not in given]
     if wrong:
         raise typer.BadParameter(f"a score is given as NAME=FOLDER, not {wrong[0]!r}")
-    text = comparison({name: Path(folder) for name, folder in (given.split("=", 1) for given in scores)})
+    text = page({name: Path(folder) for name, folder in (given.split("=", 1) for given in scores)})
     if out:
         out.write_text(text, encoding="utf-8")
     return Result(data={"table": text}, text=str(out) if out else text)

@@ -107,7 +107,7 @@ def forecast(
     lines += ["", "really done:", *(f"  {number}. {each.instruction}" for number, each in enumerate(expected, start=1))]
     if draw:
         right = correct(steps, expected, config.reward, config.grounding.radius)
-        draw.write_bytes(overlay.draw(state, steps, expected, right))
+        draw.write_bytes(overlay.paint(state, steps, expected, right))
         lines += ["", f"drawn: {draw}"]
     both = {"forecast": steps, "done": expected}
     instructions = {name: [each.instruction for each in listed] for name, listed in both.items()}

@@ -60,13 +60,13 @@ def recipe(config: Config, trajectories: Path, model: Path) -> dict[str, Any]:
 def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits: Sequence[str]) -> dict[str, Any]:
     """Forecast and score every case, resuming where a kill left off; the headline metrics."""
     agent = tools.load(config.grounding)
-    drawn = {split: draw(trajectories, split, config.evaluation.max_states, config.seed) for split in splits}
+    sampled = {split: sample(trajectories, split, config.evaluation.max_states, config.seed) for split in splits}
     progress = out / "checkpoints" / RESULTS
     progress.parent.mkdir(exist_ok=True)
     # Whole chunks: a planner's rounding may depend on what else is in a batch, so batches stay as they were.
     rows = json_lines.take_up(progress, CHUNK)
     horizon = config.planner.horizon
-    every = (each for split, keys in drawn.items() for each in selected(trajectories, split, keys, horizon))
+    every = (each for split, keys in sampled.items() for each in selected(trajectories, split, keys, horizon))
     for chunk in chunks(itertools.islice(every, len(rows), None), CHUNK):
         plans = planner.forecast([case.state for case in chunk], config.planner.horizon)
         scored = [_row(config, case, plan, agent) for case, plan in zip(chunk, plans, strict=True)]
@@ -107,8 +107,8 @@ def counts(rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def draw(trajectories: Path, split: str, most: int | None, seed: int) -> list[tuple[str, int]]:
-    """The states of a split in the order of its shards: all, or ``most`` drawn with the seed without replacement."""
+def sample(trajectories: Path, split: str, most: int | None, seed: int) -> list[tuple[str, int]]:
+    """The states of a split in the order of its shards: all, or ``most`` sampled with the seed without replacement."""
     every = [
         (trajectory.id, step)
         for trajectory in read(trajectories, split=split, columns=())
@@ -120,9 +120,9 @@ def draw(trajectories: Path, split: str, most: int | None, seed: int) -> list[tu
     return [every[index] for index in chosen]
 
 
-def selected(trajectories: Path, split: str, drawn: Sequence[tuple[str, int]], horizon: int) -> Iterator[Example]:
-    """The drawn states with their screens, streamed from the shards."""
-    wanted = set(drawn)
+def selected(trajectories: Path, split: str, sampled: Sequence[tuple[str, int]], horizon: int) -> Iterator[Example]:
+    """The sampled states with their screens, streamed from the shards."""
+    wanted = set(sampled)
     return (each for each in examples(read(trajectories, split=split), horizon) if each.key in wanted)
 
 

@@ -78,7 +78,7 @@ def _settings(config: MixtureConfig) -> dict[str, Any]:
     return {name: mixed.model_dump(mode="json", exclude={"folder"}) for name, mixed in config.sources.items()}
 
 
-def _draw(seed: int, purpose: str, id: str) -> float:
+def _uniform(seed: int, purpose: str, id: str) -> float:
     """A number in [0, 1) that follows from seed and id."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
@@ -94,7 +94,7 @@ def _surveyed(name: str, folder: Path, config: MixtureConfig) -> tuple[dict[str,
         reason = reason_against(trajectory, config) if trajectory.split == "train" else None
         if reason:
             out[reason] += 1
-        elif trajectory.split == "train" and _draw(config.seed, "held out", trajectory.id) < _share(config, name):
+        elif trajectory.split == "train" and _uniform(config.seed, "held out", trajectory.id) < _share(config, name):
             left[trajectory.id] = "heldout"
         else:
             left[trajectory.id] = trajectory.split
@@ -121,7 +121,7 @@ def _taken(plans: Mapping[str, dict[str, str]], config: MixtureConfig) -> dict[s
     for name, plan in plans.items():
         wanted = available[name] if config.balance == "all" else max(1, round(size * weights[name]))
         train = sorted(
-            (id for id, split in plan.items() if split == "train"), key=lambda id: _draw(config.seed, "take", id)
+            (id for id, split in plan.items() if split == "train"), key=lambda id: _uniform(config.seed, "take", id)
         )
         chosen = set(train[:wanted])
         found[name] = {id: split for id, split in plan.items() if split != "train" or id in chosen}

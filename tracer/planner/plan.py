@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -52,13 +52,7 @@ class PlannerSettings:
     @classmethod
     def of(cls, config: PlannerConfig) -> PlannerSettings:
         """The settings of a configuration."""
-        return cls(
-            grammar=config.grammar,
-            horizon=config.horizon,
-            history=config.history,
-            image=config.image,
-            max_new_tokens=config.max_new_tokens,
-        )
+        return cls(**config.model_dump(include={each.name for each in fields(cls)}))
 
     @classmethod
     def load(cls, folder: Path) -> PlannerSettings:

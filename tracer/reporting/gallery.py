@@ -1,4 +1,4 @@
-"""Held-out screens with each planner's forecast drawn on them, drawn by the seed and not by hand."""
+"""Held-out screens with each planner's forecast painted on them, sampled by the seed and not by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tracer.evaluation.scoring import correct
 from tracer.examples import Example
 from tracer.forecast import Forecast, ForecastError
 from tracer.grammars.grammar import grammar
-from tracer.reporting.overlay import draw
+from tracer.reporting.overlay import paint
 from tracer.reporting.tables import PLANNERS
 
 MAX_SPLITS = ("heldout", "test")
@@ -58,10 +58,10 @@ def gallery(config: Config, trajectories: Path, folders: Mapping[str, Path], cou
         for name in PLANNERS
         if f"evaluate-{name}" in folders
     }
-    drawn = pick(list(next(iter(rows.values())).values()), count, config.seed)
+    sampled = pick(list(next(iter(rows.values())).values()), count, config.seed)
     exhibits = []
-    for split in dict.fromkeys(row["split"] for row in drawn):
-        wanted = [case(row) for row in drawn if row["split"] == split]
+    for split in dict.fromkeys(row["split"] for row in sampled):
+        wanted = [case(row) for row in sampled if row["split"] == split]
         found = {each.key: each for each in selected(trajectories, split, wanted, config.planner.horizon)}
         exhibits += [
             exhibit(config, found[key], {name: by_case[key] for name, by_case in rows.items()}) for key in wanted
@@ -70,7 +70,7 @@ def gallery(config: Config, trajectories: Path, folders: Mapping[str, Path], cou
 
 
 def pick(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
-    """Rows drawn with the seed: two in three from held-out pages, each page once before any comes twice."""
+    """Rows sampled with the seed: two in three from held-out pages, each page once before any comes twice."""
     order = sorted(rows, key=case)
     random.Random(f"{seed}/gallery").shuffle(order)
     chosen: list[Row] = []
@@ -91,7 +91,7 @@ def exhibit(config: Config, found: Example, rows: Mapping[str, Row]) -> Exhibit:
     for name, row in rows.items():
         forecast = parsed(row["text"], found, config)
         right = correct(forecast or (), found.reference, config.reward, config.grounding.radius)
-        png = draw(found.state, forecast, found.reference, right, row["error"])
+        png = paint(found.state, forecast, found.reference, right, row["error"])
         pictures.append(
             Picture(
                 planner=PLANNERS[name],

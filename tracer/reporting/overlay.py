@@ -31,7 +31,7 @@ OVERSAMPLED = 3
 """Marks are drawn at this multiple and brought down: Pillow's own lines and discs are jagged."""
 
 
-def draw(
+def paint(
     state: State, forecast: Forecast | None, reference: Forecast = (), right: Sequence[bool] = (), error: str = ""
 ) -> bytes:
     """The picture as PNG bytes, the same for the same arguments.

@@ -202,3 +202,30 @@ def intervals(
             low, high = numpy.percentile(known, [tail, 100 - tail])
             found[name] = (float(low), float(high))
     return found
+
+
+def summary(tally: Tally, items_digest: str, resamples: int, seed: int) -> dict[str, Any]:
+    """What ``scores.json`` holds."""
+    rules, figures = tally.protocol, tally.figures()
+    bounds = intervals(figures, resamples=resamples, seed=seed)
+    expected = rules.items.count
+    return {
+        "benchmark": rules.benchmark,
+        "protocol": rules.id,
+        "protocol_digest": rules.digest,
+        "protocol_version": rules.version,
+        "strict": rules.strict,
+        "primary": rules.primary,
+        "items": {
+            "set": rules.items.set,
+            "digest": items_digest,
+            "scored": tally.items,
+            "expected": expected,
+            "complete": expected is None or tally.items == expected,
+        },
+        "clusters": len(tally.clusters),
+        "failed": dict(sorted(tally.reasons.items())),
+        "unparsable_share": (tally.reasons["unparsable"] + tally.reasons["malformed"]) / tally.items,
+        "figures": {name: as_dict(figure, bounds[name]) for name, figure in figures.items()},
+        "groups": tally.groups(),
+    }

@@ -72,7 +72,7 @@ def published() -> Published:
     return found
 
 
-def comparison(scores: Mapping[str, Path]) -> str:
+def page(scores: Mapping[str, Path]) -> str:
     """The table as Markdown. ``scores`` maps a model's name to its score folder; a name may be ``model: benchmark``."""
     known = published()
     ours = [(name.partition(":")[0], read_summary(folder)) for name, folder in scores.items()]

@@ -21,7 +21,7 @@ from tracer.json_files import write_json
 from tracer.lineage.digest import file_digest
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
-from tracer.scoring.aggregate import Tally, as_dict, intervals
+from tracer.scoring.aggregate import Tally, summary
 from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Row, Unparsable, benchmark_class
 from tracer.scoring.files import Malformed, Predictions
 from tracer.scoring.files import items as read_items
@@ -96,9 +96,9 @@ def score_into(
         given.close()
     if not tally.items:
         raise BenchmarkError(f"{items} contains no items")
-    summary = summarise(tally, file_digest(items), resamples, seed)
-    write_json(folder / SUMMARY, summary)
-    figure = summary["figures"][rules.primary]["value"]
+    scores = summary(tally, file_digest(items), resamples, seed)
+    write_json(folder / SUMMARY, scores)
+    figure = scores["figures"][rules.primary]["value"]
     return {rules.primary: figure, "items": tally.items, "failed": sum(tally.reasons.values())}
 
 
@@ -130,30 +130,3 @@ def _line(item: Row, outcome: Outcome) -> dict[str, Any]:
     if outcome.reason:
         line |= {"reason": outcome.reason, "detail": outcome.detail}
     return line
-
-
-def summarise(tally: Tally, items_digest: str, resamples: int, seed: int) -> dict[str, Any]:
-    """What ``scores.json`` holds."""
-    rules, figures = tally.protocol, tally.figures()
-    bounds = intervals(figures, resamples=resamples, seed=seed)
-    expected = rules.items.count
-    return {
-        "benchmark": rules.benchmark,
-        "protocol": rules.id,
-        "protocol_digest": rules.digest,
-        "protocol_version": rules.version,
-        "strict": rules.strict,
-        "primary": rules.primary,
-        "items": {
-            "set": rules.items.set,
-            "digest": items_digest,
-            "scored": tally.items,
-            "expected": expected,
-            "complete": expected is None or tally.items == expected,
-        },
-        "clusters": len(tally.clusters),
-        "failed": dict(sorted(tally.reasons.items())),
-        "unparsable_share": (tally.reasons["unparsable"] + tally.reasons["malformed"]) / tally.items,
-        "figures": {name: as_dict(figure, bounds[name]) for name, figure in figures.items()},
-        "groups": tally.groups(),
-    }

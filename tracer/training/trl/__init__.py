@@ -1,4 +1,4 @@
 """Everything that touches TRL's or transformers' private parts: sampling and scoring in groups, exact resumption, vLLM.
 
-Only tracer.training uses this room. tests/unit/test_trl_edge.py notices when a part that is relied on has changed.
+Only tracer.training uses this room. tests/unit/test_upstream.py notices when a part that is relied on has changed.
 """

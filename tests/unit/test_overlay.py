@@ -9,7 +9,7 @@ from tests.episodes import picture
 from tests.forecasts import BOXES, click, elements, state, typing
 from tracer.action import Action
 from tracer.forecast import ForecastStep
-from tracer.reporting.overlay import LARGEST, REFERENCE, RIGHT, WRONG, draw
+from tracer.reporting.overlay import LARGEST, REFERENCE, RIGHT, WRONG, paint
 from tracer.trajectory import centre
 
 SEEN = state(image=picture("screen"))
@@ -37,7 +37,7 @@ def around(text, reach=0.03):
 
 
 def test_right_steps_are_green_and_wrong_ones_red():
-    image = opened(draw(SEEN, (click("One"), click("Send")), TRUTH, [True, False]))
+    image = opened(paint(SEEN, (click("One"), click("Send")), TRUTH, [True, False]))
     assert share(image, around("One"), RIGHT) > 0.4
     assert share(image, around("Send"), WRONG) > 0.4
     assert share(image, around("One"), WRONG) < 0.05
@@ -45,40 +45,40 @@ def test_right_steps_are_green_and_wrong_ones_red():
 
 
 def test_a_small_screen_is_enlarged_by_a_whole_number_and_a_large_one_brought_down():
-    assert opened(draw(SEEN, (click("One"),))).width == 480
+    assert opened(paint(SEEN, (click("One"),))).width == 480
     large = state(image=picture("phone", width=1200, height=2000))
-    assert opened(draw(large, (click("One"),))).width == LARGEST
+    assert opened(paint(large, (click("One"),))).width == LARGEST
 
 
 def test_the_references_target_is_outlined():
-    with_box = opened(draw(SEEN, (), TRUTH, []))
+    with_box = opened(paint(SEEN, (), TRUTH, []))
     left, top, right, _ = BOXES["One"]
     edge = (left, top - 0.006, right, top + 0.006)
     assert share(with_box, edge, REFERENCE) > 0.2
-    assert share(opened(draw(SEEN, ())), edge, REFERENCE) == 0
+    assert share(opened(paint(SEEN, ())), edge, REFERENCE) == 0
 
 
 def test_a_reference_without_a_box_is_outlined_around_its_place():
     bare = ForecastStep(action=click("One").action, instruction="click")
-    assert share(opened(draw(SEEN, (), (bare,))), around("One", 0.05), REFERENCE) > 0.03
+    assert share(opened(paint(SEEN, (), (bare,))), around("One", 0.05), REFERENCE) > 0.03
 
 
 def test_every_step_is_listed_below_those_without_a_place_too():
-    one = opened(draw(SEEN, (click("One"),)))
-    three = opened(draw(SEEN, (click("One"), typing("karla"), click("Send", elements("One")))))
+    one = opened(paint(SEEN, (click("One"),)))
+    three = opened(paint(SEEN, (click("One"), typing("karla"), click("Send", elements("One")))))
     assert three.height == one.height + 2 * 26
     below = three.crop((0, 630, 480, three.height))
     assert len(set(below.get_flattened_data())) > 10
 
 
 def test_what_does_not_parse_says_why():
-    image = opened(draw(SEEN, None, TRUTH, (), error="unknown action: 'klick'"))
+    image = opened(paint(SEEN, None, TRUTH, (), error="unknown action: 'klick'"))
     below = image.crop((0, 630, 480, 672))
     assert any(near(pixel, WRONG) for pixel in below.get_flattened_data())
 
 
 def test_marks_at_one_place_stand_beside_each_other():
-    image = opened(draw(SEEN, (click("One"),) * 3, TRUTH, [True, False, False]))
+    image = opened(paint(SEEN, (click("One"),) * 3, TRUTH, [True, False, False]))
     assert share(image, around("One"), RIGHT) > 0.4
     x, y = centre(BOXES["One"])
     assert share(image, (x - 0.2, y - 0.15, x + 0.2, y + 0.15), WRONG) > 0.015
@@ -87,18 +87,18 @@ def test_marks_at_one_place_stand_beside_each_other():
 @pytest.mark.parametrize("point", [(0.0, 0.0), (1.0, 1.0), (0.5, 0.999)])
 def test_a_mark_stays_on_the_screen(point):
     step = ForecastStep(action=Action.of("click", x=point[0], y=point[1]), instruction="click")
-    image = opened(draw(SEEN, (step,), (step,), [True]))
+    image = opened(paint(SEEN, (step,), (step,), [True]))
     screen = image.crop((0, 0, 480, 630))
     green = sum(near(pixel, RIGHT) for pixel in screen.get_flattened_data())
     assert green > 250
 
 
 def test_without_a_screen_the_steps_are_still_listed():
-    assert opened(draw(state(image=None), (typing("a"),))).height > 72
+    assert opened(paint(state(image=None), (typing("a"),))).height > 72
 
 
 def test_the_same_arguments_give_the_same_bytes_and_a_long_text_fits():
     long = typing("w" * 400)
-    first = draw(SEEN, (click("One"), long), TRUTH, [True, False])
-    assert first == draw(SEEN, (click("One"), long), TRUTH, [True, False])
+    first = paint(SEEN, (click("One"), long), TRUTH, [True, False])
+    assert first == paint(SEEN, (click("One"), long), TRUTH, [True, False])
     assert len(first) < 60_000
