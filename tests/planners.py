@@ -12,8 +12,9 @@ from tests.episodes import sample, write_raw
 from tracer.config import Config
 from tracer.dataset import write_shards
 from tracer.forecast import reference
+from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import answer, prompt
-from tracer.planner.settings import PlannerConfig, PlannerSettings
+from tracer.planner.settings import PlannerConfig
 from tracer.planner.tiny import END, TEMPLATE, build_model, build_processor
 from tracer.planner.transformers import TransformersPlanner
 from tracer.sources import jsonl

@@ -15,7 +15,8 @@ from tests.planners import micro_config
 from tracer.config import load
 from tracer.lineage.provenance import git_commit, hardware
 from tracer.lineage.step import read_lineage
-from tracer.planner.settings import PlannerConfig, PlannerSettings
+from tracer.planner.plan import PlannerSettings
+from tracer.planner.settings import PlannerConfig
 from tracer.stages import STAGES
 from tracer.training import memory, stage1, stage2
 from tracer.training.gates import saved
