@@ -23,7 +23,7 @@ from tracer.config import Config
 from tracer.lineage.digest import finished
 from tracer.lineage.step import read_lineage
 from tracer.training import stage1, stage2
-from tracer.training.checkpoints import STATE, last_checkpoint
+from tracer.training.checkpoints import WHOLE, last_checkpoint
 from tracer.training.watch import read_heartbeat
 
 STAGES = ("stage1", "stage2")
@@ -72,7 +72,7 @@ def train(config: Config, folder: Path) -> None:
 def seconds_a_step(config: Config) -> float:
     newest = last_checkpoint(config.out("stage2") / "checkpoints")
     assert newest is not None
-    history = json.loads((Path(newest) / STATE).read_text())["log_history"]
+    history = json.loads((Path(newest) / "trainer_state.json").read_text())["log_history"]
     return sum(entry["step_time"] for entry in history) / len(history)
 
 
@@ -109,7 +109,8 @@ def progress(config: Config) -> float:
 def report(config: Config, moment: float, delay: float) -> None:
     stage = STAGES[finished(config.out("stage1")) is not None]
     beat = read_heartbeat(config.out(stage)) or {"doing": "nothing yet"}
-    writing = [path.name for path in (config.out(stage) / "checkpoints").glob(".writing/*")]
+    found = (config.out(stage) / "checkpoints").glob("checkpoint-*")
+    writing = [path.name for path in found if not (path / WHOLE).is_file()]
     print(
         json.dumps({"moment": round(moment, 2), "delay": round(delay, 3), "stage": stage, "doing": beat["doing"],
                     "step": beat.get("step"), "half_written": writing}),

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tests.planners import trajectories, write_base
 from tracer.training import launch
+from tracer.training.checkpoints import WHOLE
 from tracer.training.settings import LaunchConfig
 
 STEPS = 4
@@ -171,7 +172,7 @@ def test_sharded_weights_are_trained_saved_and_taken_up_again(tmp_path: Path, st
     trained = load_file(calm / "model" / "model.safetensors")
     assert any(not trained[name].equal(weight) for name, weight in start.items())
     out = tmp_path / "killed" / "micro" / "seed0" / "stage1"
-    sharded(strategy, base, shards, tmp_path / "killed", until=out / "checkpoints" / "checkpoint-2")
+    sharded(strategy, base, shards, tmp_path / "killed", until=out / "checkpoints" / "checkpoint-2" / WHOLE)
     assert not (out / "lineage.json").exists()
     sharded(strategy, base, shards, tmp_path / "killed")
     assert curve(out) == curve(calm)

@@ -183,7 +183,7 @@ def test_the_trainer_that_serves_a_model(llama: Path) -> None:
     model = TransformersPlanner.load(llama).model
     stage = micro_config(llama, image=False).stage1
     assert trainer_class(model, stage).__name__ == "SharedPromptTrainer"
-    assert trainer_class(model, stage.model_copy(update={"sampling": "step"})).by_step
+    assert trainer_class(model, stage.model_copy(update={"sampling": "step"})).__name__ == "SharedPromptTrainer"
     assert trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server"})).__name__ == "ResumableTrainer"
     with pytest.raises(ConfigError, match="set sampling to 'stream'"):
         trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server", "sampling": "step"}))
@@ -199,3 +199,4 @@ def test_vllm_is_told_where_it_is_and_what_not_to_sample(llama: Path) -> None:
     made = arguments(config, config.stage1, planner, llama)
     assert (made.vllm_server_host, made.vllm_server_port) == ("10.0.0.2", 9000)
     assert made.vllm_gpu_memory_utilization == 0.4
+    assert made.steps_per_generation * made.num_iterations == made.gradient_accumulation_steps

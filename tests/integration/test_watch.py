@@ -14,7 +14,7 @@ from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
 from tracer.lineage.digest import finished
 from tracer.training import stage1
-from tracer.training.checkpoints import WRITING, last_checkpoint
+from tracer.training.checkpoints import WHOLE, last_checkpoint
 from tracer.training.errors import CollapsedReward, DiskFull, NotANumber
 from tracer.training.watch import read_heartbeat
 
@@ -50,7 +50,8 @@ def test_a_full_disk_leaves_nothing_half_written_and_training_goes_on(base: Path
         stage1.STAGE.train(full, shards, base, full.out("stage1"))
     out = full.out("stage1")
     assert finished(out) is None
-    assert (out / "checkpoints" / WRITING).exists()  # what was begun has no checkpoint's name
+    begun = list((out / "checkpoints").glob("checkpoint-*"))
+    assert begun and not any((path / WHOLE).exists() for path in begun)  # what was begun does not count
     assert last_checkpoint(out / "checkpoints") is None
     ours = stage1.STAGE.train(full, shards, base, out)
     theirs = stage1.STAGE.train(free, shards, base, free.out("stage1"))

@@ -10,11 +10,11 @@ import pytest
 import torch
 from trl.trainer.utils import RepeatSampler
 
-from tracer.training.checkpoints import STATE, WRITING, last_checkpoint
+from tracer.training import checkpoints
+from tracer.training.checkpoints import WHOLE, Checkpoints, last_checkpoint
 from tracer.training.selection import load_choice, save_choice
-from tracer.training.trl import resumable
 from tracer.training.trl.named_weights import NamedWeights
-from tracer.training.trl.resumable import ResumableTrainer, StepSampler, publish
+from tracer.training.trl.resumable import StepSampler
 
 STATES, GROUPS, SIZE, STEPS = 7, 2, 3, 8  # three steps an epoch; one state a epoch is left over
 A_STEP = GROUPS * SIZE
@@ -57,20 +57,12 @@ def test_nothing_is_left_after_the_last_step() -> None:
     assert list(StepSampler(plain(), lambda: STEPS, steps=STEPS)) == []
 
 
-def test_a_checkpoint_within_a_generation_batch_is_refused() -> None:
-    halfway = SimpleNamespace(
-        _step=3, args=SimpleNamespace(steps_per_generation=2), num_iterations=1, state=SimpleNamespace(global_step=1)
-    )
-    with pytest.raises(RuntimeError, match="would lose the rest"):
-        ResumableTrainer._save_checkpoint(halfway, None, None)  # type: ignore[arg-type]
-
-
 def checkpoint(folder: Path, name: str, whole: bool = True) -> Path:
     path = folder / name
     (path / "inner").mkdir(parents=True)
     (path / "inner" / "weights").write_text("weights")
     if whole:
-        (path / STATE).write_text("{}")
+        (path / WHOLE).touch()
     return path
 
 
@@ -79,21 +71,25 @@ def test_only_whole_checkpoints_are_taken_up(tmp_path: Path) -> None:
     checkpoint(tmp_path, "checkpoint-4")
     whole = checkpoint(tmp_path, "checkpoint-10")
     broken = checkpoint(tmp_path, "checkpoint-12", whole=False)
-    writing = checkpoint(tmp_path / WRITING, "checkpoint-14")
     assert last_checkpoint(tmp_path) == str(whole)
-    assert not broken.exists() and not writing.exists()
+    assert not broken.exists()
 
 
-def test_a_checkpoint_gets_its_name_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written, final = checkpoint(tmp_path / WRITING, "checkpoint-2"), tmp_path / "checkpoint-2"
-    synced: list[tuple[str, bool]] = []
-    real = resumable._sync
-    monkeypatch.setattr(resumable, "_sync", lambda path: (synced.append((path.name, final.exists())), real(path)))
-    publish(written, final)
-    assert (final / "inner" / "weights").read_text() == "weights" and not written.exists()
-    before = {name for name, named in synced if not named}
-    assert before == {"checkpoint-2", "inner", "weights", STATE}  # all on the disk before it can be found
-    assert synced[-1] == (tmp_path.name, True)
+def test_a_checkpoint_is_marked_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, written = checkpoint(tmp_path, "checkpoint-1"), checkpoint(tmp_path, "checkpoint-2", whole=False)
+    synced: list[tuple[str, bool, bool]] = []
+    real = checkpoints._sync
+
+    def sync(path: Path) -> None:
+        synced.append((path.name, (written / WHOLE).exists(), old.exists()))
+        real(path)
+
+    monkeypatch.setattr(checkpoints, "_sync", sync)
+    Checkpoints(tmp_path, keep=1).on_save(None, SimpleNamespace(global_step=2), None)
+    assert last_checkpoint(tmp_path) == str(written) and not old.exists()
+    unmarked = {name for name, marked, _ in synced if not marked}
+    assert unmarked == {"checkpoint-2", "inner", "weights"}  # all of it on the disk before it counts
+    assert synced[-1] == (tmp_path.name, True, True)  # and the mark, before an older one goes
 
 
 def test_the_choice_is_kept(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import os
 import random
 import resource
 import sys
-import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +25,7 @@ from tracer.dataset import read
 from tracer.examples import examples
 from tracer.training.stage1 import STAGE
 from tracer.training.start import load_start
+from tracer.training.trl.timed import now, timed
 from tracer.training.trl.trainer import build, trainer_class
 
 CLEAR = Path("/proc/self/clear_refs")
@@ -58,45 +58,6 @@ def run(config: Config, job: dict[str, Any], questions: IO[str], answers: IO[str
     trainer.train()
 
 
-def timed(base: type[GRPOTrainer]) -> type[GRPOTrainer]:
-    """A trainer class that clocks its phases."""
-
-    class Timed(base):
-        def __init__(self, *args: Any, **kwargs: Any):
-            self.clock: dict[str, float] = {"generate": 0.0, "score": 0.0, "sync": 0.0}
-            self.tokens = {"prompt": 0, "completion": 0}
-            super().__init__(*args, **kwargs)
-            if self.use_vllm:
-                plain = self.vllm_generation.sync_weights
-                self.vllm_generation.sync_weights = lambda: self._clocked("sync", plain)
-
-        def _clocked(self, phase: str, call: Any, *args: Any) -> Any:
-            begun = now()
-            result = call(*args)
-            self.clock[phase] += now() - begun
-            return result
-
-        def _generate(self, prompts: list[Any]) -> Any:
-            before = self.clock["sync"]
-            result = self._clocked("generate", super()._generate, prompts)
-            self.clock["generate"] -= self.clock["sync"] - before
-            self.tokens["prompt"] += sum(map(len, result[0]))
-            self.tokens["completion"] += sum(map(len, result[1]))
-            return result
-
-        def _calculate_rewards(self, *args: Any) -> Any:
-            return self._clocked("score", super()._calculate_rewards, *args)
-
-    return Timed
-
-
-def now() -> float:
-    """The time in seconds, once everything given to the GPU is done."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 class Laps(TrainerCallback):
     """Holds every step until a line comes in, and answers with what the step took."""
 
@@ -127,8 +88,7 @@ class Laps(TrainerCallback):
         lap: dict[str, Any] = {"seconds": {"step": total, **self.trainer.clock}, "tokens": dict(self.trainer.tokens)}
         lap["seconds"]["update"] = total - sum(self.trainer.clock.values())
         lap["peak_bytes"] = peak()
-        rewards = self.trainer._metrics["train"]["reward"]
-        lap["reward"] = rewards[-1]
+        lap["reward"] = self.trainer.last_reward()
         if self._profiler is not None:
             self._profiler.__exit__(None, None, None)
             lap["operators"] = operators(self._profiler)

@@ -1,20 +1,64 @@
-"""Where a killed training run goes on: the last checkpoint that was written whole."""
+"""Checkpoints that survive a kill: one counts only once all of it is on the disk.
+
+transformers' Trainer writes a checkpoint file by file under its final name (an atomic way was merged and reverted,
+transformers#36112), and deletes older ones before the new one has reached the disk. Here a checkpoint is marked when it
+is whole, one without a mark is never resumed from, and older ones are deleted last.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-STATE = "trainer_state.json"  # the Trainer writes it last
-WRITING = ".writing"  # where a checkpoint is until it is whole
+from accelerate import PartialState
+from transformers import TrainerCallback
+
+from tracer.training import processes
+
+WHOLE = "whole"  # the mark: an empty file
+
+
+class Checkpoints(TrainerCallback):
+    """Marks every checkpoint of a run when it is whole, and keeps the newest ``keep`` of them."""
+
+    def __init__(self, folder: Path, keep: int):
+        self.folder = folder
+        self.keep = keep
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Mark what was just written, then delete what is too old."""
+        PartialState().wait_for_everyone()  # each process writes its own random state
+        if not processes.main():
+            return
+        written = self.folder / f"checkpoint-{state.global_step}"
+        for path in [*written.rglob("*"), written]:
+            _sync(path)
+        (written / WHOLE).touch()
+        for path in (written / WHOLE, written, self.folder):
+            _sync(path)
+        for old in _all(self.folder)[: -self.keep]:
+            shutil.rmtree(old)
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint, or None; incomplete ones, which a kill leaves behind, are deleted."""
-    shutil.rmtree(folder / WRITING, ignore_errors=True)
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    complete = [path for path in found if (path / STATE).is_file()]
+    """The newest whole checkpoint, or None; others, which a kill or a full disk leaves behind, are deleted."""
+    found = _all(folder)
+    whole = [path for path in found if (path / WHOLE).is_file()]
     for path in found:
-        if path not in complete:
+        if path not in whole:
             shutil.rmtree(path)
-    return str(complete[-1]) if complete else None
+    return str(whole[-1]) if whole else None
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,4 +1,4 @@
-"""Which states per stage trains on: those whose sampled rewards disagree, so that their groups teach something."""
+"""Which states a stage trains on: those whose sampled rewards disagree, so that their groups teach something."""
 
 from __future__ import annotations
 

@@ -7,21 +7,23 @@ RL chooses among what a planner samples, and one that never samples a forecast l
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Subset
+from transformers import Trainer, TrainingArguments
 
 from tracer.config import Config
 from tracer.examples import Example, examples
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import answer, messages, prompt
 from tracer.planner.transformers import TransformersPlanner, picture
+from tracer.settings import ConfigError
 from tracer.sources import jsonl
-from tracer.training.checkpoints import last_checkpoint
+from tracer.training.checkpoints import Checkpoints, last_checkpoint
 from tracer.training.trl.named_weights import NamedWeights
 from tracer.trajectory import Trajectory
 
@@ -50,8 +52,6 @@ def lessons(episodes: Path, settings: PlannerSettings) -> dict[str, list[Lesson]
 
 def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Lesson], checkpoints: Path) -> None:
     """Train the planner in place for ``config.bootstrap.steps``, resuming from the last checkpoint."""
-    from transformers import Trainer, TrainingArguments
-
     options = config.bootstrap
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
@@ -64,10 +64,10 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Lesson],
         lr_scheduler_type="cosine",
         warmup_steps=options.warmup,
         save_steps=options.checkpoint_every,
-        save_total_limit=1,
         logging_steps=25,
         bf16=options.bf16,
         seed=config.seed,
+        train_sampling_strategy="sequential",
         report_to=[],
         remove_unused_columns=False,
         use_cpu=not torch.cuda.is_available(),
@@ -75,12 +75,13 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Lesson],
         disable_tqdm=True,
     )
 
-    class SortedTrainer(NamedWeights, Trainer):
-        def _get_train_sampler(self, train_dataset: Any = None) -> SortedBatches:
-            return SortedBatches(self.train_dataset, options.batch, config.seed)
-
-    trainer = SortedTrainer(
-        model=planner.model, args=arguments, train_dataset=Samples(samples, planner), data_collator=Collator(planner)
+    encoded = Samples(samples, planner)
+    trainer = SupervisedTrainer(
+        model=planner.model,
+        args=arguments,
+        train_dataset=Subset(encoded, sorted_batches(encoded, options.batch, options.steps, config.seed)),
+        data_collator=Collator(planner),
+        callbacks=[Checkpoints(checkpoints, keep=1)],
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     planner.model.eval()
@@ -96,6 +97,10 @@ def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Lesson],
         right.setdefault(sample.task, []).append(correct)
         right.setdefault("all", []).append(correct)
     return {f"first_step/{task}": round(sum(hits) / len(hits), 4) for task, hits in sorted(right.items())}
+
+
+class SupervisedTrainer(NamedWeights, Trainer):
+    """transformers' own, resumable."""
 
 
 class Samples(Dataset):
@@ -125,29 +130,23 @@ class Samples(Dataset):
         return {"input_ids": asked + answered, "labels": labels, "state": self.samples[index].state}
 
 
-class SortedBatches(Sampler[int]):
-    """Random batches, each sorted by length, so that its micro-batches need little padding.
+def sorted_batches(samples: Samples, batch: int, steps: int, seed: int) -> list[int]:
+    """The samples' order over the whole training: random batches, each sorted by length to need little padding.
 
     Whole batches of one length, which pad less still, are batches of one or two pages, and learning swings with them.
+    Raises ``ConfigError`` if the samples cannot fill a batch.
     """
-
-    def __init__(self, samples: Samples, batch: int, seed: int):
-        self.lengths = [len(a) + len(b) for a, b in zip(samples.prompts, samples.answers, strict=True)]
-        self.batch = batch
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Start another epoch, in another order."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths) // self.batch * self.batch
-
-    def __iter__(self) -> Iterator[int]:
-        order = random.Random(f"{self.seed}/{self.epoch}").sample(range(len(self.lengths)), len(self))
-        for start in range(0, len(order), self.batch):
-            yield from sorted(order[start : start + self.batch], key=lambda index: self.lengths[index])
+    lengths = [len(a) + len(b) for a, b in zip(samples.prompts, samples.answers, strict=True)]
+    if len(lengths) < batch:
+        raise ConfigError(f"{len(lengths)} states cannot fill a batch of {batch}; lower bootstrap.batch")
+    order: list[int] = []
+    epoch = 0
+    while len(order) < steps * batch:
+        drawn = random.Random(f"{seed}/{epoch}").sample(range(len(lengths)), len(lengths) // batch * batch)
+        for start in range(0, len(drawn), batch):
+            order += sorted(drawn[start : start + batch], key=lambda index: lengths[index])
+        epoch += 1
+    return order[: steps * batch]
 
 
 class Collator:

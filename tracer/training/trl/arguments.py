@@ -48,6 +48,7 @@ def _method(stage: GrpoConfig) -> dict[str, Any]:
         "max_steps": stage.steps,
         "per_device_train_batch_size": local_batch(stage),
         "gradient_accumulation_steps": stage.accumulation,
+        "steps_per_generation": stage.accumulation,  # a checkpoint within a generation batch would lose its rest
         "num_generations": stage.group_size,
         "num_iterations": 1,
         "temperature": stage.temperature,
@@ -70,7 +71,6 @@ def _method(stage: GrpoConfig) -> dict[str, Any]:
         "gradient_checkpointing": stage.gradient_checkpointing,
         "use_transformers_continuous_batching": stage.rollouts == "continuous_batching",
         "save_steps": stage.checkpoint_every,
-        "save_total_limit": stage.keep_checkpoints,
     }
 
 

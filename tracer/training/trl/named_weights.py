@@ -1,4 +1,10 @@
-"""Resuming from a checkpoint whose weights have other names than the model's parameters."""
+"""Resuming from a checkpoint whose weights have other names than the model's parameters.
+
+``save_pretrained`` writes a vision-language model's weights under their published names. The Trainer loads them by
+parameter name and skips what does not match, which is all of them, with no more than a warning (transformers#43701,
+open). Of an adapter with a frozen copy, which TRL makes for the KL term, it loads the copy alone: adapters in folders
+of their own come first (since transformers#30505). Either way training would restart from the stage's first weights.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +16,7 @@ from tracer.planner.adapter import is_adapter
 
 
 class NamedWeights:
-    """A mix-in for ``transformers.Trainer``: resuming takes up a checkpoint's weights whatever they are called in it.
-
-    ``save_pretrained`` writes a vision-language model's weights under their published names, which are not those of its
-    parameters. The Trainer loads them by name and leaves out what does not match: all of them, with no more than a
-    warning. Of an adapter that has a frozen copy beside it, for the KL term, it loads the copy alone. Either way
-    training would continue from the start's weights.
-    """
+    """A mix-in for ``transformers.Trainer``: resuming loads a checkpoint's weights, whatever they are called in it."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         trainer: Any = self

@@ -21,14 +21,14 @@ class Recorder:
         self.samples = samples
         self._scored: list[Scored] = []
 
-    def functions(self) -> list[Callable[..., list[float]]]:
-        """One reward function per part, as TRL takes them."""
+    def functions(self) -> list[Callable[..., list[float | None]]]:
+        """One function per part. TRL allows None, for a completion that a function cannot score; ours score all."""
         return [self._function(name, first=name == self.parts[0]) for name in self.parts]
 
-    def _function(self, name: str, first: bool) -> Callable[..., list[float]]:
+    def _function(self, name: str, first: bool) -> Callable[..., list[float | None]]:
         def reward(
             completions: Any, completion_ids: Any, index: list[int], log_metric: Any, trainer_state: Any, **_: Any
-        ) -> list[float]:
+        ) -> list[float | None]:
             texts = [completion[0]["content"] for completion in completions]
             if first:
                 self._scored = [self.score(self.states[i], text) for i, text in zip(index, texts, strict=True)]

@@ -1,8 +1,9 @@
-"""``trl.GRPOTrainer`` with each prompt encoded once a group instead of once a completion.
+"""``trl.GRPOTrainer`` with each prompt encoded once per group instead of once per completion.
 
-The algorithm is TRL's. Three of its methods are replaced: the processor runs on the distinct prompts, and sampling and
-scoring go through groups.py. Models that groups.py does not serve (their position ids are not one number a token) and
-vLLM rollouts keep TRL's own methods.
+The algorithm is TRL's. Its sampler repeats every prompt ``num_generations`` times, by design (trl#2910), so that its
+processor, its generation and its update work on copies. The three methods that do so are replaced here: the processor
+runs on the distinct prompts, and sampling and scoring go through groups.py. Models that groups.py does not serve (their
+position ids are not one number per token) and rollouts by vLLM keep TRL's own methods.
 """
 
 from __future__ import annotations
@@ -20,41 +21,26 @@ from tracer.training.trl.resumable import ResumableTrainer
 class SharedPromptTrainer(ResumableTrainer):
     """GRPO over groups that share one copy of their prompt."""
 
+    num_generations: int
+    max_completion_length: int
     by_step = False
     """Whether random numbers follow from the seed and the step (GrpoConfig.sampling), in any number of processes."""
 
-    def _noise(self) -> Callable[[torch.Size], torch.Tensor]:
-        device, world, rank = self.accelerator.device, self.accelerator.num_processes, self.accelerator.process_index
-        generator = torch.Generator(device).manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
-
-        def draw(shape: torch.Size) -> torch.Tensor:
-            # Every process draws for all of them, and takes its own part: the processes' rows lie one after the other.
-            whole = torch.empty(world * shape[0], shape[1], device=device).exponential_(generator=generator)
-            return whole[rank * shape[0] : (rank + 1) * shape[0]]
-
-        return draw
-
-    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
-        size = self._group_size()
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], list[Any] | None, dict[str, Any]]:
+        size = self.num_generations
         ids, images, fields = super()._tokenize_prompts(prompts[::size])
         images = None if images is None else [image for image in images for _ in range(size)]
-        return [prompt for prompt in ids for _ in range(size)], images, fields
-
-    def _group_size(self) -> int:
-        return self.num_generations if self.model.training else self.num_generations_eval
+        return [prompt for prompt in ids for _ in range(size)], images, fields  # fields of the distinct prompts alone
 
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
     ) -> tuple[list[list[int]], None]:
-        tokenizer = self._tokenizer
+        tokenizer, device = self._tokenizer, self.accelerator.device
         encoded = tokenizer.pad({"input_ids": prompt_ids[::num_generations]}, padding_side="left", return_tensors="pt")
-        inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
-        pixels = multimodal_fields.get("pixel_values")
+        inputs = {name: encoded[name].to(device) for name in ("input_ids", "attention_mask")}
+        pixels = multimodal_fields.get("pixel_values")  # a tensor, or one array per prompt
         if pixels is not None:
-            inputs["pixel_values"] = (
-                pixels if isinstance(pixels, torch.Tensor) else torch.stack(list(map(torch.as_tensor, pixels)))
-            )
-        inputs = {name: value.to(self.accelerator.device) for name, value in inputs.items()}
+            inputs["pixel_values"] = torch.stack(list(map(torch.as_tensor, pixels))).to(device)
         model = self.accelerator.unwrap_model(self.model)
         training = model.training
         model.eval()
@@ -66,11 +52,23 @@ class SharedPromptTrainer(ResumableTrainer):
             temperature=self.temperature,
             eos=list(self.eos_token_ids),
             pad=tokenizer.pad_token_id,
+            # A sampled image token has no features: the next forward pass fails (R1-V#91, EasyR1#110).
             banned=image_tokens(model.config),
             noise=self._noise() if self.by_step else None,
         )
         model.train(training)
         return [_until_end(row, set(self.eos_token_ids)) for row in completions.tolist()], None
+
+    def _noise(self) -> Callable[[torch.Size], torch.Tensor]:
+        device, world, rank = self.accelerator.device, self.accelerator.num_processes, self.accelerator.process_index
+        generator = torch.Generator(device).manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
+
+        def draw(shape: torch.Size) -> torch.Tensor:
+            # Every process draws for all of them and takes its own part: the processes' rows follow one another.
+            whole = torch.empty(world * shape[0], shape[1], device=device).exponential_(generator=generator)
+            return whole[rank * shape[0] : (rank + 1) * shape[0]]
+
+        return draw
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -105,9 +103,3 @@ def _until_end(tokens: list[int], ends: set[int]) -> list[int]:
         if token in ends:
             return tokens[: index + 1]
     return tokens
-
-
-class StepTrainer(SharedPromptTrainer):
-    """Samples from random numbers that follow from the seed and the step."""
-
-    by_step = True

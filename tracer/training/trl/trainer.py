@@ -15,13 +15,14 @@ from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
 from tracer.settings import ConfigError
 from tracer.training import processes
+from tracer.training.checkpoints import Checkpoints
 from tracer.training.samples import SampleLog
 from tracer.training.score import Score
 from tracer.training.settings import GrpoConfig
 from tracer.training.trl.arguments import arguments, dataset, lora
 from tracer.training.trl.resumable import ResumableTrainer
 from tracer.training.trl.rewards import Recorder
-from tracer.training.trl.shared_prompt import SharedPromptTrainer, StepTrainer
+from tracer.training.trl.shared_prompt import SharedPromptTrainer
 
 SHARED = ("llava", "qwen3", "qwen2", "llama")  # model types whose position ids are one number per token
 
@@ -43,26 +44,27 @@ def build(
     otherwise ``stage.lora`` says whether it gets one.
     """
     kind = kind or trainer_class(planner.model, stage)
-    return kind(
+    trainer = kind(
         model=planner.model,
         processing_class=planner.processor,
         reward_funcs=Recorder(score, prompts, parts, SampleLog(out, stage)).functions(),
         args=arguments(config, stage, planner, out),
         train_dataset=dataset(prompts, planner.settings),
         peft_config=None if is_adapter(planner.model) else lora(stage),
-        callbacks=list(callbacks),
+        callbacks=[Checkpoints(out / "checkpoints", stage.keep_checkpoints), *callbacks],
     )
+    if isinstance(trainer, SharedPromptTrainer):
+        trainer.by_step = stage.sampling == "step"
+    return trainer
 
 
 def trainer_class(model: Any, stage: GrpoConfig) -> type[ResumableTrainer]:
     """The trainer that serves a model and a stage. Raises ``ConfigError`` for a sampling it cannot serve."""
     # Sharded weights need TRL's generation, in which all processes wait for each other.
     shared = stage.rollouts == "transformers" and model.config.model_type in SHARED and not processes.sharded()
-    if stage.sampling == "step":
-        if not shared:
-            raise ConfigError(
-                f"sampling 'step' is for groups that share their prompt, which rollouts {stage.rollouts!r} of a "
-                f"{model.config.model_type} do not; set sampling to 'stream'"
-            )
-        return StepTrainer
+    if stage.sampling == "step" and not shared:
+        raise ConfigError(
+            f"sampling 'step' is for groups that share their prompt, which rollouts {stage.rollouts!r} of a "
+            f"{model.config.model_type} do not; set sampling to 'stream'"
+        )
     return SharedPromptTrainer if shared else ResumableTrainer
