@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tracer.experiments.bench import check, file_of, record, regressions, summary
-from tracer.experiments.bench_page import write_page
+from tracer.experiments import bench
+from tracer.experiments.bench import check, file_of, record, regressions, require_recordable, summary, write_page
 from tracer.lineage.digest import LineageError
 
 
@@ -94,7 +94,7 @@ def test_equal_curves_are_said_to_be_equal(tmp_path: Path) -> None:
     same["trl"] = [{**theirs, "reward": ours["reward"]} for ours, theirs in zip(*same.values(), strict=True)]
     record(result([same]), tmp_path)
     write_page(tmp_path, tmp_path / "speed.md")
-    assert "equal to six digits in all 3 steps" in (tmp_path / "speed.md").read_text()
+    assert "equal to six digits in all 2 steps" in (tmp_path / "speed.md").read_text()
     record(result([run(1.0, 2.0)]), tmp_path)
     write_page(tmp_path, tmp_path / "speed.md")
     assert "One seed does not tell" in (tmp_path / "speed.md").read_text()
@@ -103,3 +103,16 @@ def test_equal_curves_are_said_to_be_equal(tmp_path: Path) -> None:
 def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LineageError, match="run `tracer bench`"):
         write_page(tmp_path, tmp_path / "speed.md")
+
+
+def test_only_committed_code_and_enough_turns_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean: dict[str, Any] = {"commit": "0" * 40, "dirty": False}
+    monkeypatch.setattr(bench, "git_commit", lambda: clean)
+    require_recordable(20, 3)
+    for steps, seeds in ((19, 3), (20, 2)):
+        with pytest.raises(LineageError, match="ask for at least 20 and 3"):
+            require_recordable(steps, seeds)
+    for dirty, message in ((True, "has uncommitted changes; commit them first"), (None, "is no git checkout")):
+        monkeypatch.setattr(bench, "git_commit", lambda dirty=dirty: {**clean, "dirty": dirty})
+        with pytest.raises(LineageError, match=message):
+            require_recordable(20, 3)

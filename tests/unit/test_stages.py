@@ -9,7 +9,7 @@ import pytest
 
 from tests.folders import step
 from tracer.config import Config
-from tracer.experiments.stages import claims, compare, section, write_page
+from tracer.experiments.stages import claims, compare, write_page
 from tracer.stages import MODELS
 
 STEP = {"base": 0.25, "stage1": 0.25, "stage2": 0.5}
@@ -56,5 +56,5 @@ def test_each_stage_against_the_one_before(configs: list[Config], tmp_path: Path
     stamp = {"profile": "test", "seeds": 2, "overrides": [], "git": {"commit": "c" * 40}}
     result = {**stamp, "hardware": {"cpu": "a processor", "gpus": []}, "claims": list(found.values())}
     page = write_page(result, tmp_path / "docs").read_text()
-    assert section(result) in page
+    assert "2 seeds; a processor; commit cccccccccccc." in page
     assert "| stage2 over stage1 | step | all | 25.0 | 55.0 | +30.0 [+30.0, +30.0] | +25.0, +35.0 | **yes** |" in page

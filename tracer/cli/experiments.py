@@ -31,14 +31,14 @@ def bench(
     Example: tracer bench --profile tiny --steps 20 --seeds 3
     """
     from tracer.experiments import bench as benching
-    from tracer.experiments import bench_page
 
+    if not check:
+        benching.require_recordable(steps, seeds)
     base, data = flow.model(config, "base"), config.out("ingest")
     result = benching.bench(config, base, data, config.folder / "bench", steps=steps, seeds=seeds)
     problems = benching.check(result, out, tolerance)
     if not check:
         benching.record(result, out)
-        bench_page.write_page(out, out.parent / "speed.md")
     found = {"speedup": result["speedup"], "reward_share": result["reward_share"], "problems": list(problems)}
     return Result(data=found, ok=not problems)
 

@@ -2,112 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tracer import package_data
 from tracer.evaluation.scoring import METRICS
+from tracer.experiments import pages
 from tracer.experiments.ablation import METRICS as COMPARED
-from tracer.experiments.stamp import commit, machine
-from tracer.lineage.digest import LineageError
 
-HEAD = """\
-# Ablations
-
-Written by `tracer ablate` from `docs/ablations/*.json`; change neither by hand.
-
-Each variant changes one thing and is trained again for every seed; everything else is the profile's. All planners
-forecast the same held-out states. A difference is the variant less the baseline, paired by state; its 95 % interval is
-a bootstrap over trajectories of the mean over the seeds, and each seed's own difference stands beside it. *Came out*
-says `yes` or `opposite` only where the interval leaves out zero and all seeds are on one side; otherwise it says so.
-The tiny base was taught forecasts of five steps: a longer T gives stage 1 room that it has to fill itself. The paper
-measured a planner of 8 billion parameters on other benchmarks: a claim that does not come out here is no refutation,
-and one that does is no proof.
-"""
 WORST, BEST = "#b3382c", "#2c6fb3"
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Write the page and a plot a profile; raises ``LineageError`` for a folder without results."""
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    if not found:
-        raise LineageError(f"{results} contains no result; run `tracer ablate`")
-    parts = [HEAD]
-    for result in found:
-        plots = {"differences": draw_differences(result, results)}
-        varied = [entry for entry in result["variants"] if entry["name"].startswith("horizon-")]
-        if len(varied) > 1:
-            plots["horizon"] = draw_horizon(varied, results / f"{result['profile']}-horizon.svg")
-        parts.append(section(result, {name: path.relative_to(page.parent) for name, path in plots.items()}))
-    page.write_text("\n".join(parts))
-
-
-def section(result: Mapping[str, Any], plots: Mapping[str, Path]) -> str:
-    """The table and plots of one profile."""
-    variants = result["variants"]
-    machines = sorted({machine(entry["hardware"]) for entry in variants})
-    commits = sorted({commit(entry["git"]) for entry in variants})
-    changed = f" Settings changed for all: `{'`, `'.join(result['overrides'])}`." if result["overrides"] else ""
-    rows = [
-        f"| {entry['title']}{' (ours)' if entry['ours'] else ''} | {entry['metric']} | {_mean(entry, 'baseline')} | "
-        f"{_mean(entry, 'variant')} | {_difference(entry)} | {_seeds(entry)} | {entry['claim']} | "
-        f"**{entry['verdict']}** |"
-        for entry in variants
-    ]
-    metrics = sorted({entry["metric"] for entry in variants})
-    return "\n".join(
-        [
-            f"## Profile `{result['profile']}`",
-            "",
-            f"{result['seeds']} seeds; {'; '.join(machines)}; commit {', '.join(commits)}.{changed}",
-            "",
-            "| variant | metric | baseline | variant | difference (95 %) | each seed | claim | came out |",
-            "|---|---|---:|---:|---|---|---|---|",
-            *rows,
-            "",
-            *(f"- *{name}*: {METRICS[name]}." for name in metrics),
-            "",
-            *horizons(variants),
-            *(f"![{name}]({path.as_posix()})" for name, path in plots.items()),
-            "",
-            "What else moved, variant less baseline:",
-            "",
-            f"| variant | {' | '.join(COMPARED)} |",
-            "|---|" + "---|" * len(COMPARED),
-            *(f"| {entry['title']} | {' | '.join(_change(entry, name) for name in COMPARED)} |" for entry in variants),
-            "",
-        ]
+    """Write the page and the plots of each profile; raises ``LineageError`` for a folder without results."""
+    found = pages.read(results, "tracer ablate")
+    pages.write(
+        package_data.read("experiments/templates/ablations.md.j2"),
+        page,
+        results=found,
+        plots={result["profile"]: draw(result, results, page.parent) for result in found},
+        machines=lambda result: sorted({pages.machine(entry["hardware"]) for entry in result["variants"]}),
+        commits=lambda result: sorted({pages.commit(entry["git"]) for entry in result["variants"]}),
+        definitions=METRICS,
+        compared=COMPARED,
     )
 
 
-def horizons(variants: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How much of a longer horizon there was to learn from: where episodes are short, or forecasts stay so, nothing."""
-    rows = [
-        f"| {entry['title']} | {entry['steps']['reference']:.2f} | {entry['steps']['forecast']:.2f} |"
-        for entry in variants
-        if entry["name"].startswith("horizon-")
-    ]
-    head = ["| | steps that lay ahead, within T | steps forecast |", "|---|---:|---:|"]
-    return [*head, *rows, ""] if rows else []
-
-
-def _mean(entry: Mapping[str, Any], side: str) -> str:
-    interval = entry["metrics"][entry["metric"]][side]
-    return "not scorable" if interval is None else f"{interval['mean']:.3f}"
-
-
-def _difference(entry: Mapping[str, Any]) -> str:
-    return _change(entry, entry["metric"])
-
-
-def _change(entry: Mapping[str, Any], metric: str) -> str:
-    found = entry["metrics"][metric]["difference"]
-    return "not scorable" if found is None else f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
-
-
-def _seeds(entry: Mapping[str, Any]) -> str:
-    return ", ".join(f"{value:+.3f}" for value in entry["metrics"][entry["metric"]]["seeds"])
+def draw(result: Mapping[str, Any], folder: Path, root: Path) -> dict[str, str]:
+    """Draw a profile's plots into a folder; their names, with their paths from ``root``."""
+    plots = {"differences": draw_differences(result, folder)}
+    varied = [entry for entry in result["variants"] if entry["name"].startswith("horizon-")]
+    if len(varied) > 1:
+        plots["horizon"] = draw_horizon(varied, folder / f"{result['profile']}-horizon.svg")
+    return {name: path.relative_to(root).as_posix() for name, path in plots.items()}
 
 
 def draw_differences(result: Mapping[str, Any], folder: Path) -> Path:

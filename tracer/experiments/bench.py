@@ -16,7 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch  # noqa: F401 - hardware() says how many threads it uses, which the sides inherit
+
+from tracer import package_data
 from tracer.config import Config
+from tracer.experiments import pages
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.provenance import git_commit, hardware, library_versions
@@ -26,6 +30,10 @@ SIDES = ("ours", "trl")
 PHASES = ("generate", "score", "update", "sync")
 MAX_REWARD_SHARE = 0.01
 """The share of a step that the reward may cost."""
+GOAL = 1.5
+"""How many times as fast as a bare TRL script stage 1 should be on the profile tiny."""
+MIN_STEPS, MIN_SEEDS = 20, 3
+"""What a recorded result needs at least: fewer turns vary too much, and one seed says nothing of the rewards."""
 WARM_UP = 2
 """Steps of each side that are not counted: the first ones plan kernels and grow memory."""
 
@@ -78,9 +86,7 @@ class Side:
         return LineageError(f"the side {self.name!r} of the benchmark died: {''.join(last)}; {self.log} tells more")
 
 
-def bench(
-    config: Config, start: Path, trajectories: Path, work: Path, *, steps: int = 20, seeds: int = 1
-) -> dict[str, Any]:
+def bench(config: Config, start: Path, trajectories: Path, work: Path, *, steps: int, seeds: int) -> dict[str, Any]:
     """Train both sides in turns, ``steps`` steps for each seed; the results. Raises ``LineageError``.
 
     ``work`` keeps the sides' logs.
@@ -93,7 +99,7 @@ def bench(
     return {
         "profile": config.profile,
         "git": git_commit(),
-        "hardware": hardware_of(),
+        "hardware": hardware(),
         "versions": library_versions(),
         "settings": {name: getattr(config, name).model_dump(mode="json") for name in ("planner", "reward", "stage1")},
         "steps": steps,
@@ -126,7 +132,8 @@ def summary(runs: Sequence[Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[s
         for ours, theirs in zip(timed["ours"], timed["trl"], strict=True)
     ]
     ratio = mean_interval(ratios)
-    means = {side: [statistics.fmean(lap["reward"] for lap in run[side]) for run in runs] for side in SIDES}
+    curves = {side: [[lap["reward"] for lap in run[side][:-1]] for run in runs] for side in SIDES}
+    means = {side: list(map(statistics.fmean, curves[side])) for side in SIDES}
     return {
         "sides": sides,
         "speedup": {name: round(math.exp(value), 4) for name, value in
@@ -134,7 +141,7 @@ def summary(runs: Sequence[Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[s
         "reward_share": round(sum(lap["seconds"]["score"] for lap in timed["ours"])
                               / sum(lap["seconds"]["step"] for lap in timed["ours"]), 6),
         "rewards": {
-            "curves": {side: [[round(lap["reward"], 6) for lap in run[side]] for run in runs] for side in SIDES},
+            "curves": {side: [[round(reward, 6) for reward in run] for run in curves[side]] for side in SIDES},
             "difference": paired_difference(means["ours"], means["trl"]).to_dict() if len(runs) > 1 else None,
             "spread": round(statistics.stdev(means["trl"]), 6) if len(runs) > 1 else None,
         },
@@ -155,24 +162,40 @@ def _side(laps: Sequence[Mapping[str, Any]], profiled: Mapping[str, Any]) -> dic
     }
 
 
-def hardware_of() -> dict[str, Any]:
-    """The hardware that a result was measured on, in words."""
-    import torch  # noqa: F401 - the parent has to see what the sides see
-
-    return hardware()
+def require_recordable(steps: int, seeds: int) -> None:
+    """Raise ``LineageError`` unless a result may be recorded: one of committed code, of enough steps and seeds."""
+    git = git_commit()
+    if git["dirty"] is not False:
+        raise LineageError(
+            "a recorded result names the commit that it measured, and this tree "
+            + ("has uncommitted changes" if git["dirty"] else "is no git checkout")
+            + "; commit them first, or compare with the recorded result (--check)"
+        )
+    if steps < MIN_STEPS or seeds < MIN_SEEDS:
+        raise LineageError(
+            f"{steps} steps and {seeds} seeds are too few to record; ask for at least {MIN_STEPS} and {MIN_SEEDS}, or "
+            f"compare with the recorded result (--check)"
+        )
 
 
 def file_of(result: Mapping[str, Any], folder: Path) -> Path:
-    """Where a result is recorded: one file a profile and kind of machine."""
+    """Where a result is recorded: one file per profile and kind of machine."""
     return folder / f"{result['profile']}-{'gpu' if result['hardware']['gpus'] else 'cpu'}.json"
 
 
 def record(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the result beside those of other profiles and hardware."""
+    """Write the result beside those of other profiles and machines, and ``../speed.md`` anew; the result's file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = file_of(result, folder)
     write_json(path, result)
+    write_page(folder, folder.parent / "speed.md")
     return path
+
+
+def write_page(results: Path, page: Path) -> None:
+    """Write the page from every result in a folder; raises ``LineageError`` for an empty one."""
+    template, found = package_data.read("experiments/templates/speed.md.j2"), pages.read(results, "tracer bench")
+    pages.write(template, page, results=found, phases=PHASES, goal=GOAL, limit=MAX_REWARD_SHARE)
 
 
 def regressions(result: Mapping[str, Any], recorded: Mapping[str, Any] | None, tolerance: float = 0.25) -> list[str]:

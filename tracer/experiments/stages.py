@@ -7,17 +7,16 @@ or blindly.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer import flow
+from tracer import flow, package_data
 from tracer.config import Config, load
 from tracer.evaluation.results import read_rows
+from tracer.experiments import pages
 from tracer.experiments.seeds import difference, verdict
-from tracer.experiments.stamp import machine, state
 from tracer.json_files import write_json
 from tracer.lineage.provenance import git_commit, hardware
 from tracer.stages import BASE, MODELS, PROMISES
@@ -104,54 +103,10 @@ def _rows(config: Config, side: Side) -> list[dict[str, Any]]:
     return [row for row in rows if row["strategy"] == side.strategy] if side.strategy else rows
 
 
-HEAD = """\
-# What each stage is worth
-
-Written by `tracer stages` from `docs/stages/*.json`; change neither by hand.
-
-The whole chain, trained again for every seed. A difference is paired by case (a held-out state; online, a page and its
-seed); its 95 % interval is a bootstrap over trajectories (online: episodes) of the mean over the training seeds, and
-each seed's own difference stands beside it. `yes` needs an interval above zero and every seed on that side.
-"""
-
-
 def write_page(results: Mapping[str, Any], folder: Path) -> Path:
     """Keep the results in ``<folder>/stages/<profile>.json``; write ``<folder>/stages.md`` from all that are there."""
     kept = folder / "stages"
     kept.mkdir(parents=True, exist_ok=True)
     write_json(kept / f"{results['profile']}.json", dict(results))
-    found = [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))]
-    page = folder / "stages.md"
-    page.write_text("\n".join([HEAD, *map(section, found)]))
-    return page
-
-
-def section(result: Mapping[str, Any]) -> str:
-    """The part of the page about one profile."""
-    changed = f" Settings: `{'`, `'.join(result['overrides'])}`." if result["overrides"] else ""
-    lines = [
-        f"## Profile `{result['profile']}`",
-        "",
-        f"{result['seeds']} seeds; {machine(result['hardware'])}; commit {state(result['git'])}.{changed}",
-        "",
-        "| claim | metric | on | less | more | difference (95 %) | each seed | came out |",
-        "|---|---|---|---:|---:|---|---|---|",
-    ]
-    for claim in result["claims"]:
-        for name, each in claim["splits"].items():
-            lines.append(
-                f"| {claim['ours']} over {claim['theirs']} | {claim['metric']} | {name} | {_measured(each)} | "
-                f"**{each['verdict']}** |"
-            )
-    return "\n".join([*lines, ""])
-
-
-def _measured(split: Mapping[str, Any]) -> str:
-    if split["difference"] is None:
-        return "| | not scorable |"
-    found = split["difference"]
-    seeds = ", ".join(f"{100 * value:+.1f}" for value in split["seeds"])
-    return (
-        f"{100 * split['baseline']['mean']:.1f} | {100 * split['variant']['mean']:.1f} | "
-        f"{100 * found['mean']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}] | {seeds}"
-    )
+    template = package_data.read("experiments/templates/stages.md.j2")
+    return pages.write(template, folder / "stages.md", results=pages.read(kept, "tracer stages"))

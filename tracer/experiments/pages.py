@@ -1,0 +1,46 @@
+"""The pages of docs/ that show recorded results, and where those were measured, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tracer.lineage.digest import LineageError
+
+
+def read(folder: Path, command: str) -> list[dict[str, Any]]:
+    """Every result in a folder; raises ``LineageError`` if there is none, naming the command that makes one."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not found:
+        raise LineageError(f"{folder} contains no result; run `{command}`")
+    return found
+
+
+def write(template: str, page: Path, **context: Any) -> Path:
+    """Fill a page's template; the page."""
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+    )
+    environment.tests["match"] = lambda text, start: text.startswith(start)
+    environment.globals |= {"machine": machine, "state": state}
+    page.write_text(environment.from_string(template).render(context), encoding="utf-8")
+    return page
+
+
+def machine(hardware: Mapping[str, Any]) -> str:
+    """The GPUs of ``lineage.hardware``, or the processor where there are none."""
+    return ", ".join(hardware["gpus"]) or str(hardware["cpu"])
+
+
+def commit(git: Mapping[str, Any]) -> str:
+    """The commit of ``lineage.git_commit``, shortened."""
+    return str(git.get("commit") or "unknown")[:12]
+
+
+def state(git: Mapping[str, Any]) -> str:
+    """The commit, and whether the working tree differed from it."""
+    return commit(git) + (" with changes" if git.get("dirty") else "")
