@@ -20,6 +20,7 @@ from tracer.ingestion.assembly import join_parts
 from tracer.ingestion.counts import STATS
 from tracer.ingestion.mixture import mix
 from tracer.ingestion.parts import ingest_part, parts_of
+from tracer.ingestion.settings import DataConfig
 from tracer.lineage.digest import content_digest
 from tracer.sources.source import SourceError
 
@@ -41,6 +42,10 @@ class Sources(dg.ConfigurableResource[Any]):
     def path(self, name: str) -> Path:
         """Where a source's published files are."""
         return Path(self.root) / name
+
+    def data(self, name: str) -> DataConfig:
+        """What is ingested of a source."""
+        return DataConfig(source=name, path=str(self.path(name)), options=self.options.get(name, {}), pointer="")
 
     def folder(self, name: str) -> Path:
         """Where a source is ingested to."""
@@ -70,14 +75,7 @@ def parts_asset(name: str) -> dg.AssetsDefinition:
     def parts(context: dg.AssetExecutionContext, sources: Sources) -> dg.MaterializeResult[Any]:
         part = context.partition_key
         folder = sources.part_folder(name, part)
-        stats = ingest_part(
-            name,
-            sources.path(name),
-            part,
-            folder,
-            options=sources.options.get(name, {}),
-            shard_bytes=sources.shard_bytes,
-        )
+        stats = ingest_part(sources.data(name), part, folder, shard_bytes=sources.shard_bytes)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(content_digest(folder)), metadata=_numbers(folder, stats)
         )

@@ -285,7 +285,10 @@ def read(
     """
     wanted = None if columns is None else [name for name in COLUMNS if name in ALWAYS or name in columns]
     for path in shards(folder, split):
-        found = (row for batch in batches(path, wanted) for row in batch.to_pylist())
-        for trajectory in trajectories_from_rows(found, str(path)):
-            if tasks is None or trajectory.task in tasks:
-                yield trajectory
+        yield from (found for found in read_shard(path, wanted) if tasks is None or found.task in tasks)
+
+
+def read_shard(path: Path, columns: Collection[str] | None = None) -> Iterator[Trajectory]:
+    """The trajectories of one shard; raises ``DatasetError``."""
+    rows = (row for batch in batches(path, columns) for row in batch.to_pylist())
+    return trajectories_from_rows(rows, str(path))

@@ -203,10 +203,12 @@ def read(name: str, folder: Path, part: str | None) -> None:
 
 def ingest(name: str, folder: Path, workers: int) -> None:
     from tracer.ingestion.parts import ingest_parts
+    from tracer.ingestion.settings import DataConfig
 
     out = folder.parent / f"out-{name}-{workers}"
     shutil.rmtree(out, ignore_errors=True)
-    ingest_parts(name, folder, out, options={"images": False} if name == "agentnet" else {}, workers=workers)
+    options = {"images": False} if name == "agentnet" else {}
+    ingest_parts(DataConfig(source=name, path=str(folder), options=options, workers=workers), out)
     shutil.rmtree(out)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tracer.ingestion.settings import DataConfig
 from tracer.sources.source import Rejected, source
 from tracer.trajectory import Trajectory
 
@@ -19,3 +20,8 @@ def collected(name: str, path: Path, **options: Any) -> tuple[list[Trajectory], 
 
 def types(trajectory: Trajectory) -> list[str]:
     return [step.action.type for step in trajectory.steps]
+
+
+def data(name: str, path: Path, workers: int = 1, **options: Any) -> DataConfig:
+    """What is ingested: a source's folder, with the adapter's options, and nothing pinned."""
+    return DataConfig(source=name, path=str(path), options=options, workers=workers, pointer="")

@@ -8,9 +8,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.episodes import sample, write_raw
+from tests.sources.collect import data
 from tests.sources.writers import agentnet
 from tracer.action import GRAMMAR
-from tracer.ingestion.check import check
+from tracer.ingestion.ingest import check
 from tracer.schema import episode_schema
 
 
@@ -24,8 +25,8 @@ def schema_errors(path: Path) -> Iterator[str]:
 
 def test_good_recordings_have_no_problem(tmp_path):
     write_raw(tmp_path, sample())
-    found = check("jsonl", tmp_path)
-    assert (found.trajectories, found.steps, found.rejected, found.problems) == (6, 12, 0, ())
+    found = check(data("jsonl", tmp_path))
+    assert found == {"trajectories": 6, "steps": 12, "rejected": 0, "reasons": {}, "problems": []}
     assert not [error for path in tmp_path.rglob("*.jsonl") for error in schema_errors(path)]
 
 
@@ -51,9 +52,9 @@ def test_schema_and_adapter_agree_on_what_is_wrong(tmp_path, change, where):
     path.write_text(json.dumps(episodes[0]))
     errors = list(schema_errors(path))
     assert errors and any(where in error for error in errors)
-    found = check("jsonl", tmp_path)
-    assert (found.trajectories, found.rejected) == (0, 1)
-    assert "row 1" in found.problems[0]
+    found = check(data("jsonl", tmp_path))
+    assert (found["trajectories"], found["rejected"]) == (0, 1)
+    assert "row 1" in found["problems"][0]
 
 
 def test_every_action_type_is_in_the_schema():
@@ -63,6 +64,6 @@ def test_every_action_type_is_in_the_schema():
 
 def test_any_source_can_be_checked(tmp_path):
     agentnet.write(tmp_path, ubuntu=[agentnet.line("bad", ["x = 1"])])
-    found = check("agentnet", tmp_path, {"images": False})
-    assert (found.trajectories, dict(found.reasons)) == (3, {"code is not a call": 1})
-    assert "agentnet_ubuntu_5k.jsonl, row 1" in found.problems[0]
+    found = check(data("agentnet", tmp_path, images=False))
+    assert (found["trajectories"], dict(found["reasons"])) == (3, {"code is not a call": 1})
+    assert "agentnet_ubuntu_5k.jsonl, row 1" in found["problems"][0]

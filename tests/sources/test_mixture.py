@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.sources.collect import data
 from tests.sources.writers import agentnet, android_control, gui_odyssey
 from tests.strategies import patient
 from tracer import dataset
 from tracer.action import Action
 from tracer.config import Config
-from tracer.ingestion.assembly import ingest_source
 from tracer.ingestion.filters import reason_against, redundant_steps
-from tracer.ingestion.ingest import ingest
+from tracer.ingestion.ingest import ingest, ingest_source
 from tracer.ingestion.mixture import MixtureError, mix
 from tracer.ingestion.settings import MixtureConfig
 from tracer.lineage.digest import LineageError
@@ -32,9 +32,9 @@ def ingested(tmp_path_factory):
     lines[7]["task_completed"] = False
     lines[8]["task_completed"] = None
     agentnet.write_lines(raw / agentnet.UBUNTU, lines)
-    ingest_source("agentnet", raw, folder / "agentnet", options={"images": False})
-    ingest_source("android_control", android_control.write(folder / "ac"), folder / "android_control")
-    ingest_source("gui_odyssey", gui_odyssey.write(folder / "ody"), folder / "gui_odyssey")
+    ingest_source(data("agentnet", raw, images=False), folder / "agentnet")
+    ingest_source(data("android_control", android_control.write(folder / "ac")), folder / "android_control")
+    ingest_source(data("gui_odyssey", gui_odyssey.write(folder / "ody")), folder / "gui_odyssey")
     return folder
 
 

@@ -10,12 +10,13 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from tests.sources.collect import collected
+from tests.sources.collect import collected, data
 from tests.sources.writers import agentnet, agenttrek, android_control, gui_odyssey, mind2web, mm_traj
 from tracer import dataset
 from tracer.ingestion import assembly
-from tracer.ingestion.assembly import assemble, compared, ingest_source
-from tracer.ingestion.parts import PARTS, PartsError, checked_options, ingest_part, ingest_parts, parsed_options
+from tracer.ingestion.assembly import assemble, compared
+from tracer.ingestion.ingest import ingest_source
+from tracer.ingestion.parts import PARTS, PartsError, check_options, ingest_part, ingest_parts, parsed_options
 from tracer.ingestion.quarantine import quarantined
 from tracer.lineage.digest import LINEAGE
 from tracer.sources.source import SourceError
@@ -56,11 +57,11 @@ def many(folder, count=300):
 def test_what_an_adapter_reads_is_what_the_shards_hold(tmp_path, name):
     write, options = SOURCES[name]
     write(tmp_path / "raw")
-    ingest_source(name, tmp_path / "raw", tmp_path / "out", options=options)
+    ingest_source(data(name, tmp_path / "raw", **options), tmp_path / "out")
     found, rejected = collected(name, tmp_path / "raw", **options)
     stored = list(dataset.read(tmp_path / "out"))
     assert sorted(stored, key=lambda each: each.id) == sorted(found, key=lambda each: each.id)
-    assert len(quarantined(tmp_path / "out")) == len(rejected)
+    assert len(list(quarantined(tmp_path / "out"))) == len(rejected)
     stats = statistics(tmp_path / "out")
     assert stats["trajectories"] == len(found)
     assert stats["rejected"]["total"] == len(rejected)
@@ -72,24 +73,24 @@ def test_ingesting_twice_gives_the_same_bytes(tmp_path, name):
     write, options = SOURCES[name]
     write(tmp_path / "raw")
     for out in ("one", "two"):
-        ingest_source(name, tmp_path / "raw", tmp_path / out, options=options)
+        ingest_source(data(name, tmp_path / "raw", **options), tmp_path / out)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_two_workers_give_the_bytes_of_one(tmp_path):
     android_control.write(tmp_path / "raw")
-    ingest_source("android_control", tmp_path / "raw", tmp_path / "one")
-    ingest_source("android_control", tmp_path / "raw", tmp_path / "two", workers=2, progress=True)
+    ingest_source(data("android_control", tmp_path / "raw"), tmp_path / "one")
+    ingest_source(data("android_control", tmp_path / "raw", workers=2), tmp_path / "two", progress=True)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_a_changed_source_gives_a_new_digest(tmp_path):
     agentnet.write(tmp_path / "raw")
-    before = ingest_source("agentnet", tmp_path / "raw", tmp_path / "out")
-    assert ingest_source("agentnet", tmp_path / "raw", tmp_path / "out") == before  # nothing to do
+    before = ingest_source(data("agentnet", tmp_path / "raw"), tmp_path / "out")
+    assert ingest_source(data("agentnet", tmp_path / "raw"), tmp_path / "out") == before  # nothing to do
     path = tmp_path / "raw" / agentnet.UBUNTU
     path.write_text(path.read_text().replace("Save the file", "Keep the file"))
-    after = ingest_source("agentnet", tmp_path / "raw", tmp_path / "out")
+    after = ingest_source(data("agentnet", tmp_path / "raw"), tmp_path / "out")
     assert after["digest"] != before["digest"]
     assert after["output"] != before["output"]
     assert next(dataset.read(tmp_path / "out")).goal == "Keep the file of u1"
@@ -98,8 +99,9 @@ def test_a_changed_source_gives_a_new_digest(tmp_path):
 def test_a_killed_ingestion_goes_on_without_writing_finished_shards_again(tmp_path):
     raw = many(tmp_path / "raw", 3000)
     script = (
-        "import sys; from pathlib import Path; from tracer.ingestion.parts import ingest_parts\n"
-        "ingest_parts('agentnet', Path(sys.argv[1]), Path(sys.argv[2]), options={'images': False}, shard_bytes=150_000)"
+        "import sys; from pathlib import Path\n"
+        "from tests.sources.collect import data; from tracer.ingestion.parts import ingest_parts\n"
+        "ingest_parts(data('agentnet', sys.argv[1], images=False), Path(sys.argv[2]), shard_bytes=150_000)"
     )
     out = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", script, str(raw), str(out)])
@@ -112,9 +114,9 @@ def test_a_killed_ingestion_goes_on_without_writing_finished_shards_again(tmp_pa
     process.wait()
     assert not (part / "stats.json").exists()
     finished = {path.name: path.stat().st_ino for path in part.glob("train-*.parquet")}
-    ingest_parts("agentnet", raw, out, options={"images": False}, shard_bytes=150_000)
+    ingest_parts(data("agentnet", raw, images=False), out, shard_bytes=150_000)
     assert {name: (part / name).stat().st_ino for name in finished} == finished
-    ingest_parts("agentnet", raw, tmp_path / "whole", options={"images": False}, shard_bytes=150_000)
+    ingest_parts(data("agentnet", raw, images=False), tmp_path / "whole", shard_bytes=150_000)
     assert contents(out) == contents(tmp_path / "whole")
     assert not list(part.glob(".*.part"))
 
@@ -122,19 +124,18 @@ def test_a_killed_ingestion_goes_on_without_writing_finished_shards_again(tmp_pa
 def test_a_part_begun_with_other_options_is_begun_anew(tmp_path):
     raw = many(tmp_path / "raw", 5)
     part = f"{agentnet.UBUNTU}@00000"
-    arguments = {"name": "agentnet", "path": raw, "part": part, "folder": tmp_path / "part"}
-    ingest_part(**arguments, options={"images": False})
-    ingest_part(**arguments, options={"images": False, "goal": "actual_task"})
+    ingest_part(data("agentnet", raw, images=False), part, tmp_path / "part")
+    ingest_part(data("agentnet", raw, images=False, goal="actual_task"), part, tmp_path / "part")
     assert next(dataset.read(tmp_path / "part")).goal == "Saved task-0"
 
 
 def test_a_finished_part_is_not_read_again(tmp_path):
     raw = many(tmp_path / "raw", 5)
     part = f"{agentnet.UBUNTU}@00000"
-    first = ingest_part("agentnet", raw, part, tmp_path / "part", options={"images": False})
+    first = ingest_part(data("agentnet", raw, images=False), part, tmp_path / "part")
     shard = tmp_path / "part" / "train-00000.parquet"
     before = shard.stat().st_mtime_ns
-    assert ingest_part("agentnet", raw, part, tmp_path / "part", options={"images": False}) == first
+    assert ingest_part(data("agentnet", raw, images=False), part, tmp_path / "part") == first
     assert shard.stat().st_mtime_ns == before
 
 
@@ -145,30 +146,30 @@ def test_one_failed_part_fails_alone_and_is_done_again_alone(tmp_path):
     stamp = broken.stat()
     broken.write_bytes(good[:-40])
     with pytest.raises(PartsError, match=r"1 of 2 parts(.|\n)*00001-of-00002.*cut off"):
-        ingest_source("android_control", tmp_path / "raw", tmp_path / "out")
+        ingest_source(data("android_control", tmp_path / "raw"), tmp_path / "out")
     first = tmp_path / "out" / PARTS / "android_control-00000-of-00002" / "stats.json"
     assert first.is_file()
     broken.write_bytes(good)
     os.utime(broken, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    lineage = ingest_source("android_control", tmp_path / "raw", tmp_path / "out")
-    assert lineage["metrics"] == {"trajectories": 6, "steps": 48, "rejected": 1}
+    lineage = ingest_source(data("android_control", tmp_path / "raw"), tmp_path / "out")
+    assert lineage["metrics"] == {"trajectories": 6, "steps": 48, "rejected": 1, "dvc_md5": None}
 
 
 def test_an_id_that_two_parts_have_is_quarantined_once(tmp_path):
     folder = android_control.write(tmp_path / "raw")
     episodes = [android_control.record(android_control.example(android_control.episode(id))) for id in (0, 5)]
     android_control.write_shard(folder / "android_control-00001-of-00002", episodes)  # 0 is in shard 0, too
-    ingest_source("android_control", folder, tmp_path / "out")
+    ingest_source(data("android_control", folder), tmp_path / "out")
     stats = statistics(tmp_path / "out")
     assert [each.id for each in dataset.read(tmp_path / "out", "train")] == ["android_control/0", "android_control/1"]
     assert stats["rejected"] == {"total": 1, "reasons": {"duplicate id": 1}}
     assert (stats["trajectories"], stats["steps"], stats["splits"]["train"]["trajectories"]) == (4, 32, 2)
-    assert [row["trajectory_id"] for row in quarantined(tmp_path / "out")] == ["android_control/0"]
+    assert [each.id for each in quarantined(tmp_path / "out")] == ["android_control/0"]
 
 
 def test_published_counts_are_held_against_ours(tmp_path):
     mind2web.write(tmp_path / "raw")
-    ingest_source("mind2web", tmp_path / "raw", tmp_path / "out")
+    ingest_source(data("mind2web", tmp_path / "raw"), tmp_path / "out")
     published = statistics(tmp_path / "out")["published"]
     assert published["splits.test.tasks.test_task.steps"] == {"published": 1339, "found": 3, "difference": -1336}
     assert compared({"a": {"b": 3}}, {"a.b": 3, "a.c": 1})["a.b"]["difference"] == 0
@@ -179,19 +180,19 @@ def test_small_shards_are_joined_and_large_ones_linked(tmp_path, monkeypatch):
     monkeypatch.setattr("tracer.sources.large_json.PART_BYTES", 64_000)
     monkeypatch.setattr("tracer.sources.large_json.ranges.__defaults__", (64_000,))
     monkeypatch.setattr("tracer.sources.large_json.lines.__defaults__", (None, 64_000))
-    parts = ingest_parts("agentnet", raw, tmp_path / "out", options={"images": False}, shard_bytes=60_000)
+    parts = ingest_parts(data("agentnet", raw, images=False), tmp_path / "out", shard_bytes=60_000)
     assert len(parts) > 5
     small = sorted(path for part in parts for path in part.glob("train-*.parquet"))
     largest = max(path.stat().st_size for path in small)
     monkeypatch.setattr(assembly, "SMALL", largest)
     monkeypatch.setattr(assembly, "LARGE", 5 * largest)
-    assemble(parts, tmp_path / "out")
+    assemble("agentnet", parts, tmp_path / "out")
     joined = dataset.shards(tmp_path / "out")
     assert len(joined) < len(small)
     assert all(path.stat().st_size >= largest * 0.8 for path in joined)
     assert [each.id.split("/")[1] for each in dataset.read(tmp_path / "out")] == [f"task-{n}" for n in range(300)]
     monkeypatch.setattr(assembly, "SMALL", 1)
-    assemble(parts, tmp_path / "linked")
+    assemble("agentnet", parts, tmp_path / "linked")
     linked = dataset.shards(tmp_path / "linked")
     assert [path.stat().st_ino for path in linked] == [path.stat().st_ino for path in small]
     assert pq.read_table(joined[0]).schema.equals(pq.read_table(linked[0]).schema)
@@ -199,10 +200,10 @@ def test_small_shards_are_joined_and_large_ones_linked(tmp_path, monkeypatch):
 
 def test_assembly_can_be_repeated(tmp_path):
     android_control.write(tmp_path / "raw")
-    parts = ingest_parts("android_control", tmp_path / "raw", tmp_path / "out")
-    first = assemble(parts, tmp_path / "joined")
+    parts = ingest_parts(data("android_control", tmp_path / "raw"), tmp_path / "out")
+    first = assemble("android_control", parts, tmp_path / "joined")
     bytes_ = contents(tmp_path / "joined")
-    assert assemble(parts, tmp_path / "joined") == first
+    assert assemble("android_control", parts, tmp_path / "joined") == first
     assert contents(tmp_path / "joined") == bytes_
 
 
@@ -211,13 +212,13 @@ def test_options_are_checked_and_parsed():
     with pytest.raises(SourceError, match="key=value"):
         parsed_options(["text_only"])
     with pytest.raises(SourceError, match="no option colour; it has: images, goal, labels"):
-        checked_options("agentnet", {"colour": 1})
+        check_options("agentnet", {"colour": 1})
 
 
 def test_statistics_of_parts_add_up(tmp_path):
     agentnet.write(tmp_path / "raw")
-    parts = ingest_parts("agentnet", tmp_path / "raw", tmp_path / "out")
-    whole = assemble(parts, tmp_path / "joined")
+    parts = ingest_parts(data("agentnet", tmp_path / "raw"), tmp_path / "out")
+    whole = assemble("agentnet", parts, tmp_path / "joined")
     each = [json.loads((part / "stats.json").read_text()) for part in parts]
     assert whole["steps"] == sum(stats["steps"] for stats in each) == 26
     assert whole["actions"]["click"] == sum(stats["actions"]["click"] for stats in each)

@@ -53,11 +53,11 @@ def test_shards_quarantine_and_statistics(project):
     }  # fmt: skip
     assert stats["actions"] == {"click": 8}
     assert stats["rejected"] == {"total": 2, "reasons": {"coordinate off the screen": 1, "unknown action": 1}}
-    found = {row["trajectory_id"]: row for row in quarantined(project / "out")}
+    found = {each.id: each for each in quarantined(project / "out")}
     assert set(found) == {"jsonl/click-two/1", "jsonl/click-two/4"}
     one = found["jsonl/click-two/1"]
-    assert (one["file"], one["row"], one["reason"]) == ("train/click-two.jsonl", 2, "unknown action")
-    assert "teleport" in one["detail"] and one["fix"]
+    assert (one.file, one.row, one.reason) == ("train/click-two.jsonl", 2, "unknown action")
+    assert "teleport" in one.detail and one.fix
     assert [read_back.id for read_back in read(project / "out", "train")] == ["jsonl/click-two/0", "jsonl/click-two/2"]
 
 

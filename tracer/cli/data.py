@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from tracer import plugins
 from tracer.cli.common import Count, Out, Result, command, finished, step_result
 from tracer.config import Config
 from tracer.settings import ConfigError
@@ -59,9 +60,10 @@ def ingest(
 
     Example: tracer ingest agentnet data/agentnet --out build/sources/agentnet --workers 2
     """
-    from tracer.ingestion import check as checking
-    from tracer.ingestion.assembly import ingest_source
+    from tracer.ingestion.ingest import check as checked
+    from tracer.ingestion.ingest import ingest_source
     from tracer.ingestion.parts import parsed_options
+    from tracer.ingestion.settings import DataConfig
 
     if source is None:
         if check:
@@ -69,14 +71,13 @@ def ingest(
         return step_result(config, "ingest", out)
     if path is None:
         raise ConfigError("ingest SOURCE also needs the PATH of the data set")
-    options = parsed_options(option)
+    plugins.find(plugins.SOURCES, source)  # an unknown one is named before anything else is looked at
+    data = DataConfig(source=source, path=str(path), options=parsed_options(option), workers=workers, pointer="")
     if check:
-        found = checking.check(source, path, options)
-        return Result(data=asdict(found), text="\n".join(found.problems), ok=not found.rejected)
+        found = checked(data)
+        return Result(data=found, text="\n".join(found["problems"]), ok=not found["rejected"])
     out = out or Path("build/sources") / source
-    return finished(
-        ingest_source(source, path, out, options=options, workers=workers, progress=sys.stderr.isatty()), out
-    )
+    return finished(ingest_source(data, out, progress=sys.stderr.isatty()), out)
 
 
 def mix(config: Config, out: Out = None) -> Result:

@@ -1,5 +1,5 @@
 """From a source's files to canonical shards: parts, assembly, quarantine, mixtures.
 
-Other rooms use ``ingest.ingest``, ``assembly.ingest_source``, ``mixture.mix``, ``check.check`` and
+Other rooms use ``ingest.ingest``, ``ingest.ingest_source``, ``ingest.check``, ``mixture.mix`` and
 ``quarantine.quarantined``.
 """

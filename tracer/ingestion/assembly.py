@@ -9,78 +9,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import plugins
-from tracer.dataset import SHARD_BYTES, parquet_writer, trajectories_from_rows
-from tracer.ingestion.counts import STATS, Counts
-from tracer.ingestion.parts import PARTS, PartsError, checked_options, duplicate, ingest_parts, trajectory_ids
-from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter, rejected_records
+from tracer.dataset import parquet_writer, read_shard
+from tracer.ingestion.counts import STATS, Counts, metrics
+from tracer.ingestion.items import duplicate
+from tracer.ingestion.parts import PartsError, trajectory_ids
+from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter, quarantined
 from tracer.json_files import write_json
 from tracer.lineage.step import run_step
-from tracer.sources.source import SourceError, source
+from tracer.sources.source import source
 from tracer.trajectory import SPLITS
 
 SMALL = 100 * 2**20
 LARGE = 500 * 2**20
-
-
-def ingest_source(
-    name: str,
-    path: Path,
-    out: Path,
-    *,
-    options: Mapping[str, Any] | None = None,
-    workers: int = 1,
-    shard_bytes: int = SHARD_BYTES,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Ingest a whole source, part by part, into ``out``; the folder's lineage. It is the step ``ingest`` at scale.
-
-    Raises ``SourceError`` for a source that is not there, ``PartsError`` for parts that failed.
-    """
-    options = checked_options(name, options or {})
-
-    def body(folder: Path) -> dict[str, Any]:
-        stats = ingest_whole(
-            name, path, folder, options=options, workers=workers, shard_bytes=shard_bytes, progress=progress
-        )
-        counts = {key: stats[key] for key in ("trajectories", "steps")}
-        return {**counts, "rejected": stats["rejected"]["total"]}
-
-    return run_step(
-        "ingest",
-        config={"source": name, "options": options, "shard_bytes": shard_bytes},
-        inputs={"raw": path},
-        out=out,
-        module=__name__,
-        plugins=[plugins.module_of(plugins.SOURCES, name)],
-        body=body,
-    )
-
-
-def ingest_whole(
-    name: str,
-    path: Path,
-    out: Path,
-    *,
-    options: Mapping[str, Any] | None = None,
-    workers: int = 1,
-    shard_bytes: int = SHARD_BYTES,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Ingest every part and join them in ``out``; the statistics. Raises as ``ingest_source`` does."""
-    published = getattr(source(name), "PUBLISHED", None)
-    parts = ingest_parts(name, path, out, options=options, workers=workers, shard_bytes=shard_bytes, progress=progress)
-    stats = assemble(parts, out, published=published)
-    if not stats["trajectories"]:
-        raise SourceError(
-            f"{path}: not one of {stats['rejected']['total']} records was readable; see {out / QUARANTINE}"
-        )
-    shutil.rmtree(out / PARTS)  # linked shards stay
-    return stats
 
 
 def join_parts(name: str, parts: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -94,17 +38,14 @@ def join_parts(name: str, parts: Mapping[str, Path], out: Path) -> dict[str, Any
         raise PartsError(f"{name}: {len(unfinished)} parts are not ingested, such as {unfinished[0]}; run them first")
 
     def body(folder: Path) -> dict[str, Any]:
-        stats = assemble(list(parts.values()), folder, published=getattr(source(name), "PUBLISHED", None))
-        counts = {key: stats[key] for key in ("trajectories", "steps")}
-        return {**counts, "rejected": stats["rejected"]["total"]}
+        return metrics(assemble(name, list(parts.values()), folder))
 
-    return run_step(
-        "ingest", config={"source": name, "parts": list(parts)}, inputs=parts, out=out, module=__name__, body=body
-    )
+    config = {"source": name, "parts": list(parts)}
+    return run_step("ingest", config=config, inputs=parts, out=out, module=__name__, body=body)
 
 
-def assemble(parts: Sequence[Path], out: Path, *, published: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Join finished parts, in their order, into ``out``; the statistics, beside the published counts."""
+def assemble(name: str, parts: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Join a source's finished parts, in their order, into ``out``; the statistics, beside the published counts."""
     out.mkdir(parents=True, exist_ok=True)
     dropped = _duplicates(parts)
     for split in SPLITS:
@@ -114,20 +55,23 @@ def assemble(parts: Sequence[Path], out: Path, *, published: Mapping[str, int] |
             target = out / f"{split}-{number:05d}.parquet"
             target.unlink(missing_ok=True)
             if len(group) == 1 and group[0] not in dropped:
-                os.link(group[0], target)
+                _link(group[0], target)
                 number += 1
             else:
                 number += _join(group, dropped, target)
-    removed = Counts()
+    counts = Counts()
     with QuarantineWriter(out / QUARANTINE) as quarantine:
         for part in parts:
-            for rejected in rejected_records(part / QUARANTINE):
+            counts.include(json.loads((part / STATS).read_text(encoding="utf-8")))
+            for rejected in quarantined(part):
                 quarantine.add(rejected)
         for shard, ids in dropped.items():
-            for trajectory in _read(shard, ids):
-                removed.add(trajectory)
-                quarantine.add(duplicate(trajectory))
-    stats = _statistics([json.loads((part / STATS).read_text()) for part in parts], removed)
+            for trajectory in (each for each in read_shard(shard) if each.id in ids):
+                rejected = duplicate(trajectory)
+                counts.reject(trajectory, rejected.reason)
+                quarantine.add(rejected)
+    stats = counts.to_dict()
+    published = getattr(source(name), "PUBLISHED", None)
     if published:
         stats["published"] = compared(stats, published)
     write_json(out / STATS, stats)
@@ -179,6 +123,13 @@ def _groups(shards: list[Path]) -> list[list[Path]]:
     return groups
 
 
+def _link(shard: Path, target: Path) -> None:
+    try:
+        os.link(shard, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(shard, target)
+
+
 def _join(group: Sequence[Path], dropped: Mapping[Path, set[str]], target: Path) -> int:
     """Write a group's row groups into one shard; 1, or 0 where nothing is left to write."""
     import pyarrow as pa
@@ -202,32 +153,3 @@ def _join(group: Sequence[Path], dropped: Mapping[Path, set[str]], target: Path)
         return 0
     os.replace(part, target)
     return 1
-
-
-def _read(shard: Path, ids: set[str]) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(shard) as file:
-        rows = (row for batch in file.iter_batches(batch_size=64) for row in batch.to_pylist())
-        yield from (each for each in trajectories_from_rows(rows, str(shard)) if each.id in ids)
-
-
-def _statistics(parts: Sequence[dict[str, Any]], removed: Counts) -> dict[str, Any]:
-    taken = removed.to_dict()
-    total: dict[str, Any] = Counts().to_dict()
-    for stats in parts:
-        total = _sum(total, stats, 1)
-    total = _sum(total, taken, -1)
-    total = _sum(total, {"rejected": {"total": taken["trajectories"], "reasons": {}}}, 1)
-    if taken["trajectories"]:
-        total = _sum(total, {"rejected": {"reasons": {"duplicate id": taken["trajectories"]}}}, 1)
-    total["splits"] = {split: total["splits"][split] for split in SPLITS if split in total["splits"]}
-    return total
-
-
-def _sum(left: Mapping[str, Any], right: Mapping[str, Any], sign: int) -> dict[str, Any]:
-    found = dict(left)
-    for key, value in right.items():
-        before = found.get(key)
-        found[key] = _sum(before or {}, value, sign) if isinstance(value, Mapping) else (before or 0) + sign * value
-    return {key: found[key] for key in [*left, *sorted(set(found) - set(left))]}

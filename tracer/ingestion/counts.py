@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from tracer.sources.source import Rejected
@@ -16,50 +17,61 @@ class Counts:
     """Counts what was ingested, to compare with what a data set's publisher states."""
 
     def __init__(self) -> None:
-        self.trajectories: Counter[tuple[str, str, str]] = Counter()
-        """By source, split and task; ``steps`` likewise."""
-        self.steps: Counter[tuple[str, str, str]] = Counter()
-        self.actions: Counter[str] = Counter()
-        self.outcomes: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
+        self.trajectories: Counter[tuple[str, str]] = Counter()
+        """By split and task; ``steps`` likewise."""
+        self.steps: Counter[tuple[str, str]] = Counter()
+        self.sources, self.outcomes, self.actions, self.rejected = (Counter[str]() for _ in range(4))
 
     def add(self, item: Item) -> None:
         """Count a trajectory or a rejected record."""
         if isinstance(item, Rejected):
             self.rejected[item.reason] += 1
-            return
-        key = (item.source, item.split, item.task)
-        self.trajectories[key] += 1
-        self.steps[key] += len(item.steps)
-        self.outcomes[item.outcome] += 1
-        self.actions.update(step.action.type for step in item.steps)
+        else:
+            self._count(item, 1)
+
+    def reject(self, item: Trajectory, reason: str) -> None:
+        """Count a trajectory that was counted already as a rejected record instead."""
+        self._count(item, -1)
+        self.rejected[reason] += 1
+
+    def _count(self, item: Trajectory, times: int) -> None:
+        self.trajectories[item.split, item.task] += times
+        self.steps[item.split, item.task] += times * len(item.steps)
+        self.sources[item.source] += times
+        self.outcomes[item.outcome] += times
+        for step in item.steps:
+            self.actions[step.action.type] += times
+
+    def include(self, stats: Mapping[str, Any]) -> None:
+        """Add the counts of a ``stats.json``."""
+        for split, found in stats["splits"].items():
+            for task, counts in found["tasks"].items():
+                self.trajectories[split, task] += counts["trajectories"]
+                self.steps[split, task] += counts["steps"]
+        for name in ("sources", "outcomes", "actions"):
+            getattr(self, name).update(stats[name])
+        self.rejected.update(stats["rejected"]["reasons"])
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as ``stats.json`` holds them."""
-
-        def total(counter: Counter[tuple[str, str, str]], place: int) -> dict[str, int]:
-            totals: Counter[str] = Counter()
-            for key, count in counter.items():
-                totals[key[place]] += count
-            return dict(sorted(totals.items()))
-
-        splits = [split for split in SPLITS if any(key[1] == split for key in self.trajectories)]
         return {
             "trajectories": self.trajectories.total(),
             "steps": self.steps.total(),
-            "sources": total(self.trajectories, 0),
-            "outcomes": dict(sorted(self.outcomes.items())),
-            "actions": dict(sorted(self.actions.items())),
-            "splits": {split: self._split(split) for split in splits},
+            **{name: dict(sorted((+getattr(self, name)).items())) for name in ("sources", "outcomes", "actions")},
+            "splits": {split: found for split in SPLITS if (found := self._split(split))["tasks"]},
             "rejected": {"total": self.rejected.total(), "reasons": dict(sorted(self.rejected.items()))},
         }
 
     def _split(self, split: str) -> dict[str, Any]:
-        tasks: dict[str, dict[str, int]] = {}
-        for key in sorted(self.trajectories):
-            if key[1] == split:
-                task = tasks.setdefault(key[2], {"trajectories": 0, "steps": 0})
-                task["trajectories"] += self.trajectories[key]
-                task["steps"] += self.steps[key]
+        tasks = {
+            key[1]: {"trajectories": count, "steps": self.steps[key]}
+            for key, count in sorted((+self.trajectories).items())
+            if key[0] == split
+        }
         sums = {name: sum(task[name] for task in tasks.values()) for name in ("trajectories", "steps")}
         return {**sums, "tasks": tasks}
+
+
+def metrics(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """The headline metrics of an ingested folder."""
+    return {"trajectories": stats["trajectories"], "steps": stats["steps"], "rejected": stats["rejected"]["total"]}

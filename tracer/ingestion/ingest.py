@@ -1,74 +1,94 @@
 """The step ``ingest``: raw episodes of one source become canonical shards; what cannot be read is quarantined.
 
-Its folder holds the shards, ``quarantine.parquet`` (one row a rejected record) and ``stats.json``.
+Its folder holds the shards, ``quarantine.parquet`` (one row per rejected record) and ``stats.json``.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tracer import plugins
 from tracer.config import Config
-from tracer.dataset import SHARD_BYTES, ShardWriter
+from tracer.dataset import ShardWriter
 from tracer.ingestion import mixture
-from tracer.ingestion.assembly import ingest_whole
-from tracer.ingestion.counts import STATS, Counts, Item
-from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter, quarantined
+from tracer.ingestion.assembly import assemble
+from tracer.ingestion.counts import Counts, metrics
+from tracer.ingestion.items import limited, unique, write
+from tracer.ingestion.parts import PARTS, check_options, ingest_parts
+from tracer.ingestion.quarantine import quarantined
 from tracer.ingestion.settings import DataConfig
-from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError
-from tracer.lineage.pins import check_pin, pinned_md5
+from tracer.lineage.pins import check_pin, pinned_folder
 from tracer.lineage.step import run_step
-from tracer.sources.source import SourceError, source
-from tracer.trajectory import Trajectory
+from tracer.sources.source import Rejected, SourceError, source
+
+MAX_SHOWN = 20
+"""How many problems ``check`` lists."""
 
 
 def ingest(config: Config, out: Path) -> dict[str, Any]:
-    """Read ``config.data.path`` with its adapter into ``out``; the folder's lineage.
+    """Ingest ``config.data`` into ``out``, or mix the ingested sources that ``config.mixture`` names; the lineage.
 
-    Where ``config.mixture`` names sources, which are ingested already, their mixture is what is written instead.
-
-    Raises ``LineageError`` for missing data, or data that changed under its DVC pin, and ``SourceError``.
+    Raises what ``ingest_source`` and ``mixture.mix`` raise.
     """
-    if config.mixture.sources:
-        return mixture.mix(config.mixture, out)
-    data = config.data
-    adapter = source(data.source)
+    return mixture.mix(config.mixture, out) if config.mixture.sources else ingest_source(config.data, out)
+
+
+def ingest_source(data: DataConfig, out: Path, *, progress: bool = False) -> dict[str, Any]:
+    """Read ``data.path`` with its adapter, part by part, into ``out``; the folder's lineage.
+
+    Raises ``LineageError`` for missing data, or data that changed under its DVC pin, ``SourceError`` for a source that
+    cannot be read, and ``PartsError`` for parts that failed.
+    """
     md5 = pinned(data)
 
     def body(folder: Path) -> dict[str, Any]:
-        if data.limit is None and hasattr(adapter, "parts"):
-            stats = ingest_whole(data.source, Path(data.path), folder, options=data.options, workers=data.workers)
+        if data.limit is None:
+            stats = assemble(data.source, ingest_parts(data, folder, progress=progress), folder)
+            shutil.rmtree(folder / PARTS)  # linked shards stay
         else:
-            stats = write(limited(adapter.read(Path(data.path), **data.options), data.limit), folder)
+            found = source(data.source).read(Path(data.path), **data.options)
+            stats = write(limited(found, data.limit), ShardWriter(folder))
         if not stats["trajectories"]:
-            first = next(iter(quarantined(folder)), None)
-            example = (
-                "" if first is None else ", the first {file}, row {row}: {reason}: {detail}; {fix}".format(**first)
-            )
+            example = "".join(f", the first {rejected}" for rejected in islice(quarantined(folder), 1))
             raise SourceError(f"{data.path}: not one of {stats['rejected']['total']} records was readable{example}")
-        counts = {key: stats[key] for key in ("trajectories", "steps")}
-        return {**counts, "rejected": stats["rejected"]["total"], "dvc_md5": md5}
+        return {**metrics(stats), "dvc_md5": md5}
 
-    return run_step(out=out, body=body, **recipe(config))
+    return run_step(out=out, body=body, **_recipe(data))
 
 
 def recipe(config: Config) -> dict[str, Any]:
     """What the digest of ``ingest`` is made of, as ``run_step`` takes it."""
-    if config.mixture.sources:
-        return mixture.recipe(config.mixture)
+    return mixture.recipe(config.mixture) if config.mixture.sources else _recipe(config.data)
+
+
+def _recipe(data: DataConfig) -> dict[str, Any]:
     return {
         "name": "ingest",
-        "config": {"data": config.data.model_dump(mode="json", exclude={"workers"})},
-        "inputs": {"raw": Path(config.data.path)},
+        # Where the data is does not matter; what it contains does, and that is hashed as an input.
+        "config": {"data": data.model_dump(mode="json", exclude={"workers", "path"})},
+        "inputs": {"raw": Path(data.path)},
         "module": __name__,
-        "plugins": [plugins.module_of(plugins.SOURCES, config.data.source)],
+        "plugins": [plugins.module_of(plugins.SOURCES, data.source)],
     }
+
+
+def check(data: DataConfig) -> dict[str, Any]:
+    """What an ingestion would find, without writing anything: counts, the reasons of rejections, the first problems.
+
+    Raises ``SourceError`` for a source that cannot be read at all.
+    """
+    check_options(data.source, data.options)
+    counts, problems = Counts(), list[str]()
+    for item in unique(source(data.source).read(Path(data.path), **data.options)):
+        counts.add(item)
+        if isinstance(item, Rejected) and len(problems) < MAX_SHOWN:
+            problems.append(str(item))
+    stats = counts.to_dict()
+    return {**metrics(stats), "reasons": stats["rejected"]["reasons"], "problems": problems}
 
 
 def pinned(data: DataConfig) -> str | None:
@@ -76,7 +96,7 @@ def pinned(data: DataConfig) -> str | None:
     pointer = Path(data.pointer)
     if not data.pointer or not pointer.is_file():
         return None
-    folder = pointer.parent / pinned_folder(pointer)
+    folder = pinned_folder(pointer)
     if not folder.is_dir():
         raise LineageError(f"{folder}, pinned by {pointer}, does not exist; fetch it with `dvc pull`")
     if not Path(data.path).resolve().is_relative_to(folder.resolve()):
@@ -85,36 +105,3 @@ def pinned(data: DataConfig) -> str | None:
             f"set data.pointer to the path's own pointer, or to '' for data that DVC does not track"
         )
     return check_pin(folder, pointer)
-
-
-def pinned_folder(pointer: Path) -> str:
-    """The folder that a ``.dvc`` file pins, relative to the file; raises ``LineageError``."""
-    pinned_md5(pointer)
-    return str(yaml.safe_load(pointer.read_text())["outs"][0]["path"])
-
-
-def limited(found: Iterable[Item], limit: int | None) -> Iterator[Item]:
-    """At most ``limit`` trajectories a task and split, the first ones; every rejected record stays."""
-    taken: Counter[tuple[str, str]] = Counter()
-    for item in found:
-        if isinstance(item, Trajectory):
-            key = (item.split, item.task)
-            if limit is not None and taken[key] >= limit:
-                continue
-            taken[key] += 1
-        yield item
-
-
-def write(found: Iterable[Item], out: Path, *, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
-    """Write shards, quarantine and statistics of everything found; the statistics."""
-    counts = Counts()
-    with ShardWriter(out, shard_bytes=shard_bytes) as shards, QuarantineWriter(out / QUARANTINE) as quarantine:
-        for item in found:
-            counts.add(item)
-            if isinstance(item, Trajectory):
-                shards.add(item)
-            else:
-                quarantine.add(item)
-    stats = counts.to_dict()
-    write_json(out / STATS, stats)
-    return stats

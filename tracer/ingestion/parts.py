@@ -11,40 +11,29 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import yaml
 
 from tracer import plugins
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
-from tracer.ingestion.counts import STATS, Counts, Item
-from tracer.ingestion.progress import bar as _bar
-from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
+from tracer.ingestion.counts import STATS
+from tracer.ingestion.items import REPORT_SECONDS, Report, reported, unique, write
+from tracer.ingestion.progress import bar
+from tracer.ingestion.settings import DataConfig
 from tracer.json_files import write_json
 from tracer.lineage.code import code_digest
 from tracer.lineage.digest import digest_of
-from tracer.sources.source import Rejected, SourceError, source
+from tracer.sources.source import SourceError, source
 from tracer.trajectory import Trajectory
 
 PARTS = ".parts"
 STARTED = "logs/part.json"  # in a folder that no digest counts: it holds the times of the source's files
 WHOLE = "all"
-REPORT_SECONDS = 0.5
-Report = Callable[[int], None]
-"""Called with the number of steps ingested since the last call."""
-
-
-@runtime_checkable
-class Cached(Protocol):
-    """A function of functools.lru_cache."""
-
-    def cache_clear(self) -> None:
-        """Forget what is cached."""
 
 
 class PartsError(RuntimeError):
@@ -57,13 +46,12 @@ def parts_of(name: str, path: Path) -> list[str]:
     return [WHOLE] if found is None else found(path)
 
 
-def checked_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of an adapter's ``read``; raises ``SourceError`` for one that it does not have."""
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise ``SourceError`` for an option that the adapter's ``read`` does not have."""
     known = [key for key in inspect.signature(source(name).read).parameters if key not in ("path", "part")]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise SourceError(f"source {name!r} has no option {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
-    return dict(options)
 
 
 def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
@@ -78,55 +66,40 @@ def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def ingest_part(
-    name: str,
-    path: Path,
+    data: DataConfig,
     part: str,
     folder: Path,
     *,
-    options: Mapping[str, Any] | None = None,
     shard_bytes: int = SHARD_BYTES,
-    report: Report = lambda steps: None,
     files: str | None = None,
+    report: Report = lambda steps: None,
 ) -> dict[str, Any]:
-    """Ingest one part into ``folder``; its statistics. A finished part is used as it is, a begun one is gone on with.
+    """Ingest one part into ``folder``; its statistics. A finished part is used as it is, an unfinished one is resumed.
 
     A part that was begun from other files, other options or by other code is started again. ``files`` is the source's
     ``fingerprint``, where the caller has just taken it. Raises ``SourceError``.
     """
+    path = Path(data.path)
     if files is None:
         forget()
     settings = {
-        "source": name,
+        "source": data.source,
         "part": part,
-        "options": dict(options or {}),
+        "options": data.options,
         "shard_bytes": shard_bytes,
         "files": files or fingerprint(path),
-        "code": code_digest(__name__, [plugins.module_of(plugins.SOURCES, name)]),
+        "code": code_digest(__name__, [plugins.module_of(plugins.SOURCES, data.source)]),
     }
     started = folder / STARTED
-    if folder.exists() and (not started.is_file() or json.loads(started.read_text()) != settings):
+    if folder.exists() and (not started.is_file() or json.loads(started.read_text(encoding="utf-8")) != settings):
         shutil.rmtree(folder)
     if (folder / STATS).is_file():
-        return json.loads((folder / STATS).read_text())
+        return dict(json.loads((folder / STATS).read_text(encoding="utf-8")))
     started.parent.mkdir(parents=True, exist_ok=True)
     write_json(started, settings)
-    arguments = {**({} if part == WHOLE else {"part": part}), **(options or {})}
-    counts, reported, last = Counts(), 0, time.monotonic()
-    with ResumedWriter(folder, shard_bytes=shard_bytes) as writer, QuarantineWriter(folder / QUARANTINE) as quarantine:
-        for item in unique(source(name).read(path, **arguments)):
-            counts.add(item)
-            if isinstance(item, Rejected):
-                quarantine.add(item)
-                continue
-            writer.add(item)
-            reported += len(item.steps)
-            if time.monotonic() - last > REPORT_SECONDS:
-                report(reported)
-                reported, last = 0, time.monotonic()
-    report(reported)
-    stats = counts.to_dict()
-    write_json(folder / STATS, stats)  # last: a part that has it is finished
-    return stats
+    arguments = data.options if part == WHOLE else {**data.options, "part": part}
+    found = reported(unique(source(data.source).read(path, **arguments)), report)
+    return write(found, ResumedWriter(folder, shard_bytes=shard_bytes))
 
 
 class ResumedWriter(ShardWriter):
@@ -165,37 +138,12 @@ def trajectory_ids(shard: Path) -> list[str]:
     return table.filter(pc.equal(table["step"], 0))["trajectory_id"].to_pylist()
 
 
-def unique(found: Iterable[Item]) -> Iterator[Item]:
-    """The items, a repeated trajectory id rejected."""
-    seen: set[str] = set()
-    for item in found:
-        if isinstance(item, Trajectory) and item.id in seen:
-            yield duplicate(item)
-        else:
-            if isinstance(item, Trajectory):
-                seen.add(item.id)
-            yield item
-
-
-def duplicate(item: Trajectory) -> Rejected:
-    """A trajectory whose id another one has."""
-    return Rejected(
-        source=item.source,
-        file="",
-        row=0,
-        id=item.id,
-        reason="duplicate id",
-        detail=f"{item.id!r} came before",
-        fix="keep one of the records, or give them ids of their own",
-    )
-
-
 def forget() -> None:
     """Forget what the adapters keep of a source (splits, directories of archives): it may have changed since."""
     for name, module in list(sys.modules.items()):
         if name.startswith("tracer.sources."):
             for value in list(vars(module).values()):
-                if isinstance(value, Cached):
+                if hasattr(value, "cache_clear"):
                     value.cache_clear()
 
 
@@ -206,46 +154,50 @@ def fingerprint(path: Path) -> str:
     return digest_of(dict(sorted(listing.items())))
 
 
-def ingest_parts(
-    name: str,
-    path: Path,
-    out: Path,
-    *,
-    options: Mapping[str, Any] | None = None,
-    workers: int = 1,
-    shard_bytes: int = SHARD_BYTES,
-    progress: bool = False,
-) -> list[Path]:
-    """Ingest every part of a source under ``<out>/.parts``, ``workers`` at a time; the parts' folders, in order.
+def ingest_parts(data: DataConfig, out: Path, *, shard_bytes: int = SHARD_BYTES, progress: bool = False) -> list[Path]:
+    """Ingest every part of a source under ``<out>/.parts``, ``data.workers`` at a time; the parts' folders, in order.
 
-    ``progress`` draws a bar with steps per second and the time left. Raises ``PartsError`` after all parts were tried.
+    ``progress`` shows a bar with steps a second and the time left. Raises ``PartsError`` after all parts were tried.
     """
-    options = checked_options(name, options or {})
+    check_options(data.source, data.options)
     forget()
-    files = fingerprint(path)
-    names = parts_of(name, path)
-    folders = {part: out / PARTS / part for part in names}
+    path = Path(data.path)
+    attempt = partial(_attempt, data, shard_bytes, fingerprint(path))
+    folders = {part: out / PARTS / part for part in parts_of(data.source, path)}
     failures: dict[str, str] = {}
-    with _bar(name, len(names), progress) as bar:
-        for part, error in _run(
-            _Work(name, path, options, shard_bytes, files), folders, min(workers, len(names)), bar.steps
-        ):
+    with bar(data.source, len(folders), progress) as shown:
+        for part, error in _run(attempt, folders, min(data.workers, len(folders)), shown.steps):
             if error:
                 failures[part] = error
-            bar.finished()
+            shown.finished()
+    if WHOLE in failures:
+        raise SourceError(failures[WHOLE])
     if failures:
         lines = "\n".join(f"  {part}: {error}" for part, error in sorted(failures.items()))
         raise PartsError(
-            f"{len(failures)} of {len(names)} parts of {name} failed; the same command tries them alone again:\n{lines}"
+            f"{len(failures)} of {len(folders)} parts of {data.source} failed; the same command tries them alone "
+            f"again:\n{lines}"
         )
     return list(folders.values())
 
 
-def _run(work: _Work, folders: Mapping[str, Path], workers: int, report: Report) -> Iterator[tuple[str, str]]:
+Attempt = Callable[[str, Path, Report], str]
+
+
+def _attempt(data: DataConfig, shard_bytes: int, files: str, part: str, folder: Path, report: Report) -> str:
+    """Ingest one part; its error, or ""."""
+    try:
+        ingest_part(data, part, folder, shard_bytes=shard_bytes, files=files, report=report)
+    except (SourceError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _run(attempt: Attempt, folders: Mapping[str, Path], workers: int, report: Report) -> Iterator[tuple[str, str]]:
     """Each part and its error, or "", as they finish."""
     if workers <= 1:
         for part, folder in folders.items():
-            yield part, work.attempt(part, folder, report)
+            yield part, attempt(part, folder, report)
         return
     from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
     from concurrent.futures.process import BrokenProcessPool
@@ -256,7 +208,7 @@ def _run(work: _Work, folders: Mapping[str, Path], workers: int, report: Report)
     with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool:
         queue = manager.Queue()
         try:
-            futures = {pool.submit(work.attempt, part, folder, queue.put): part for part, folder in folders.items()}
+            futures = {pool.submit(attempt, part, folder, queue.put): part for part, folder in folders.items()}
             waiting = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=REPORT_SECONDS, return_when=FIRST_COMPLETED)
@@ -267,31 +219,3 @@ def _run(work: _Work, folders: Mapping[str, Path], workers: int, report: Report)
             raise PartsError("a worker was ended, as for lack of memory; run again, with fewer workers") from error
         finally:
             pool.shutdown(cancel_futures=True)  # after an interruption, parts that wait are not begun
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What the parts of one ingestion share."""
-
-    name: str
-    path: Path
-    options: Mapping[str, Any]
-    shard_bytes: int
-    files: str
-
-    def attempt(self, part: str, folder: Path, report: Report) -> str:
-        """Ingest one part; its error, or ""."""
-        try:
-            ingest_part(
-                self.name,
-                self.path,
-                part,
-                folder,
-                options=self.options,
-                shard_bytes=self.shard_bytes,
-                report=report,
-                files=self.files,
-            )
-        except (SourceError, OSError) as error:
-            return str(error)
-        return ""

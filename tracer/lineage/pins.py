@@ -20,8 +20,18 @@ def dvc_md5(folder: Path) -> str:
 
 def pinned_md5(pointer: Path) -> str:
     """The md5 that a ``.dvc`` file pins; raises ``LineageError``."""
+    return _pinned(pointer)[0]
+
+
+def pinned_folder(pointer: Path) -> Path:
+    """The folder that a ``.dvc`` file pins; raises ``LineageError``."""
+    return pointer.parent / _pinned(pointer)[1]
+
+
+def _pinned(pointer: Path) -> tuple[str, str]:
     try:
-        return str(yaml.safe_load(pointer.read_text())["outs"][0]["md5"])
+        out = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]
+        return str(out["md5"]), str(out["path"])
     except (OSError, KeyError, IndexError, TypeError, yaml.YAMLError) as error:
         raise LineageError(
             f"{pointer} is not a DVC pointer with an md5 ({error!r}); restore it with `git checkout`"

@@ -133,11 +133,11 @@ def records_table(table: pd.DataFrame, trajectories: Path) -> pd.DataFrame:
 
     kept = table.drop_duplicates("trajectory_id")[["file", "row", "trajectory_id"]]
     kept = kept.assign(step=None, rejected=0, found="")
-    lost = quarantined(trajectories) if (trajectories / QUARANTINE).is_file() else []
+    lost = quarantined(trajectories) if (trajectories / QUARANTINE).is_file() else ()
     rejected = [
-        {**{key: row[key] for key in ("file", "row", "trajectory_id")}, "step": None, "rejected": 1,
-         "found": f"{row['reason']}: {row['detail']}; {row['fix']}"}
-        for row in lost
+        {"file": each.file, "row": each.row, "trajectory_id": each.id, "step": None, "rejected": 1,
+         "found": f"{each.reason}: {each.detail}; {each.fix}"}
+        for each in lost
     ]  # fmt: skip
     return pd.DataFrame([*rejected, *kept.to_dict("records")])
 

@@ -1,0 +1,82 @@
+"""What passes from a source to the shards: trajectories, and records that were rejected."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from tracer.dataset import ShardWriter
+from tracer.ingestion.counts import STATS, Counts, Item
+from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
+from tracer.json_files import write_json
+from tracer.sources.source import Rejected
+from tracer.trajectory import Trajectory
+
+REPORT_SECONDS = 0.5
+Report = Callable[[int], None]
+"""Called with the number of steps ingested since the last call."""
+
+
+def write(found: Iterable[Item], writer: ShardWriter) -> dict[str, Any]:
+    """Write the shards, the quarantine and the statistics of everything found; the statistics."""
+    counts = Counts()
+    with writer as shards, QuarantineWriter(writer.out / QUARANTINE) as quarantine:
+        for item in found:
+            counts.add(item)
+            if isinstance(item, Trajectory):
+                shards.add(item)
+            else:
+                quarantine.add(item)
+    stats = counts.to_dict()
+    write_json(writer.out / STATS, stats)  # last: a folder that has it is finished
+    return stats
+
+
+def unique(found: Iterable[Item]) -> Iterator[Item]:
+    """The items, a repeated trajectory id rejected."""
+    seen: set[str] = set()
+    for item in found:
+        if isinstance(item, Trajectory) and item.id in seen:
+            yield duplicate(item)
+        else:
+            if isinstance(item, Trajectory):
+                seen.add(item.id)
+            yield item
+
+
+def duplicate(item: Trajectory) -> Rejected:
+    """A trajectory whose id another one has."""
+    return Rejected(
+        source=item.source,
+        file="",
+        row=0,
+        id=item.id,
+        reason="duplicate id",
+        detail=f"{item.id!r} came before",
+        fix="keep one of the records, or give them ids of their own",
+    )
+
+
+def limited(found: Iterable[Item], limit: int) -> Iterator[Item]:
+    """At most ``limit`` trajectories per task and split, the first ones; every rejected record stays."""
+    taken: Counter[tuple[str, str]] = Counter()
+    for item in found:
+        if isinstance(item, Trajectory):
+            taken[item.split, item.task] += 1
+            if taken[item.split, item.task] > limit:
+                continue
+        yield item
+
+
+def reported(found: Iterable[Item], report: Report) -> Iterator[Item]:
+    """The items, their steps reported twice a second and at the end."""
+    steps, last = 0, time.monotonic()
+    for item in found:
+        yield item
+        steps += len(item.steps) if isinstance(item, Trajectory) else 0
+        if time.monotonic() - last > REPORT_SECONDS:
+            report(steps)
+            steps, last = 0, time.monotonic()
+    report(steps)
