@@ -102,7 +102,7 @@ BROKEN: dict[str, tuple[Callable[[list[Row]], list[Row]], list[str], str]] = {
     ),
     "unknown split": (put(1, split="dev"), ["splits are known"], "split = 'dev'"),
     "wrong size": (put(1, image=picture("small", 80, 90)), ["pictures have the stated width"], "image_width = 80"),
-    "half a picture": (put(1, image=picture("half")[:-60]), ["pictures decode"], "no whole PNG"),
+    "half a picture": (put(1, image=picture("half")[:-60]), ["pictures decode"], "not a whole PNG"),
     "no picture at all": (put(1, image=b"hello"), ["pictures decode"], "5 bytes"),
     "missing picture": (put(1, image=None), ["every step has a picture"], "has_image = False"),
     "target off the screen": (
