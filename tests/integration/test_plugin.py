@@ -57,7 +57,7 @@ def ingest(target: Path, logs: Path, out: Path) -> dict[str, Any]:
 
 def test_the_source_is_ingested(installed: Path, logs: Path, tmp_path: Path) -> None:
     lineage = ingest(installed, logs, tmp_path / "out")
-    assert lineage["metrics"] == {"trajectories": 2, "steps": 4, "rejected": 1}
+    assert lineage["metrics"] == {"trajectories": 2, "steps": 4, "rejected": 1, "dvc_md5": None}
     assert list((tmp_path / "out").glob("test-*.parquet"))
     checked = run(installed, "-m", "tracer", "ingest", "click_log", str(logs), "--check")
     assert checked.returncode == 1
