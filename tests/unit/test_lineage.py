@@ -152,7 +152,7 @@ def test_dvc_md5_is_dvcs_own(tmp_path: Path) -> None:
     with pytest.raises(LineageError, match="the data changed under its pin"):
         check_pin(data, pointer)
     pointer.write_text("outs: []\n")
-    with pytest.raises(LineageError, match="no DVC pointer"):
+    with pytest.raises(LineageError, match="not a DVC pointer"):
         check_pin(data, pointer)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.folders import STATES, Chain
+from tests.folders import STATES, Chain, episodes, results, step
 from tracer.config import Config
-from tracer.lineage.digest import LineageError
+from tracer.json_files import write_json
+from tracer.lineage.digest import LINEAGE, LineageError, digest_of
+from tracer.lineage.step import read_lineage
 from tracer.registry import policy, promotion, register, tracking, versions
 from tracer.registry.settings import RegistryConfig
 
@@ -186,6 +189,49 @@ def test_other_items_are_refused(config: Config) -> None:
     base = chain.base(WEAK[:-3], ONLINE)
     with pytest.raises(LineageError, match="same held-out items"):
         promotion.promote(config, base, chain.ingest)
+
+
+def of_the_first_scheme(folders: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The same folders, as if they had been made before digests counted libraries and data files."""
+    for name, folder in folders.items():
+        lineage = {**read_lineage(folder), "code": "c" * 64, "digest": digest_of(["old", name, str(folder)])}
+        del lineage["scheme"]
+        write_json(folder / LINEAGE, lineage)
+    return folders
+
+
+def test_a_champion_of_the_first_scheme_is_evaluated_once_more_and_nothing_registered_is_lost(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, evaluated = Chain(config), []
+    old = of_the_first_scheme(chain.stage2(1, STRONG, ONLINE))
+    champion = register.register(config, config.out("stage2"), old)
+    assert promotion.promote(config, of_the_first_scheme(chain.base(WEAK, ONLINE)), chain.ingest).promoted
+
+    def offline(config: Config, trajectories: Path, model: Path, out: Path) -> None:
+        evaluated.append(out.name)
+        rows = {"results.jsonl": results(STRONG)}
+        step("evaluate", config, out, {"trajectories": trajectories, "model": model}, rows)
+
+    def online(config: Config, model: Path, out: Path) -> None:
+        evaluated.append(out.name)
+        step("online", config, out, {"model": model}, {"scores.json": {}, "results.jsonl": episodes(ONLINE)})
+
+    monkeypatch.setattr("tracer.evaluation.offline.evaluate", offline)
+    monkeypatch.setattr("tracer.evaluation.online.evaluate", online)
+    registered(config, chain, 2, STRONGER)
+    decision = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+    assert decision.promoted and decision.incumbent == "1"
+    assert evaluated == ["evaluate-champion-1", "online-champion-1"]
+
+    kept = versions.version_of("tracer-planner/1", config.registry)
+    assert kept.evaluations() == champion.evaluations() and (kept.digest, kept.output) == (
+        champion.digest,
+        champion.output,
+    )
+    assert versions.weights(versions.download(kept.uri, config.registry)).is_dir()
+    assert [entry.version for entry in promotion.history(config.registry)] == [1, 2]
+    assert promotion.rollback(config.registry).champion == 1
 
 
 def test_policy_is_refused_with_its_key(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 A module's digest is that of its syntax tree, so comments, formatting and docstrings do not count. Imports are followed
 within this package, and within the package of a plugin that the configuration chose. Code is read, never imported.
+
+Two kinds of modules are left out. Settings: the values that a step uses are in its digest anyway. This room: it makes
+digests but no results, and ``step.SCHEME`` says which of its rules made one.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ LIBRARIES = {
     "accelerate": ("accelerate",),
     "agentdojo": ("agentdojo",),
     "datasets": ("datasets",),
+    "gguf": ("gguf",),
     "great_expectations": ("great-expectations",),
     "jinja2": ("jinja2",),
     "matplotlib": ("matplotlib",),
@@ -40,11 +44,12 @@ LIBRARIES = {
     "scipy": ("scipy",),
     "tokenizers": ("tokenizers",),
     "torch": ("torch",),
-    "transformers": ("transformers", "tokenizers", "jinja2"),
+    "transformers": ("transformers", "tokenizers", "jinja2", "numpy", "pillow"),
     "trl": ("trl", "accelerate", "datasets"),
 }
 """The libraries that shape results, by import name, with the distributions whose versions count. Those of a plugin's
-own imports all count, as nobody here knows what they do."""
+own imports all count, as nobody here knows what they do. Where a module uses importlib, naming a library as a string
+counts as importing it."""
 # Names through which code reads docstrings at run time, as a tool's schema or a help text does.
 READS_DOCSTRINGS = frozenset({"__doc__", "getdoc", "use_attribute_docstrings"})
 
@@ -77,7 +82,7 @@ def code_of(module: str, plugins: Sequence[str] = ()) -> Code:
     todo = [module, *plugins]
     while todo:
         name = todo.pop()
-        path = None if name in found or _is_settings(name) else source_of(name)
+        path = None if name in found or _is_left_out(name) else source_of(name)
         if path is not None:
             found[name] = parsed(path.read_bytes(), name, path.name == "__init__.py")
             todo += [each for each in found[name].imports if each.partition(".")[0] in own]
@@ -89,9 +94,11 @@ def code_of(module: str, plugins: Sequence[str] = ()) -> Code:
     )
 
 
-def _is_settings(name: str) -> bool:
-    """Whether a module only declares settings: the values that a step uses are in its digest anyway."""
-    return name == f"{OWN}.config" or (name.startswith(f"{OWN}.") and name.endswith(".settings"))
+def _is_left_out(name: str) -> bool:
+    """Whether a module only declares settings, or belongs to this room."""
+    return f"{name}.".startswith((f"{OWN}.config.", f"{OWN}.lineage.")) or (
+        name.startswith(f"{OWN}.") and name.endswith(".settings")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +110,8 @@ class Module:
     documented: str
     """The same with docstrings."""
     imports: tuple[str, ...]
-    """Absolute names it imports; ``from a import b`` gives both ``a`` and ``a.b``."""
+    """Absolute names it imports; ``from a import b`` gives both ``a`` and ``a.b``. With importlib, also the libraries
+    that it names."""
     strings: frozenset[str]
     """Its string constants that look like a path in the package."""
     reads_docstrings: bool
@@ -119,11 +127,14 @@ def parsed(source: bytes, name: str, is_package: bool = False) -> Module:
     names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     names |= {node.arg for node in nodes if isinstance(node, ast.keyword) and node.arg}
     package = name if is_package else name.rpartition(".")[0]
+    imports = {each for node in nodes for each in _imported(node, package)}
+    if "importlib" in imports or any(each.startswith("importlib.") for each in imports):
+        imports |= strings & LIBRARIES.keys()
     return Module(
         bare=_digest(canonical(tree, docstrings=False)),
         documented=_digest(canonical(tree, docstrings=True)),
-        imports=tuple(sorted({each for node in nodes for each in _imported(node, package)})),
-        strings=frozenset(text for text in strings if "/" in text and len(text) < 200),
+        imports=tuple(sorted(imports)),
+        strings=frozenset(text for text in strings if "/" in text[1:] and text[0] not in "/." and len(text) < 200),
         reads_docstrings=not READS_DOCSTRINGS.isdisjoint(names),
     )
 
@@ -141,7 +152,7 @@ def canonical(node: Any, docstrings: bool) -> Any:
     if isinstance(node, list):
         kept = [each for each in node if docstrings or not _is_docstring(each)]
         return [canonical(each, docstrings) for each in _joined(kept)]
-    return node if isinstance(node, str | int | bool) else repr(node)
+    return node if isinstance(node, str | int) else [type(node).__name__, repr(node)]
 
 
 def _is_docstring(node: Any) -> bool:
@@ -188,21 +199,21 @@ def _imported(node: ast.AST, package: str) -> list[str]:
 def source_of(name: str) -> Path | None:
     """The file of a module, found without importing it; None for a name that a module defines, or a foreign one."""
     package, *rest = name.split(".")
-    place = _package(package)
-    if place is None:
-        return None
-    place = place.joinpath(*rest)
-    candidates = (place / "__init__.py", *((place.with_suffix(".py"),) if rest else ()))
+    places = [folder.joinpath(*rest) for folder in _folders(package)]
+    candidates = (path for place in places for path in (place / "__init__.py", place.with_suffix(".py")))
     return next((path for path in candidates if path.is_file()), None)
 
 
-@cache
-def _package(name: str) -> Path | None:
-    """The folder of an importable package."""
-    if name == OWN:
-        return Path(__file__).parents[1]
-    spec = importlib.util.find_spec(name)
-    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+def _folders(package: str) -> tuple[Path, ...]:
+    """The folders of an importable package; for a single module, its file's path without the suffix."""
+    if package == OWN:
+        return (Path(__file__).parents[1],)
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return ()
+    if spec.submodule_search_locations is not None:
+        return tuple(map(Path, spec.submodule_search_locations))
+    return (Path(spec.origin).with_suffix(""),) if spec.has_location and spec.origin else ()
 
 
 def _files(found: dict[str, Module], own: set[str]) -> Iterator[tuple[str, str]]:
@@ -213,12 +224,10 @@ def _files(found: dict[str, Module], own: set[str]) -> Iterator[tuple[str, str]]
         if path.suffix not in ("", ".py") and path.is_file():
             yield text, file_digest(path)[:16]
     for package in sorted(own - {OWN}):
-        root = _package(package)
-        if root is None:
-            continue
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and path.suffix not in (".py", ".pyc"):
-                yield f"{package}/{path.relative_to(root).as_posix()}", file_digest(path)[:16]
+        for root in _folders(package):
+            for path in sorted(root.rglob("*")):
+                if path.is_file() and path.suffix not in (".py", ".pyc"):
+                    yield f"{package}/{path.relative_to(root).as_posix()}", file_digest(path)[:16]
 
 
 def _libraries(found: dict[str, Module]) -> Iterator[tuple[str, str]]:

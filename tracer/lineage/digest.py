@@ -41,8 +41,16 @@ def _files(folder: Path) -> list[str]:
 
 def finished(out: Path) -> dict[str, Any] | None:
     """The lineage of a finished folder, or None."""
-    path = Path(out) / LINEAGE
-    return json.loads(path.read_text()) if path.is_file() else None
+    return _document(Path(out) / LINEAGE)
+
+
+def begun(out: Path) -> dict[str, Any] | None:
+    """What the digest of an unfinished folder is made of, or None."""
+    return _document(Path(out) / STARTED)
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def content_digest(path: Path) -> str:

@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tracer.lineage.code import LIBRARIES
 from tracer.lineage.digest import file_digest
-
-VERSIONED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "numpy", "pyarrow", "great-expectations")
 
 
 def git_commit() -> dict[str, Any]:
@@ -51,9 +50,9 @@ def hardware() -> dict[str, Any]:
 
 
 def library_versions() -> dict[str, str]:
-    """The installed versions of Python and of the libraries that matter most."""
+    """The installed versions, local parts included, of Python and of the libraries that shape results."""
     found = {"python": platform.python_version()}
-    for package in VERSIONED:
+    for package in sorted({name for names in LIBRARIES.values() for name in names}):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -8,7 +8,6 @@ one is resumed, and one of another digest is set aside under ``.stale``, never m
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,16 @@ from pydantic import BaseModel
 
 from tracer.json_files import write_json
 from tracer.lineage.code import code_of
-from tracer.lineage.digest import LINEAGE, STARTED, LineageError, content_digest, digest_of, finished, tree_digest
+from tracer.lineage.digest import (
+    LINEAGE,
+    STARTED,
+    LineageError,
+    begun,
+    content_digest,
+    digest_of,
+    finished,
+    tree_digest,
+)
 from tracer.lineage.provenance import git_commit, hardware, library_versions, lock_digest
 
 SCHEME = 2
@@ -52,21 +60,19 @@ def run_step(
     if done is not None and done["digest"] == digest:  # found without a lock, so also on a disk that is read-only
         return done
     with _locked(out):
-        _set_aside(out, digest)
+        _exchange(out, digest)
         done = finished(out)
         if done is not None:
             return done
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / STARTED, {"step": name, "digest": digest})
+        sources = {key: {"path": _relative(Path(path)), "digest": parts["inputs"][key]} for key, path in inputs.items()}
+        recipe = {"digest": digest, **parts, "inputs": sources}
+        write_json(out / STARTED, recipe)
         started = datetime.now(UTC)
         metrics = dict(body(out))
         lineage = {
-            "digest": digest,
+            **recipe,
             "output": tree_digest(out),
-            **parts,
-            "inputs": {
-                key: {"path": _relative(Path(path)), "digest": parts["inputs"][key]} for key, path in inputs.items()
-            },
             "git": git_commit(),
             "lock": lock_digest(),
             "metrics": metrics,
@@ -123,16 +129,21 @@ def verify_output(out: Path) -> dict[str, Any]:
     return lineage
 
 
-def _set_aside(out: Path, digest: str) -> None:
+def set_aside(out: Path, digest: str) -> Path:
+    """Where a folder of this digest goes when another takes its place."""
+    return out.parent / ".stale" / f"{out.name}-{digest[:12]}"
+
+
+def _exchange(out: Path, digest: str) -> None:
     """Move a folder of another digest away, and an earlier one of this digest back in."""
-    stale = out.parent / ".stale"
-    present = finished(out) or (json.loads((out / STARTED).read_text()) if (out / STARTED).is_file() else None)
+    present = finished(out) or begun(out)
     if present is not None and present["digest"] != digest:
-        stale.mkdir(exist_ok=True)
-        os.rename(out, _free(stale / f"{out.name}-{present['digest'][:12]}"))
+        aside = set_aside(out, present["digest"])
+        aside.parent.mkdir(exist_ok=True)
+        os.rename(out, _free(aside))
     elif present is None and out.exists() and any(out.iterdir()):
         raise LineageError(f"{out} holds files that no step wrote; choose another folder or empty this one")
-    earlier = stale / f"{out.name}-{digest[:12]}"
+    earlier = set_aside(out, digest)
     if earlier.is_dir() and not (out.exists() and any(out.iterdir())):
         if out.exists():
             out.rmdir()
