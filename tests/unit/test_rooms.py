@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import graphlib
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from tracer import flow, plugins
 from tracer.config import Config
 from tracer.lineage.code import code_of, parsed
+from tracer.settings import ConfigError, Section
 
 ROOT = Path(__file__).parents[2]
 ORDER = (
@@ -32,8 +36,8 @@ ORDER = (
 """From the vocabulary up to the front ends: a room imports from those above it in this list, or beside it."""
 LEVEL = {room: level for level, line in enumerate(ORDER) for room in line.split()}
 VOCABULARY = {
-    "action", "config", "dataset", "examples", "forecast", "instruction", "json_files", "json_lines", "lineage",
-    "package_data", "plugins", "reward", "settings", "statistics", "trajectory",
+    "action", "config", "dataset", "examples", "forecast", "instruction", "json_files", "json_lines", "package_data",
+    "plugins", "reward", "settings", "statistics", "trajectory",
 }  # fmt: skip
 ROOMS = {
     "ingest": {"ingestion", "sources"},
@@ -109,6 +113,44 @@ def test_a_step_depends_on_the_plugin_that_it_uses_and_on_no_other_of_its_kind()
     assert not (others - {"tracer.sources.jsonl"}) & set(modules)
 
 
-def test_every_room_says_what_it_is_for() -> None:
-    for path in ROOT.glob("tracer/*/__init__.py"):
-        assert path.read_text(encoding="utf-8").startswith('"""'), path
+def test_a_room_names_what_other_rooms_use_of_it() -> None:
+    """In the docstring of its ``__init__``: modules as ``module``, or ``module.function``."""
+    taken = {
+        each
+        for module, imported in imports().items()
+        for each in imported
+        if each.count(".") > 1 and room(each) != room(module) and not each.endswith(".settings")
+    }
+    named = {
+        f"tracer.{path.parent.name}.{name}."
+        for path in ROOT.glob("tracer/*/__init__.py")
+        for name in re.findall(r"``([\w.]+)", ast.get_docstring(ast.parse(path.read_bytes())) or "")
+    }
+    assert {each for each in taken if each.startswith("tracer.") and not _is_named(each, named)} == set()
+
+
+def _is_named(module: str, named: set[str]) -> bool:
+    return any(name.startswith(f"{module}.") or f"{module}.".startswith(name) for name in named)
+
+
+def test_settings_decide_nothing_but_values() -> None:
+    """Their modules are no part of a step's code, so what others import from them is sections without methods."""
+    taken = {
+        name
+        for path in ROOT.glob("tracer/**/*.py")
+        for name in parsed(path.read_bytes(), "m").imports
+        if re.fullmatch(r"tracer\.(config|(\w+\.)?settings)\.\w+", name)
+    }
+    found = {name: getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in taken}
+    declared = {
+        name for name, each in found.items() if isinstance(each, type) and issubclass(each, (Section, ConfigError))
+    }
+    assert set(found) - declared == {"tracer.config.load", "tracer.training.settings.SHARDED"}
+    methods = {
+        f"{name}.{attribute}"
+        for name in declared
+        for attribute, value in vars(found[name]).items()
+        if (callable(value) or isinstance(value, property)) and not attribute.startswith(("_", "model_"))
+    }
+    assert methods == {"tracer.config.Config.folder", "tracer.config.Config.out",
+                       "tracer.training.settings.LaunchConfig.processes"}  # fmt: skip

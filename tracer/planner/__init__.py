@@ -1,6 +1,8 @@
 """Planners turn states into forecasts: ``plan`` says what one is, ``load`` finds the one in a folder.
 
-A registered model is downloaded first: ``tracer.flow.model`` turns any name into a folder.
+A registered model is downloaded first: ``tracer.flow.model`` turns any name into a folder. Other rooms also use
+``prompt`` and ``length`` for what a planner is shown, and ``transformers``, ``adapter``, ``tiny`` and ``hub`` for the
+models that are trained here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The model registry in MLflow: versions, promotion, and the runs behind them.
 
-Other rooms use ``register.register``, ``versions.download``, ``promotion.promote`` and ``promotion.history``:
+Other rooms use ``register.register``, ``versions.download``, ``promotion.promote``, ``promotion.history``, ``rebuild``
+for what made a version, and ``scores`` to log those of a benchmark:
 
     tracer.registry.versions.load("tracer-planner@champion").forecast([state], horizon=5)
 """
