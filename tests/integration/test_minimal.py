@@ -64,8 +64,7 @@ def trained(request: pytest.FixtureRequest, base: Path, shards: Path, tmp_path_f
     stage: Stage = request.param
     torch.manual_seed(3)
     out = tmp_path_factory.mktemp(stage.name)
-    score, settings = stage.scorer(config), stage.options(config)
-    trainer = build(config, settings, planner, score, stage.parts, states, out, kind=Recorded)
+    trainer = build(config, stage.objective(config), planner, states, out, kind=Recorded)
     trainer.train()
     return stage, trainer
 

@@ -78,13 +78,12 @@ def test_scores_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
     for row, length in enumerate(lengths):
         completions[row, :length] = torch.randint(4, VOCABULARY, (length,), generator=generator)
         completion_mask[row, :length] = 1
-    extra = {key: value for key, value in inputs.items() if key == "pixel_values"}
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     with torch.no_grad():
-        found, entropy = groups.score(model, ids, mask, completions, completion_mask, group, 0.7, extra)
+        found, entropy = groups.score(model, inputs, completions, completion_mask, group, 0.7)
     for row, length in enumerate(lengths):
         of = int(group[row])
-        pixels = extra["pixel_values"][of] if extra else None
+        pixels = inputs["pixel_values"][of] if name == "llava" else None
         expected, spread = apart(model, ids[of][mask[of].bool()], completions[row, :length], pixels, 0.7)
         torch.testing.assert_close(found[row, :length], expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(entropy[row, :length], spread, atol=1e-5, rtol=0)
@@ -97,9 +96,8 @@ def test_gradients_are_those_of_separate_sequences(named: tuple[str, Any]) -> No
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     completions = torch.randint(4, VOCABULARY, (4, 3), generator=torch.Generator().manual_seed(3))
     weight = model.get_input_embeddings().weight
-    packed, _ = groups.score(
-        model, ids, mask, completions, torch.ones(4, 3, dtype=torch.long), torch.tensor([0, 0, 1, 1]), 1.0, extra
-    )
+    ones = torch.ones(4, 3, dtype=torch.long)
+    packed, _ = groups.score(model, inputs, completions, ones, torch.tensor([0, 0, 1, 1]), 1.0)
     (ours,) = torch.autograd.grad(packed.sum(), weight)
     total = torch.zeros(())
     for row, of in enumerate((0, 0, 1, 1)):
@@ -166,12 +164,11 @@ def test_padding_changes_nothing(named: tuple[str, Any]) -> None:
     completion, mask = torch.tensor([[7, 8, 9]]), torch.ones(1, 3, dtype=torch.long)
     scores = []
     for inputs in (short, long):
-        extra = {key: value[:1] for key, value in inputs.items() if key == "pixel_values"}
-        if extra:
-            extra["pixel_values"] = short["pixel_values"]
-        ids, seen = inputs["input_ids"][:1], inputs["attention_mask"][:1]
+        one = {key: value[:1] for key, value in inputs.items()}
+        if "pixel_values" in one:
+            one["pixel_values"] = short["pixel_values"]
         with torch.no_grad():
-            scores.append(groups.score(model, ids, seen, completion, mask, torch.tensor([0]), 1.0, extra)[0])
+            scores.append(groups.score(model, one, completion, mask, torch.tensor([0]), 1.0)[0])
     torch.testing.assert_close(scores[0], scores[1], atol=1e-5, rtol=0)
 
 
@@ -183,7 +180,7 @@ def test_prompts_are_the_same_only_with_the_same_picture_and_mask() -> None:
     ids = torch.tensor([[1, 2], [1, 2], [1, 2], [0, 2]])
     mask = torch.tensor([[1, 1], [1, 1], [1, 1], [0, 1]])
     pixels = torch.tensor([[0.5], [0.5], [0.6], [0.5]])
-    rows, group = groups.unique_prompts(ids, mask, {"pixel_values": pixels})
+    rows, group = groups.unique_prompts({"input_ids": ids, "attention_mask": mask, "pixel_values": pixels})
     assert rows == [0, 2, 3]
     assert group.tolist() == [0, 0, 1, 2]
 

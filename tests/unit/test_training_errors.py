@@ -40,7 +40,7 @@ def test_a_full_disk_whoever_finds_it(write: Any, tmp_path: Path) -> None:
     path.symlink_to(FULL)
     with (
         pytest.raises(DiskFull, match=r"stage2\.keep_checkpoints is 2") as caught,
-        explained(CONFIG, CONFIG.stage2, tmp_path),
+        explained(CONFIG, "stage2", tmp_path),
     ):
         write(path)
     assert str(tmp_path) in str(caught.value) and caught.value.__cause__ is not None
@@ -51,7 +51,7 @@ def test_a_limit_on_what_may_be_written_is_a_full_disk_too(write: Any, tmp_path:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
-        with pytest.raises(DiskFull), explained(CONFIG, CONFIG.stage1, tmp_path):
+        with pytest.raises(DiskFull), explained(CONFIG, "stage1", tmp_path):
             write(tmp_path / "file")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -60,24 +60,24 @@ def test_a_limit_on_what_may_be_written_is_a_full_disk_too(write: Any, tmp_path:
 def test_memory_that_is_not_there(tmp_path: Path) -> None:
     with (
         pytest.raises(OutOfMemory, match=r"set stage2\.accumulation to 3") as caught,
-        explained(CONFIG, CONFIG.stage2, tmp_path),
+        explained(CONFIG, "stage2", tmp_path),
     ):
         torch.empty(1 << 60)
     for fix in ("gradient_checkpointing", "bf16", "lora", "max_new_tokens", "group_size"):
         assert fix in str(caught.value)
-    with pytest.raises(OutOfMemory), explained(CONFIG, CONFIG.stage1, tmp_path):
+    with pytest.raises(OutOfMemory), explained(CONFIG, "stage1", tmp_path):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), explained(CONFIG, CONFIG.stage1, tmp_path):
+    with pytest.raises(ZeroDivisionError), explained(CONFIG, "stage1", tmp_path):
         1 / 0  # noqa: B018
-    with pytest.raises(FileNotFoundError), explained(CONFIG, CONFIG.stage1, tmp_path):
+    with pytest.raises(FileNotFoundError), explained(CONFIG, "stage1", tmp_path):
         (tmp_path / "missing").read_text()
 
 
 def watch(tmp_path: Path) -> Watch:
-    return Watch(CONFIG, CONFIG.stage2, Heartbeat(tmp_path, 40))
+    return Watch("stage2", CONFIG.stage2, Heartbeat(tmp_path, 40))
 
 
 def entry(step: int, **changed: float) -> dict[str, float]:
@@ -117,7 +117,7 @@ def test_the_heartbeat(tmp_path: Path) -> None:
     assert read_heartbeat(tmp_path) is None
     heartbeat = Heartbeat(tmp_path, steps=40)
     heartbeat.beat("selecting", 0)
-    Watch(CONFIG, CONFIG.stage1, heartbeat).on_step_end(None, SimpleNamespace(global_step=3), None)
+    Watch("stage1", CONFIG.stage1, heartbeat).on_step_end(None, SimpleNamespace(global_step=3), None)
     beat = read_heartbeat(tmp_path)
     assert beat is not None
     assert (beat["step"], beat["steps"], beat["doing"]) == (3, 40, "updated")

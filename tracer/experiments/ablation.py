@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -183,15 +183,10 @@ def compare(variant: Variant, runs: Mapping[tuple[str, str, int], Path], seeds: 
     ours = [read_rows(runs[variant.name, variant.stage, seed]) for seed in range(seeds)]
     theirs = [read_rows(runs[BASELINE, variant.against, seed]) for seed in range(seeds)]
     metrics = {metric: difference(ours, theirs, metric, resamples) for metric in METRICS}
+    described = {name: value for name, value in asdict(variant).items() if name != "stage"}
     return {
-        "name": variant.name,
-        "title": variant.title,
-        "claim": variant.claim,
-        "sign": variant.sign,
-        "ours": variant.ours,
-        "metric": variant.metric,
+        **described,
         "against": f"{BASELINE}, {variant.against}",
-        "overrides": list(variant.overrides),
         "metrics": metrics,
         "verdict": verdict(variant.sign, metrics[variant.metric]),
         # How far there was to see, within T, and how far was looked.

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: F401 - hardware() says how many threads it uses, which the sides inherit
-
 from tracer import package_data
 from tracer.config import Config
-from tracer.experiments import pages
+from tracer.experiments import lap, pages
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.provenance import git_commit, hardware, library_versions
@@ -41,49 +38,33 @@ WARM_UP = 2
 class Side:
     """The process of one side."""
 
-    def __init__(self, side: str, config: Config, start: Path, trajectories: Path, out: Path, steps: int):
-        self.name = side
-        self.log = out / f"{side}.log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tracer.experiments.lap"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        job = {"side": side, "config": config.model_dump(mode="json"), "steps": steps}
-        places = {"start": start, "trajectories": trajectories, "out": out / side}
-        self._say(json.dumps({**job, **{name: str(path.resolve()) for name, path in places.items()}}))
+    def __init__(self, name: str, config: Config, start: Path, trajectories: Path, out: Path, steps: int):
+        self.name = name
+        self.log = out / f"{name}.log"
+        context = multiprocessing.get_context("spawn")
+        self.turns, turns = context.Pipe()
+        job = lap.Job(side=name, config=config, start=start, trajectories=trajectories, out=out / name, steps=steps)
+        self.process = context.Process(target=lap.run, args=(job, turns, self.log))
+        self.process.start()
+        turns.close()  # or its end would never be noticed
 
     def lap(self) -> dict[str, Any]:
-        """Take one step; what it took. Raises ``LineageError`` where the process died."""
-        self._say("step")
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise self._died()
-        found: dict[str, Any] = json.loads(line)
+        """Take one step; what it took. Raises ``LineageError`` if the process died."""
+        try:
+            self.turns.send("step")
+            found: dict[str, Any] = self.turns.recv()
+        except (EOFError, OSError):
+            last = self.log.read_text(encoding="utf-8").strip().splitlines()[-1:]
+            raise LineageError(
+                f"the side {self.name!r} of the benchmark died: {''.join(last)}; {self.log} tells more"
+            ) from None
         return found
 
     def close(self) -> None:
         """End the side's process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.turns.close()
         self.process.terminate()
-        self.process.wait()
-
-    def _say(self, line: str) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(line + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            raise self._died() from None
-
-    def _died(self) -> LineageError:
-        last = self.log.read_text().strip().splitlines()[-1:]
-        return LineageError(f"the side {self.name!r} of the benchmark died: {''.join(last)}; {self.log} tells more")
+        self.process.join()
 
 
 def bench(config: Config, start: Path, trajectories: Path, work: Path, *, steps: int, seeds: int) -> dict[str, Any]:

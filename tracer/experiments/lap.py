@@ -1,19 +1,14 @@
-"""One side of the speed comparison: trains step by step, each step when it is told to, and says what it took.
-
-``python -m tracer.experiments.lap``, started by tracer/experiments/bench.py. It reads its job as a line of JSON from
-standard input, then a line for every step it may take; it answers each with a line of JSON. ``ours`` is the trainer of
-stage 1; ``trl`` is ``trl.GRPOTrainer`` as it comes, given the same model, states, rewards and arguments.
-"""
+"""One side of the speed comparison, in a process of its own: trains step by step, in turns with the other side."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
 import random
 import resource
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from transformers import TrainerCallback, set_seed
@@ -33,46 +28,53 @@ STATUS = Path("/proc/self/status")
 OPERATORS = 12
 
 
-def main() -> None:
-    """Train one side, step by step."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is not an answer
-    job = json.loads(sys.stdin.readline())
-    run(Config.model_validate(job["config"]), job, sys.stdin, answers)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a side does: take ``steps`` steps on a draw of the trajectories' states."""
+
+    side: str
+    """``ours``, the trainer of stage 1; or ``trl``, a bare ``trl.GRPOTrainer`` of the same model and arguments."""
+    config: Config
+    start: Path
+    trajectories: Path
+    out: Path
+    steps: int
 
 
-def run(config: Config, job: dict[str, Any], questions: IO[str], answers: IO[str]) -> None:
-    """Take ``job["steps"]`` steps, each when a line comes in, and a last one under the profiler."""
-    stage = STAGE.options(config).model_copy(update={"steps": job["steps"] + 1, "log_samples": 0})
-    start, out = Path(job["start"]), Path(job["out"])
+def run(job: Job, turns: Connection, log: Path) -> None:
+    """Take a job's steps, each when something comes in, and a last one under the profiler; the body of a process."""
+    with log.open("w", encoding="utf-8") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    config = job.config
+    stage = STAGE.options(config).model_copy(update={"steps": job.steps + 1, "log_samples": 0})
+    objective = dataclasses.replace(STAGE.objective(config), options=stage)
     set_seed(config.seed)
-    planner = load_start(config, stage, start)
-    states = list(examples(read(Path(job["trajectories"]), split="train"), config.planner.horizon))
+    planner = load_start(config, stage, job.start)
+    states = list(examples(read(job.trajectories, split="train"), config.planner.horizon))
     # A pass over every state would outlast the measurement: both sides take the same draw of them instead.
     random.Random(config.seed).shuffle(states)
     states = states[: stage.groups * stage.steps]
-    kind = timed(trainer_class(planner.model, stage) if job["side"] == "ours" else GRPOTrainer)
-    trainer = build(config, stage, planner, STAGE.scorer(config), STAGE.parts, states, out, kind=kind)
+    kind = timed(trainer_class(planner.model, stage) if job.side == "ours" else GRPOTrainer)
+    trainer = build(config, objective, planner, states, job.out, kind=kind)
     trainer.args.save_strategy = SaveStrategy.NO
-    trainer.add_callback(Laps(trainer, questions, answers, last=job["steps"]))
+    trainer.add_callback(Laps(trainer, turns, last=job.steps))
     trainer.train()
 
 
 class Laps(TrainerCallback):
-    """Holds every step until a line comes in, and answers with what the step took."""
+    """Holds every step until it is this side's turn, and answers with what the step took."""
 
-    def __init__(self, trainer: Any, questions: IO[str], answers: IO[str], last: int):
+    def __init__(self, trainer: Any, turns: Connection, last: int):
         self.trainer = trainer
-        self.questions = questions
-        self.answers = answers
+        self.turns = turns
         self.last = last
         self._begun = 0.0
         self._profiler: Any = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Wait for this side's turn."""
-        if not self.questions.readline():
-            raise SystemExit("nobody waits for the answers any more")
+        self.turns.recv()
         for counts in (self.trainer.clock, self.trainer.tokens):
             for name in counts:
                 counts[name] = 0
@@ -92,7 +94,7 @@ class Laps(TrainerCallback):
         if self._profiler is not None:
             self._profiler.__exit__(None, None, None)
             lap["operators"] = operators(self._profiler)
-        print(json.dumps(lap), file=self.answers, flush=True)
+        self.turns.send(lap)
 
 
 def operators(profiler: Any) -> list[dict[str, Any]]:
@@ -121,7 +123,3 @@ def peak() -> int:
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-if __name__ == "__main__":
-    main()

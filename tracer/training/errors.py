@@ -47,7 +47,7 @@ MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @contextmanager
-def explained(config: Config, stage: GrpoConfig, out: Path) -> Iterator[None]:
+def explained(config: Config, stage: str, out: Path) -> Iterator[None]:
     """Turn a full disk and an exhausted memory, however a library reports them, into errors that name the fix."""
     try:
         yield
@@ -60,7 +60,7 @@ def explained(config: Config, stage: GrpoConfig, out: Path) -> Iterator[None]:
             raise OutOfMemory(memory_advice(config, stage)) from error
         if isinstance(error, RuntimeError) and any(text in str(error) for text in NAN_TEXTS):
             what = "the planner gives no finite probabilities any more"
-            raise NotANumber(nan_advice(name_of(config, stage), stage, what)) from error
+            raise NotANumber(nan_advice(stage, getattr(config, stage), what)) from error
         raise
 
 
@@ -78,11 +78,6 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in MEMORY_TEXTS)
 
 
-def name_of(config: Config, stage: GrpoConfig) -> str:
-    """The section of the configuration that a stage's settings are."""
-    return next(name for name, section in config if section is stage)
-
-
 def nan_advice(name: str, stage: GrpoConfig, what: str) -> str:
     """What to do about a loss or gradient that is not a number."""
     precision = f", or set {name}.bf16 to false" if stage.bf16 else ""
@@ -92,9 +87,9 @@ def nan_advice(name: str, stage: GrpoConfig, what: str) -> str:
     )
 
 
-def disk_advice(config: Config, stage: GrpoConfig, out: Path) -> str:
+def disk_advice(config: Config, name: str, out: Path) -> str:
     """What to do about a full disk."""
-    name = name_of(config, stage)
+    stage: GrpoConfig = getattr(config, name)
     return (
         f"the disk under {out} is full, or a quota on it is reached. Free space there, or keep fewer checkpoints: "
         f"{name}.keep_checkpoints is {stage.keep_checkpoints}, one is written every {stage.checkpoint_every} steps; "
@@ -103,9 +98,9 @@ def disk_advice(config: Config, stage: GrpoConfig, out: Path) -> str:
     )
 
 
-def memory_advice(config: Config, stage: GrpoConfig) -> str:
+def memory_advice(config: Config, name: str) -> str:
     """What to do about exhausted memory, in the order to try it."""
-    name = name_of(config, stage)
+    stage: GrpoConfig = getattr(config, name)
     micro = stage.groups // stage.accumulation
     fixes = []
     finer = next((n for n in range(stage.accumulation + 1, stage.groups + 1) if stage.groups % n == 0), None)

@@ -21,9 +21,8 @@ from tracer.planner.adapter import check_start
 from tracer.training import health, probe, processes
 from tracer.training.checkpoints import last_checkpoint
 from tracer.training.errors import explained
-from tracer.training.score import Score
+from tracer.training.score import Objective
 from tracer.training.selection import select
-from tracer.training.settings import GrpoConfig
 from tracer.training.start import dtype_of, load_start
 from tracer.training.trl.trainer import build
 from tracer.training.watch import Heartbeat, Watch
@@ -31,14 +30,10 @@ from tracer.training.watch import Heartbeat, Watch
 TIMINGS = ("runtime", "per_second", "step_time", "profiling", "epoch", "num_tokens", "total_flos")
 
 
-def train(
-    config: Config, stage: GrpoConfig, parts: Sequence[str], score: Score, trajectories: Path, start: Path, out: Path
-) -> dict[str, Any]:
-    """Train the planner in ``start`` into ``out``; return the headline metrics.
-
-    ``score`` gives every completion the reward parts named in ``parts``. Raises ``TrainingStopped``.
-    """
-    with explained(config, stage, out):
+def train(config: Config, objective: Objective, trajectories: Path, start: Path, out: Path) -> dict[str, Any]:
+    """Train the planner in ``start`` into ``out``; return the headline metrics. Raises ``TrainingStopped``."""
+    stage, score = objective.options, objective.score
+    with explained(config, objective.name, out):
         processes.require(config)
         heartbeat = Heartbeat(out, stage.steps)
         heartbeat.beat("loading", 0)
@@ -48,10 +43,10 @@ def train(
         processes.join()
         set_seed(config.seed)
         planner = load_start(config, stage, start)
-        prompts = select(
-            config, stage, planner, score, list(examples(read(trajectories, split="train"), horizon)), out, heartbeat
-        )
-        trainer = build(config, stage, planner, score, parts, prompts, out, [Watch(config, stage, heartbeat)])
+        states = list(examples(read(trajectories, split="train"), horizon))
+        prompts = select(objective, planner, states, config.seed, out, heartbeat)
+        watch = Watch(objective.name, stage, heartbeat)
+        trainer = build(config, objective, planner, prompts, out, [watch])
         checkpoint = last_checkpoint(out / "checkpoints") if processes.main() else None
         trainer.train(resume_from_checkpoint=processes.agree(checkpoint))
         history = [_untimed(entry) for entry in trainer.state.log_history if "reward" in entry]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tracer.settings import ConfigError
@@ -34,43 +34,31 @@ def command(launch: LaunchConfig, stage: str, profile: str, rank: int = 0, more:
         raise ConfigError(f"rank {rank} is none of {launch.nodes} nodes, which count from 0")
     if launch.strategy == "single":
         return [sys.executable, "-m", *train]
-    return [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        str(config_file(launch)),
-        "--num_machines",
-        str(launch.nodes),
-        "--num_processes",
-        str(launch.processes),
-        "--machine_rank",
-        str(rank),
-        "--main_process_ip",
-        launch.main_address,
-        "--main_process_port",
-        str(launch.main_port),
-        "-m",
-        *train,
-    ]
+    options = {
+        "config_file": config_file(launch),
+        "num_machines": launch.nodes,
+        "num_processes": launch.processes,
+        "machine_rank": rank,
+        "main_process_ip": launch.main_address,
+        "main_process_port": launch.main_port,
+    }
+    return [sys.executable, "-m", "accelerate.commands.launch", *_flags(options), "-m", *train]
 
 
 def vllm_server(launch: LaunchConfig, model: Path, length: int) -> list[str]:
     """The command of the vLLM server that rollouts 'vllm_server' ask, on a machine that does not train."""
-    return [
-        "trl",
-        "vllm-serve",
-        "--model",
-        str(model),
-        "--host",
-        "0.0.0.0",
-        "--port",
-        str(launch.vllm_port),
-        "--tensor_parallel_size",
-        str(launch.vllm_tensor_parallel),
-        "--max_model_len",
-        str(length),
-    ]
+    options = {
+        "model": model,
+        "host": "0.0.0.0",
+        "port": launch.vllm_port,
+        "tensor_parallel_size": launch.vllm_tensor_parallel,
+        "max_model_len": length,
+    }
+    return ["trl", "vllm-serve", *_flags(options)]
+
+
+def _flags(options: Mapping[str, object]) -> list[str]:
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
 def shown(arguments: Sequence[str]) -> str:

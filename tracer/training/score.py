@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tracer.examples import Example
+from tracer.training.settings import GrpoConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +24,16 @@ class Scored:
 
 Score = Callable[[Example, str], Scored]
 """The reward of an answer to an example's prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What a stage trains for, in one configuration."""
+
+    name: str
+    """The stage's, which is also that of its section of the configuration."""
+    options: GrpoConfig
+    """That section."""
+    parts: tuple[str, ...]
+    """The names of the reward's parts."""
+    score: Score

@@ -8,7 +8,6 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from tracer.config import Config
 from tracer.examples import Example
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError
@@ -16,22 +15,20 @@ from tracer.planner.transformers import TransformersPlanner, image_tokens
 from tracer.reward import dead
 from tracer.settings import ConfigError
 from tracer.training import processes
-from tracer.training.score import Score
+from tracer.training.score import Objective
 from tracer.training.settings import GrpoConfig
 from tracer.training.trl import groups
 from tracer.training.watch import Heartbeat
-from tracer.trajectory import State
 
 log = logging.getLogger(__name__)
 CHOICE = Path("checkpoints") / "choice.json"
 
 
 def select(
-    config: Config,
-    stage: GrpoConfig,
+    objective: Objective,
     planner: TransformersPlanner,
-    score: Score,
     prompts: list[Example],
+    seed: int,
     out: Path,
     heartbeat: Heartbeat,
 ) -> list[Example]:
@@ -40,8 +37,9 @@ def select(
     The choice is kept beside the checkpoints, so that a killed run does not sample for it again. Raises
     ``LineageError`` if there is no prompt, ``ConfigError`` if there are too few for one step.
     """
+    stage = objective.options
     if stage.max_prompts is not None and stage.max_prompts < len(prompts):
-        prompts = random.Random(config.seed).sample(prompts, stage.max_prompts)
+        prompts = random.Random(seed).sample(prompts, stage.max_prompts)
     if not prompts:
         raise LineageError("no state to train on: the data set's split 'train' is empty")
     if len(prompts) < stage.groups:
@@ -55,7 +53,12 @@ def select(
     if processes.main():
         kept = load_choice(out)
         if kept is None:
-            kept = undecided(config, stage, planner, score, prompts, heartbeat)
+            answers = rollouts(planner, prompts, stage, heartbeat)
+            rewards = [
+                [objective.score(prompt, text).total for text in texts]
+                for prompt, texts in zip(prompts, answers, strict=True)
+            ]
+            kept = [index for index, group in enumerate(rewards) if not dead(group)]
             save_choice(out, kept)
         chosen = kept
     found = [prompts[index] for index in processes.agree(chosen)]
@@ -63,35 +66,21 @@ def select(
     return found if len(found) >= stage.groups else prompts
 
 
-def undecided(
-    config: Config,
-    stage: GrpoConfig,
-    planner: TransformersPlanner,
-    score: Score,
-    prompts: Sequence[Example],
-    heartbeat: Heartbeat,
-) -> list[int]:
-    """The indices of the prompts whose sampled answers earn different rewards."""
-    states = [prompt.state for prompt in prompts]
-    answers = rollouts(planner, states, stage, config.planner.max_new_tokens, heartbeat)
-    rewards = [[score(prompt, text).total for text in texts] for prompt, texts in zip(prompts, answers, strict=True)]
-    return [index for index, group in enumerate(rewards) if not dead(group)]
-
-
 def rollouts(
-    planner: TransformersPlanner, states: Sequence[State], stage: GrpoConfig, max_new_tokens: int, heartbeat: Heartbeat
+    planner: TransformersPlanner, prompts: Sequence[Example], stage: GrpoConfig, heartbeat: Heartbeat
 ) -> list[list[str]]:
-    """``pass_rate_samples`` sampled answers for each state."""
+    """``pass_rate_samples`` sampled answers to each prompt."""
     size, texts = stage.pass_rate_samples, []
-    for start in range(0, len(states), planner.batch_size):
-        heartbeat.beat(f"selecting: state {start} of {len(states)}", 0)
-        inputs = planner.encode(states[start : start + planner.batch_size]).to(planner.model.device)
+    for start in range(0, len(prompts), planner.batch_size):
+        heartbeat.beat(f"selecting: state {start} of {len(prompts)}", 0)
+        states = [prompt.state for prompt in prompts[start : start + planner.batch_size]]
+        inputs = planner.encode(states).to(planner.model.device)
         inputs.pop("token_type_ids", None)
         tokens = groups.sample(
             planner.model,
             dict(inputs),
             size=size,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=planner.settings.max_new_tokens,
             temperature=stage.temperature,
             eos=[planner.tokenizer.eos_token_id],
             pad=planner.tokenizer.pad_token_id,

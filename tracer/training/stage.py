@@ -14,7 +14,7 @@ from typing import Any
 from tracer import plugins
 from tracer.config import Config
 from tracer.training import processes
-from tracer.training.score import Score
+from tracer.training.score import Objective, Score
 from tracer.training.settings import GrpoConfig
 
 
@@ -52,6 +52,10 @@ class Stage:
         """Its section of the configuration."""
         options: GrpoConfig = getattr(config, self.name)
         return options
+
+    def objective(self, config: Config) -> Objective:
+        """What it trains for."""
+        return Objective(name=self.name, options=self.options(config), parts=self.parts, score=self.scorer(config))
 
     @property
     def gate(self) -> str:
@@ -91,7 +95,6 @@ class Stage:
         def body(folder: Path) -> dict[str, Any]:
             from tracer.training import grpo  # torch is needed only where the stage is not finished
 
-            score = self.scorer(config)
-            return grpo.train(config, self.options(config), self.parts, score, trajectories, start, folder)
+            return grpo.train(config, self.objective(config), trajectories, start, folder)
 
         return processes.run_step(out=out, body=body, **self.recipe(config, trajectories, start))

@@ -6,14 +6,15 @@ RL chooses among what a planner samples, and one that never samples a forecast l
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset, Subset
 from transformers import Trainer, TrainingArguments
 
 from tracer.config import Config
@@ -75,12 +76,12 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Lesson],
         disable_tqdm=True,
     )
 
-    encoded = Samples(samples, planner)
+    rows = encoded(samples, planner)
     trainer = SupervisedTrainer(
         model=planner.model,
         args=arguments,
-        train_dataset=Subset(encoded, sorted_batches(encoded, options.batch, options.steps, config.seed)),
-        data_collator=Collator(planner),
+        train_dataset=[rows[index] for index in sorted_batches(rows, options.batch, options.steps, config.seed)],
+        data_collator=partial(collate, planner),
         callbacks=[Checkpoints(checkpoints, keep=1)],
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
@@ -103,70 +104,55 @@ class SupervisedTrainer(NamedWeights, Trainer):
     """transformers' own, resumable."""
 
 
-class Samples(Dataset):
-    """Encoded examples: input_ids and labels (prompt, image tokens included, then answer), and the state."""
-
-    def __init__(self, samples: Sequence[Lesson], planner: TransformersPlanner):
-        processor, tokenizer, settings = planner.processor, planner.tokenizer, planner.settings
-        asked = [
-            processor.apply_chat_template(messages(sample.state, settings), add_generation_prompt=True, tokenize=False)
-            for sample in samples
-        ]
-        if settings.image:  # what the processor does to a text, without reading every picture for it
-            size = processor.image_processor.size
-            patches = (size["height"] // processor.patch_size) * (size["width"] // processor.patch_size)
-            asked = [text.replace(processor.image_token, processor.image_token * patches) for text in asked]
-        answers = [sample.answer + tokenizer.eos_token for sample in samples]
-        self.prompts = tokenizer(asked, add_special_tokens=False)["input_ids"]
-        self.answers = tokenizer(answers, add_special_tokens=False)["input_ids"]
-        self.samples = samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        asked, answered = self.prompts[index], self.answers[index]
-        labels = [IGNORED] * len(asked) + answered
-        return {"input_ids": asked + answered, "labels": labels, "state": self.samples[index].state}
+def encoded(lessons: Sequence[Lesson], planner: TransformersPlanner) -> list[dict[str, Any]]:
+    """Per lesson: tokens (prompt with its image tokens, then the answer), labels for the answer alone, the state."""
+    processor, tokenizer, settings = planner.processor, planner.tokenizer, planner.settings
+    prompts = [
+        processor.apply_chat_template(messages(lesson.state, settings), add_generation_prompt=True, tokenize=False)
+        for lesson in lessons
+    ]
+    if settings.image:  # what the processor does to a text, without reading every picture for it
+        size = processor.image_processor.size
+        patches = (size["height"] // processor.patch_size) * (size["width"] // processor.patch_size)
+        prompts = [text.replace(processor.image_token, processor.image_token * patches) for text in prompts]
+    asked = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    answered = tokenizer([each.answer + tokenizer.eos_token for each in lessons], add_special_tokens=False)["input_ids"]
+    return [
+        {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer, "state": lesson.state}
+        for prompt, answer, lesson in zip(asked, answered, lessons, strict=True)
+    ]
 
 
-def sorted_batches(samples: Samples, batch: int, steps: int, seed: int) -> list[int]:
-    """The samples' order over the whole training: random batches, each sorted by length to need little padding.
+def sorted_batches(rows: Sequence[Mapping[str, Any]], batch: int, steps: int, seed: int) -> list[int]:
+    """The rows' order over the whole training: random batches, each sorted by length to need little padding.
 
     Whole batches of one length, which pad less still, are batches of one or two pages, and learning swings with them.
-    Raises ``ConfigError`` if the samples cannot fill a batch.
+    Raises ``ConfigError`` if the rows cannot fill a batch.
     """
-    lengths = [len(a) + len(b) for a, b in zip(samples.prompts, samples.answers, strict=True)]
+    lengths = [len(row["input_ids"]) for row in rows]
     if len(lengths) < batch:
         raise ConfigError(f"{len(lengths)} states cannot fill a batch of {batch}; lower bootstrap.batch")
     order: list[int] = []
-    epoch = 0
+    epochs = itertools.count()
     while len(order) < steps * batch:
-        drawn = random.Random(f"{seed}/{epoch}").sample(range(len(lengths)), len(lengths) // batch * batch)
+        drawn = random.Random(f"{seed}/{next(epochs)}").sample(range(len(lengths)), len(lengths) // batch * batch)
         for start in range(0, len(drawn), batch):
             order += sorted(drawn[start : start + batch], key=lambda index: lengths[index])
-        epoch += 1
     return order[: steps * batch]
 
 
-class Collator:
-    """Batches padded on the right; only the answer's tokens are learned."""
+def collate(planner: TransformersPlanner, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    """A batch (rows, tokens), padded on the right."""
 
-    def __init__(self, planner: TransformersPlanner):
-        self.planner = planner
+    def padded(values: Iterable[Sequence[int]], padding: int) -> torch.Tensor:
+        return pad_sequence(list(map(torch.tensor, values)), batch_first=True, padding_value=padding)
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        def padded(name: str, value: int) -> torch.Tensor:
-            return pad_sequence([torch.tensor(row[name]) for row in rows], batch_first=True, padding_value=value)
-
-        ids = padded("input_ids", self.planner.tokenizer.pad_token_id)
-        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-        batch = {
-            "input_ids": ids,
-            "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long(),
-            "labels": padded("labels", IGNORED),
-        }
-        if self.planner.settings.image:
-            images = [picture(row["state"]) for row in rows]
-            batch["pixel_values"] = self.planner.processor.image_processor(images, return_tensors="pt")["pixel_values"]
-        return batch
+    batch = {
+        "input_ids": padded((row["input_ids"] for row in rows), planner.tokenizer.pad_token_id),
+        "attention_mask": padded(([1] * len(row["input_ids"]) for row in rows), 0),
+        "labels": padded((row["labels"] for row in rows), IGNORED),
+    }
+    if planner.settings.image:
+        images = [picture(row["state"]) for row in rows]
+        batch["pixel_values"] = planner.processor.image_processor(images, return_tensors="pt")["pixel_values"]
+    return batch

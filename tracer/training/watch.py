@@ -14,9 +14,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from tracer.config import Config
 from tracer.training import health, processes
-from tracer.training.errors import CollapsedReward, NotANumber, name_of, nan_advice
+from tracer.training.errors import CollapsedReward, NotANumber, nan_advice
 from tracer.training.settings import GrpoConfig
 
 log = logging.getLogger(__name__)
@@ -64,8 +63,8 @@ def read_heartbeat(out: Path) -> dict[str, Any] | None:
 class Watch(TrainerCallback):
     """The Trainer's callback: heartbeats, early warnings, and an end for NaN and for a collapsed reward."""
 
-    def __init__(self, config: Config, stage: GrpoConfig, heartbeat: Heartbeat):
-        self.name = name_of(config, stage)
+    def __init__(self, name: str, stage: GrpoConfig, heartbeat: Heartbeat):
+        self.name = name
         self.stage = stage
         self.heartbeat = heartbeat
         self._warned: set[str] = set()

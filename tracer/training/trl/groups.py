@@ -105,67 +105,58 @@ def _draw(
 
 def score(
     model: Any,
-    prompts: Tensor,
-    prompt_mask: Tensor,
+    inputs: dict[str, Tensor],
     completions: Tensor,
     completion_mask: Tensor,
     group: Tensor,
     temperature: float,
-    extra: dict[str, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies (batch, tokens) of completions (batch, tokens) after prompts (groups, prompt).
+    """Log-probabilities and entropies (batch, tokens) of completions (batch, tokens).
 
-    ``group`` (batch,) says which prompt each completion follows. Both results are 0 where a completion is padding.
-    ``extra`` holds the model's other inputs for the prompts, such as pixel_values. Groups of similar length go through
-    the model together: padding costs as much as tokens.
+    ``inputs`` are the model's inputs for the prompts, padded on the left; ``group`` (batch,) says which prompt each
+    completion follows. Both results are 0 where a completion is padding. Groups of similar length go through the model
+    together: padding costs as much as tokens.
     """
-    order = prompt_mask.sum(dim=1).argsort(stable=True)  # (groups,)
+    order = inputs["attention_mask"].sum(dim=1).argsort(stable=True)  # (groups,)
     rows, logprobs, entropies = [], [], []
     for chunk in order.split(CHUNK):
-        number = torch.full((len(prompts),), -1, device=group.device).index_copy(
+        number = torch.full((len(order),), -1, device=group.device).index_copy(
             0, chunk, torch.arange(len(chunk), device=group.device)
         )  # (groups,): the place in the chunk, or -1
         members = (number[group] >= 0).nonzero().squeeze(1)
-        length, width = int(prompt_mask[chunk].sum(dim=1).max()), int(completion_mask[members].sum(dim=1).max())
-        chosen, entropy = _score_packed(
-            model,
-            prompts[chunk, -length:],
-            prompt_mask[chunk, -length:],
-            completions[members, :width],
-            completion_mask[members, :width].bool(),
-            number[group[members]],
-            temperature,
-            {name: value[chunk] for name, value in extra.items()},
-        )
+        some = {name: value[chunk] for name, value in inputs.items()}
+        length, width = int(some["attention_mask"].sum(dim=1).max()), int(completion_mask[members].sum(dim=1).max())
+        some |= {name: some[name][:, -length:] for name in ("input_ids", "attention_mask")}
+        mask = completion_mask[members, :width].bool()
+        found = _score_packed(model, some, completions[members, :width], mask, number[group[members]], temperature)
         padding = (0, completions.shape[1] - width)
         rows.append(members)
-        logprobs.append(torch.nn.functional.pad(chosen, padding))
-        entropies.append(torch.nn.functional.pad(entropy, padding))
+        logprobs.append(torch.nn.functional.pad(found[0], padding))
+        entropies.append(torch.nn.functional.pad(found[1], padding))
     back = torch.cat(rows).argsort()  # (batch,)
     return torch.cat(logprobs)[back], torch.cat(entropies)[back]
 
 
 def _score_packed(
     model: Any,
-    prompts: Tensor,
-    prompt_mask: Tensor,
+    inputs: dict[str, Tensor],
     completions: Tensor,
     completion_mask: Tensor,
     group: Tensor,
     temperature: float,
-    extra: dict[str, Tensor],
 ) -> tuple[Tensor, Tensor]:
     """``score`` of a few groups in one pass, each laid out as its prompt and then its completions in a row."""
+    extra = dict(inputs)
+    prompts, prompt_mask = extra.pop("input_ids"), extra.pop("attention_mask")  # (groups, prompt)
     number, width = prompts.shape[0], completions.shape[1]
     slot = slots(group, number)  # (batch,)
     size = int(slot.max()) + 1
     beside = completions.new_zeros(number, size, width)  # (groups, size, tokens)
     beside[group, slot] = completions
-    ids = torch.cat([prompts, beside.view(number, size * width)], dim=1)  # (groups, packed)
     start = prompt_mask.sum(dim=1, keepdim=True)  # (groups, 1)
-    steps = torch.arange(width, device=ids.device).repeat(size)[None]  # (1, size * tokens)
+    steps = torch.arange(width, device=start.device).repeat(size)[None]  # (1, size * tokens)
     output = model(
-        input_ids=ids,
+        input_ids=torch.cat([prompts, beside.view(number, size * width)], dim=1),  # (groups, packed)
         attention_mask=_packed_attention(prompt_mask, size, width),
         position_ids=torch.cat([prompt_positions(prompt_mask), start + steps], dim=1),  # (groups, packed)
         logits_to_keep=size * width + 1,
@@ -201,19 +192,19 @@ def _packed_attention(prompt_mask: Tensor, size: int, width: int) -> Tensor:
     return allowed[:, None]
 
 
-def unique_prompts(ids: Tensor, mask: Tensor, extra: dict[str, Tensor]) -> tuple[list[int], Tensor]:
-    """Of prompts (batch, prompt): the first row of each distinct one, and the group (batch,) of every row.
+def unique_prompts(inputs: dict[str, Tensor]) -> tuple[list[int], Tensor]:
+    """Of the model's inputs for every completion's prompt: the first row of each prompt, and each row's group (batch,).
 
     Prompts with other pixels are other prompts.
     """
     first: dict[bytes, int] = {}
     rows: list[int] = []
     group: list[int] = []
-    for row in range(ids.shape[0]):
-        parts = [ids[row], mask[row], *(value[row] for value in extra.values())]
-        key = b"".join(part.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes() for part in parts)
+    for row in range(len(inputs["input_ids"])):
+        parts = [value[row].detach().cpu().contiguous().view(-1).view(torch.uint8) for value in inputs.values()]
+        key = b"".join(part.numpy().tobytes() for part in parts)
         if key not in first:
             first[key] = len(rows)
             rows.append(row)
         group.append(first[key])
-    return rows, torch.tensor(group, device=ids.device)
+    return rows, torch.tensor(group, device=inputs["input_ids"].device)

@@ -8,37 +8,40 @@ from typing import Any
 from tracer.examples import Example
 from tracer.training import health
 from tracer.training.samples import SampleLog
-from tracer.training.score import Score, Scored
+from tracer.training.score import Objective, Scored
 
 
 class Recorder:
     """Reward functions for TRL, one per part, that score every completion once and count what does not parse."""
 
-    def __init__(self, score: Score, states: Sequence[Example], parts: Sequence[str], samples: SampleLog):
-        self.score = score
+    def __init__(self, objective: Objective, states: Sequence[Example], samples: SampleLog):
+        self.objective = objective
         self.states = states
-        self.parts = parts
         self.samples = samples
         self._scored: list[Scored] = []
 
     def functions(self) -> list[Callable[..., list[float | None]]]:
         """One function per part. TRL allows None, for a completion that a function cannot score; ours score all."""
-        return [self._function(name, first=name == self.parts[0]) for name in self.parts]
+        return [self._function(name) for name in self.objective.parts]
 
-    def _function(self, name: str, first: bool) -> Callable[..., list[float | None]]:
-        def reward(
-            completions: Any, completion_ids: Any, index: list[int], log_metric: Any, trainer_state: Any, **_: Any
-        ) -> list[float | None]:
-            texts = [completion[0]["content"] for completion in completions]
-            if first:
-                self._scored = [self.score(self.states[i], text) for i, text in zip(index, texts, strict=True)]
-                log_metric("unparsable", sum(not scored.parsed for scored in self._scored) / len(texts))
-                log_metric("dead_groups", health.dead_groups(index, [scored.parts for scored in self._scored]))
-                log_metric("repeated", sum(map(health.repeated_lines, texts)) / len(texts))
-                totals, lengths = [scored.total for scored in self._scored], [len(ids) for ids in completion_ids]
-                log_metric("reward_length", health.length_correlation(index, totals, lengths))
-                self.samples.add(trainer_state.global_step, [self.states[i] for i in index], texts, self._scored)
+    def _function(self, name: str) -> Callable[..., list[float | None]]:
+        def reward(**given: Any) -> list[float | None]:
+            if name == self.objective.parts[0]:  # TRL calls the functions in their order
+                self._scored = self._score(**given)
             return [scored.parts[name] for scored in self._scored]
 
         reward.__name__ = name
         return reward
+
+    def _score(
+        self, completions: Any, completion_ids: Any, index: list[int], log_metric: Any, trainer_state: Any, **_: Any
+    ) -> list[Scored]:
+        texts, states = [completion[0]["content"] for completion in completions], [self.states[i] for i in index]
+        scored = [self.objective.score(state, text) for state, text in zip(states, texts, strict=True)]
+        log_metric("unparsable", sum(not each.parsed for each in scored) / len(texts))
+        log_metric("dead_groups", health.dead_groups(index, [each.parts for each in scored]))
+        log_metric("repeated", sum(map(health.repeated_lines, texts)) / len(texts))
+        lengths = [len(ids) for ids in completion_ids]
+        log_metric("reward_length", health.length_correlation(index, [each.total for each in scored], lengths))
+        self.samples.add(trainer_state.global_step, states, texts, scored)
+        return scored

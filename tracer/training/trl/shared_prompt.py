@@ -82,19 +82,15 @@ class SharedPromptTrainer(ResumableTrainer):
         pixel_values: torch.Tensor | None = None,
         **unused: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
-        ids, mask = input_ids[:, :-logits_to_keep], attention_mask[:, :-logits_to_keep]
-        extra = {} if pixel_values is None else {"pixel_values": pixel_values}
-        rows, group = groups.unique_prompts(ids, mask, extra)
-        logprobs, entropy = groups.score(
-            model,
-            ids[rows],
-            mask[rows],
-            input_ids[:, -logits_to_keep:],
-            attention_mask[:, -logits_to_keep:],
-            group,
-            self.temperature,
-            {name: value[rows] for name, value in extra.items()},
-        )
+        lengths = [input_ids.shape[1] - logits_to_keep, logits_to_keep]
+        ids, completions = input_ids.split(lengths, dim=1)
+        mask, completion_mask = attention_mask.split(lengths, dim=1)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if pixel_values is not None:
+            inputs["pixel_values"] = pixel_values
+        rows, group = groups.unique_prompts(inputs)
+        inputs = {name: value[rows] for name, value in inputs.items()}
+        logprobs, entropy = groups.score(model, inputs, completions, completion_mask, group, self.temperature)
         return logprobs, entropy if compute_entropy else None, None
 
 

@@ -17,7 +17,7 @@ from tracer.settings import ConfigError
 from tracer.training import processes
 from tracer.training.checkpoints import Checkpoints
 from tracer.training.samples import SampleLog
-from tracer.training.score import Score
+from tracer.training.score import Objective
 from tracer.training.settings import GrpoConfig
 from tracer.training.trl.arguments import arguments, dataset, lora
 from tracer.training.trl.resumable import ResumableTrainer
@@ -29,10 +29,8 @@ SHARED = ("llava", "qwen3", "qwen2", "llama")  # model types whose position ids 
 
 def build(
     config: Config,
-    stage: GrpoConfig,
+    objective: Objective,
     planner: TransformersPlanner,
-    score: Score,
-    parts: Sequence[str],
     prompts: Sequence[Example],
     out: Path,
     callbacks: Sequence[TrainerCallback] = (),
@@ -43,11 +41,12 @@ def build(
     ``kind`` replaces the class that serves planner and stage. An adapter that the planner has already is trained on;
     otherwise ``stage.lora`` says whether it gets one.
     """
+    stage = objective.options
     kind = kind or trainer_class(planner.model, stage)
     trainer = kind(
         model=planner.model,
         processing_class=planner.processor,
-        reward_funcs=Recorder(score, prompts, parts, SampleLog(out, stage)).functions(),
+        reward_funcs=Recorder(objective, prompts, SampleLog(out, stage)).functions(),
         args=arguments(config, stage, planner, out),
         train_dataset=dataset(prompts, planner.settings),
         peft_config=None if is_adapter(planner.model) else lora(stage),
