@@ -15,6 +15,7 @@ from tracer.config import Config
 from tracer.lineage.digest import LineageError
 from tracer.planner.adapter import is_adapter
 from tracer.planner.transformers import TransformersPlanner
+from tracer.reward import advantages
 from tracer.settings import ConfigError
 from tracer.stages import STAGES
 from tracer.training import stage1, stage2
@@ -123,14 +124,14 @@ def test_the_advantages_that_train_are_the_formulas(
     config = config.model_copy(update={"seed": 11})
     stage1.STAGE.train(config, shards, llama, config.out("stage1"))
     assert len(found) == 2 and any(bool(each.any()) for each in found)
-    for parts, advantages in zip(earned, found, strict=True):
+    for parts, trained_on in zip(earned, found, strict=True):
         groups = [[part.tolist() for part in group.T] for group in parts.view(4, -1, 2)]  # 4 groups of 2 parts
         if aggregation == "sum_then_normalize":  # the paper: each group's sums
             expected = [advantages([a + r for a, r in zip(*group, strict=True)]) for group in groups]
         else:  # each group's parts, then all completions of the step
             apart = [[advantages(part) for part in group] for group in groups]
             expected = [advantages([a + r for group in apart for a, r in zip(*group, strict=True)])]
-        assert advantages.tolist() == pytest.approx([value for group in expected for value in group], abs=1e-4)
+        assert trained_on.tolist() == pytest.approx([value for group in expected for value in group], abs=1e-4)
 
 
 @pytest.fixture(scope="module")
