@@ -59,13 +59,6 @@ def module_of(group: str, name: str) -> str:
     return find(group, name).module
 
 
-def distribution_of(group: str, name: str) -> tuple[str, str]:
-    """The name and version of the package that provides a name. Raises ``PluginError``."""
-    distribution = find(group, name).dist
-    assert distribution is not None  # every entry point of an installed package has one
-    return distribution.name, distribution.version
-
-
 def find(group: str, name: str) -> EntryPoint:
     """The one entry point of that name. Raises ``PluginError``."""
     found = _entries(group).get(name, [])

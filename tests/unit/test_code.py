@@ -184,11 +184,19 @@ def test_a_plugins_package_counts_code_data_and_distribution(tmp_path: Path, mon
 
 
 def test_a_plugin_that_is_a_single_module_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed in editable mode, too, where only the entry point leads to the distribution."""
     path = tmp_path / "acme_single_module.py"
     path.write_text("names = ['a']\n")
+    information = tmp_path / "acme_single-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-single\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[tracer.sources]\nacme = acme_single_module:Source\n")
+    (information / "RECORD").write_text("_acme_single.pth,,\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    code._distributions.cache_clear()
     found = code_of(STEPS["ingest"], ["acme_single_module"])
-    assert "acme_single_module" in found.modules
+    code._distributions.cache_clear()
+    assert "acme_single_module" in found.modules and found.libraries["acme-single"] == "1.0"
     path.write_text("names = ['b']\n")
     assert code_of(STEPS["ingest"], ["acme_single_module"]) != found
 

@@ -40,7 +40,7 @@ def test_the_names_are_those_that_the_project_declares() -> None:
         assert plugins.names(group) == sorted(entries), "installed before these were declared: run `make environment`"
         for name, value in entries.items():
             assert plugins.module_of(group, name) == value.partition(":")[0]
-            assert plugins.distribution_of(group, name)[0] == "tracer"
+            assert plugins.find(group, name).dist.name == "tracer"
 
 
 @pytest.mark.parametrize("group", plugins.KINDS)
@@ -52,7 +52,7 @@ def test_every_plugin_of_ours_can_be_imported(group: str) -> None:
 def test_another_package_adds_a_plugin(install: Callable[..., None]) -> None:
     install("ours", plugins.TOOLS, "mine = ours:Agent", "class Agent: pass")
     assert "mine" in plugins.names(plugins.TOOLS)
-    assert plugins.distribution_of(plugins.TOOLS, "mine") == ("ours", "1.2")
+    assert plugins.find(plugins.TOOLS, "mine").dist.version == "1.2"
     assert plugins.module_of(plugins.TOOLS, "mine") == "ours"
     assert plugins.load(plugins.TOOLS, "mine").__name__ == "Agent"
 

@@ -16,7 +16,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,10 @@ class Code:
     libraries: dict[str, str]
     """Distribution to its public version: without the local part, so that builds for CPU and GPU count as one."""
 
-    def to_dict(self) -> dict[str, dict[str, str]]:
-        """The three parts, as lineage.json stores them."""
-        return {"modules": self.modules, "files": self.files, "libraries": self.libraries}
-
 
 def code_digest(module: str, plugins: Sequence[str] = ()) -> str:
     """One digest of all of ``code_of``."""
-    return digest_of(code_of(module, plugins).to_dict())
+    return digest_of(asdict(code_of(module, plugins)))
 
 
 def code_of(module: str, plugins: Sequence[str] = ()) -> Code:
@@ -245,8 +241,17 @@ def _libraries(found: dict[str, Module]) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def _distributions() -> dict[str, tuple[str, ...]]:
-    return {top: tuple(sorted(set(names))) for top, names in importlib.metadata.packages_distributions().items()}
+def _distributions() -> dict[str, set[str]]:
+    """The distributions behind each top-level name; those of plugins by their entry points, too.
+
+    An editable installation may list no file but its entry points.
+    """
+    found = {top: set(names) for top, names in importlib.metadata.packages_distributions().items()}
+    for distribution in importlib.metadata.distributions():
+        for entry in distribution.entry_points:
+            if entry.group.startswith(f"{OWN}."):
+                found.setdefault(entry.module.partition(".")[0], set()).add(distribution.name)
+    return found
 
 
 def public_version(distribution: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def parts_of(
         "scheme": SCHEME,
         "config": config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config),
         "inputs": {key: content_digest(Path(path)) for key, path in inputs.items()},
-        "code": code_of(module, plugins).to_dict(),
+        "code": asdict(code_of(module, plugins)),
         "seed": seed,
     }
 
