@@ -14,6 +14,7 @@ from tracer import flow, plugins
 from tracer.config import Config
 from tracer.lineage.code import code_of, parsed
 from tracer.settings import ConfigError, Section
+from tracer.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 ORDER = (
@@ -114,7 +115,7 @@ def test_a_step_depends_on_the_plugin_that_it_uses_and_on_no_other_of_its_kind()
 
 
 def test_a_room_names_what_other_rooms_use_of_it() -> None:
-    """In the docstring of its ``__init__``: modules as ``module``, or ``module.function``."""
+    """In the docstring of its ``__init__``, as ``module`` or ``module.function``; the list of stages names its own."""
     taken = {
         each
         for module, imported in imports().items()
@@ -126,6 +127,7 @@ def test_a_room_names_what_other_rooms_use_of_it() -> None:
         for path in ROOT.glob("tracer/*/__init__.py")
         for name in re.findall(r"``([\w.]+)", ast.get_docstring(ast.parse(path.read_bytes())) or "")
     }
+    taken -= {stage.module for stage in STAGES}
     assert {each for each in taken if each.startswith("tracer.") and not _is_named(each, named)} == set()
 
 

@@ -1,6 +1,5 @@
 """The two stages of RL and the supervised training before them.
 
-Other rooms use the records of ``stage`` (tracer/stages.py lists those of ``stage1`` and ``stage2``), ``gates``,
-``preflight``, ``processes`` and ``launch``; ``bootstrap`` and ``smollm2`` make a base planner; the speed of a step is
-measured inside ``start`` and ``trl``.
+Other rooms use the records of ``stage`` (listed in tracer/stages.py), ``gates``, ``preflight``, ``processes`` and
+``launch``; ``bootstrap`` and ``smollm2`` make a base planner; the speed of a step is measured inside ``start`` and ``trl``.
 """
