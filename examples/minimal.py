@@ -59,7 +59,7 @@ def sample(planner: TransformersPlanner, state: State, size: int, temperature: f
 
 
 def parse(planner: TransformersPlanner, state: State, text: str) -> Forecast | None:
-    """2. Parse a forecast: the lines before the first that does not parse, None if that is the first of all."""
+    """2. Parse a forecast; None if a line of it does not parse: nothing is repaired, and nothing is earned."""
     try:
         return grammar(planner.settings.grammar).parse(text, state, planner.settings.horizon)
     except ForecastError:

@@ -14,7 +14,7 @@ from tracer.lineage.provenance import git_commit, hardware
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import smollm2, stage1, stage2
 from tracer.training.gates import saved
-from tracer.training.supervised import first_step_accuracy, fit, lessons
+from tracer.training.supervised import demonstrations, first_step_accuracy, fit
 
 
 def test_a_model_of_its_class_goes_through_both_stages(tmp_path: Path, shards: Path) -> None:
@@ -40,7 +40,7 @@ def test_demonstrations_teach_a_llama_the_grammar(tmp_path: Path, shards: Path) 
     base = write_base(tmp_path / "base", shards, image=False, steps=0)
     planner = TransformersPlanner.load(base)
     config = load("smollm2", ["bootstrap.steps=40", "bootstrap.batch=4", "bootstrap.learning_rate=0.005"])
-    samples = lessons(shards.parent / "raw", planner.settings)
+    samples = demonstrations(shards.parent / "raw", planner.settings.horizon)
     fit(config, planner, samples["train"], tmp_path / "checkpoints")
     assert first_step_accuracy(planner, samples["validation"], config.seed)["first_step/all"] > 0.5
 

@@ -13,9 +13,10 @@ from typing import Any
 from tracer.config import Config
 from tracer.lineage.step import run_step
 from tracer.planner.plan import PlannerSettings
+from tracer.planner.prompt import answer, prompt
 from tracer.planner.tiny import build_model, build_processor
 from tracer.planner.transformers import TransformersPlanner
-from tracer.training.supervised import first_step_accuracy, fit, lessons
+from tracer.training.supervised import demonstrations, first_step_accuracy, fit
 
 
 def train(config: Config, episodes: Path, out: Path) -> dict[str, Any]:
@@ -35,9 +36,10 @@ def _train(config: Config, episodes: Path, out: Path) -> Mapping[str, Any]:
     from transformers import set_seed
 
     settings, options = PlannerSettings.of(config.planner), config.bootstrap
-    samples = lessons(episodes, settings)
+    samples = demonstrations(episodes, settings.horizon)
     set_seed(config.seed)
-    processor = build_processor((f"{one.prompt}{one.answer}" for one in samples["train"]), options.vocabulary)
+    texts = (prompt(e.state, settings) + answer(e.reference, e.state, settings) for e in samples["train"])
+    processor = build_processor(texts, options.vocabulary)
     model = build_model(processor, options.hidden, options.layers)
     planner = TransformersPlanner(model, processor, settings, name="base")
     fit(config, planner, samples["train"], out / "checkpoints")

@@ -83,7 +83,7 @@ def _build(
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
     from tracer.planner.transformers import TransformersPlanner
-    from tracer.training.supervised import first_step_accuracy, fit, lessons
+    from tracer.training.supervised import demonstrations, first_step_accuracy, fit
 
     if importlib.util.find_spec("gguf") is None:
         raise LineageError("reading GGUF needs the package gguf: `pip install 'tracer[smollm2]'`")
@@ -104,7 +104,7 @@ def _build(
     planner = TransformersPlanner(model, tokenizer, settings, name="smollm2")
     metrics: dict[str, float] = {}
     if episodes is not None:
-        samples = lessons(episodes, settings)
+        samples = demonstrations(episodes, settings.horizon)
         set_seed(config.seed)
         fit(config, planner, samples["train"], out / "checkpoints")
         metrics = first_step_accuracy(planner, samples["validation"], config.seed)

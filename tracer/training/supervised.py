@@ -19,8 +19,7 @@ from transformers import Trainer, TrainingArguments
 
 from tracer.config import Config
 from tracer.examples import Example, examples
-from tracer.planner.plan import PlannerSettings
-from tracer.planner.prompt import answer, messages, prompt
+from tracer.planner.prompt import answer, messages
 from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.settings import ConfigError
 from tracer.sources import jsonl
@@ -32,26 +31,16 @@ MICRO_BATCHES = 4
 IGNORED = -100  # the label that PyTorch's cross-entropy skips
 
 
-class Lesson:
-    """An example as text: the prompt, and the answer that a planner should give."""
-
-    def __init__(self, example: Example, settings: PlannerSettings):
-        self.task = example.task
-        self.state = example.state
-        self.prompt = prompt(example.state, settings)
-        self.answer = answer(example.reference, example.state, settings)
-
-
-def lessons(episodes: Path, settings: PlannerSettings) -> dict[str, list[Lesson]]:
-    """One lesson per step of raw episodes, by split."""
-    found: dict[str, list[Lesson]] = {"train": [], "validation": []}
+def demonstrations(episodes: Path, horizon: int) -> dict[str, list[Example]]:
+    """One example per step of raw episodes, by split."""
+    found: dict[str, list[Example]] = {"train": [], "validation": []}
     readable = (item for item in jsonl.read(episodes) if isinstance(item, Trajectory) and item.split in found)
-    for example in examples(readable, settings.horizon):
-        found[example.split].append(Lesson(example, settings))
+    for example in examples(readable, horizon):
+        found[example.split].append(example)
     return found
 
 
-def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Lesson], checkpoints: Path) -> None:
+def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example], checkpoints: Path) -> None:
     """Train the planner in place for ``config.bootstrap.steps``, resuming from the last checkpoint."""
     options = config.bootstrap
     arguments = TrainingArguments(
@@ -88,13 +77,14 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Lesson],
     planner.model.eval()
 
 
-def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Lesson], seed: int) -> dict[str, float]:
+def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Example], seed: int) -> dict[str, float]:
     """The share of states whose greedy first line is the demonstrator's, over all and per task (400 states at most)."""
     drawn = random.Random(seed).sample(list(samples), min(400, len(samples)))
     answers = planner.answer([sample.state for sample in drawn])
     right: dict[str, list[bool]] = {}
     for sample, text in zip(drawn, answers, strict=True):
-        correct = text.split("\n")[0].strip() == sample.answer.split("\n")[0]
+        expected = answer(sample.reference, sample.state, planner.settings)
+        correct = text.split("\n")[0].strip() == expected.split("\n")[0]
         right.setdefault(sample.task, []).append(correct)
         right.setdefault("all", []).append(correct)
     return {f"first_step/{task}": round(sum(hits) / len(hits), 4) for task, hits in sorted(right.items())}
@@ -104,22 +94,22 @@ class SupervisedTrainer(NamedWeights, Trainer):
     """transformers' own, resumable."""
 
 
-def encoded(lessons: Sequence[Lesson], planner: TransformersPlanner) -> list[dict[str, Any]]:
-    """Per lesson: tokens (prompt with its image tokens, then the answer), labels for the answer alone, the state."""
+def encoded(samples: Sequence[Example], planner: TransformersPlanner) -> list[dict[str, Any]]:
+    """Per example: tokens (prompt with its image tokens, then answer), labels for the answer alone, the state."""
     processor, tokenizer, settings = planner.processor, planner.tokenizer, planner.settings
-    prompts = [
-        processor.apply_chat_template(messages(lesson.state, settings), add_generation_prompt=True, tokenize=False)
-        for lesson in lessons
+    asked = [
+        processor.apply_chat_template(messages(sample.state, settings), add_generation_prompt=True, tokenize=False)
+        for sample in samples
     ]
     if settings.image:  # what the processor does to a text, without reading every picture for it
         size = processor.image_processor.size
         patches = (size["height"] // processor.patch_size) * (size["width"] // processor.patch_size)
-        prompts = [text.replace(processor.image_token, processor.image_token * patches) for text in prompts]
-    asked = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    answered = tokenizer([each.answer + tokenizer.eos_token for each in lessons], add_special_tokens=False)["input_ids"]
+        asked = [text.replace(processor.image_token, processor.image_token * patches) for text in asked]
+    answered = [answer(sample.reference, sample.state, settings) + tokenizer.eos_token for sample in samples]
+    ids = (tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (asked, answered))
     return [
-        {"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer, "state": lesson.state}
-        for prompt, answer, lesson in zip(asked, answered, lessons, strict=True)
+        {"input_ids": before + after, "labels": [IGNORED] * len(before) + after, "state": sample.state}
+        for before, after, sample in zip(*ids, samples, strict=True)
     ]
 
 
