@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.sources import inverse
 from tests.strategies import patient
 from tracer.action import Action
 from tracer.sources import agenttrek, calls, gui_odyssey, mm_traj, pyautogui
@@ -72,7 +73,7 @@ def test_a_published_action_comes_back_as_it_was(source, name):
     @given(st.fixed_dictionaries(actions[name]))
     def there_and_back(arguments):
         action = table.canonical(name, arguments, SCREEN)
-        assert table.published(action, SCREEN) == (name, arguments)
+        assert inverse.published(table, action, SCREEN) == (name, arguments)
 
     there_and_back()
 
@@ -129,14 +130,14 @@ def test_agentnets_code_comes_back_with_the_same_meaning(written):
     code, count = written
     found = pyautogui.actions(code)
     assert len(found) == count
-    assert pyautogui.actions(pyautogui.code(found)) == found
+    assert pyautogui.actions(inverse.agentnet(found)) == found
 
 
 @patient
 @given(codes())
 def test_agentnets_code_comes_back_word_for_word_where_it_has_one_spelling(written):
     code, _ = written
-    again = pyautogui.code(pyautogui.actions(code))
+    again = inverse.agentnet(pyautogui.actions(code))
     if not any(word in code for word in ("press", "hotkey", "typewrite", "triple_click", "wait")):
         assert ast.dump(ast.parse(again)) == ast.dump(ast.parse(code))
 
@@ -180,7 +181,7 @@ def test_keys_have_one_name(alias, ours):
 @pytest.mark.parametrize("keys", [["ctrl", "+"], ["ctrl", "shift", "esc"], ["+"], ["-", "a"]])
 def test_chords_keep_their_keys(keys):
     (action,) = pyautogui.actions(f"pyautogui.hotkey({keys!r})")
-    assert pyautogui.key_names(action.get("key")) == keys
+    assert inverse.key_names(action.get("key")) == keys
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_chords_keep_their_keys(keys):
     ],
 )
 def test_gui_odyssey_writes_the_official_strings(action, info, string):
-    assert gui_odyssey.official(gui_odyssey.decoded(action, info)) == string
+    assert inverse.gui_odyssey(gui_odyssey.decoded(action, info)) == string
 
 
 BROWSER_VALUE = st.one_of(st.text(max_size=8), st.integers(-500, 500), st.lists(st.text(max_size=4), max_size=2))
@@ -217,7 +218,7 @@ def test_browsergym_calls_come_back(name):
     def there_and_back(values):
         found = agenttrek.actions(f"{name}({', '.join(map(repr, values))})")
         assert found[0].tool_arguments == dict(zip(BROWSER_CALLS[name], values, strict=False))
-        assert agenttrek.actions(agenttrek.code(found[0])) == found
+        assert agenttrek.actions(inverse.agenttrek(found[0])) == found
 
     there_and_back()
 
@@ -229,7 +230,7 @@ def test_browsergym_calls_come_back(name):
 )  # fmt: skip
 def test_other_browser_actions_come_back(code):
     found = agenttrek.actions(code)
-    assert agenttrek.actions(agenttrek.code(found[0])) == found
+    assert agenttrek.actions(inverse.agenttrek(found[0])) == found
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_other_browser_actions_come_back(code):
 def test_a_plain_tool_call_is_that_call(code, name, arguments):
     action = mm_traj.action_of(code)
     assert (action.get("name"), action.tool_arguments) == (name, arguments)
-    assert mm_traj.action_of(mm_traj.code_of(action)) == action
+    assert mm_traj.action_of(inverse.mm_traj(action)) == action
 
 
 @pytest.mark.parametrize(
@@ -261,4 +262,4 @@ def test_python_around_tools_stays_code(code, tools):
     action = mm_traj.action_of(code)
     assert action.get("name") == "python"
     assert action.tool_arguments == {"code": code, "tools": tools}
-    assert mm_traj.code_of(action) == code
+    assert inverse.mm_traj(action) == code

@@ -1,14 +1,14 @@
-"""Action spaces as tables: a rule a published action, read in both directions.
+"""Action spaces as tables, one rule per published action.
 
-A rule says which action of ours a published one is, and how each argument is written there. ``canonical`` reads a
-published action, ``published`` writes it again; what no rule names is refused, never guessed.
+A rule says which action of ours a published one is, and how each argument is read. What no rule names is refused, never
+guessed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from tracer.action import Action, ActionError
 from tracer.sources.source import Refused
@@ -18,11 +18,8 @@ Screen = tuple[int, int]
 OPPOSITE = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 
-class Writing(NamedTuple):
-    """How a data set writes an argument: from its value to ours, and back."""
-
-    read: Callable[[Any, Screen], Any]
-    write: Callable[[Any, Screen], Any]
+Reader = Callable[[Any, Screen], Any]
+"""Turns a published argument into ours; the screen matters where coordinates are pixels."""
 
 
 def _number(value: Any) -> float:
@@ -31,16 +28,29 @@ def _number(value: Any) -> float:
     return value
 
 
-def _opposite(value: Any, _: Screen) -> Any:
+def same(value: Any, _: Screen) -> Any:
+    """As it is."""
+    return value
+
+
+def x_pixels(value: Any, screen: Screen) -> float:
+    """Pixels from the left edge."""
+    return _number(value) / screen[0]
+
+
+def y_pixels(value: Any, screen: Screen) -> float:
+    """Pixels from the top edge."""
+    return _number(value) / screen[1]
+
+
+def thousandths(value: Any, _: Screen) -> float:
+    """Thousandths of the screen."""
+    return _number(value) / 1000
+
+
+def view_direction(value: Any, _: Screen) -> Any:
+    """The direction in which the view moves over its content, which is opposite to the finger's."""
     return OPPOSITE.get(value, value) if isinstance(value, str) else value
-
-
-SAME = Writing(lambda value, _: value, lambda value, _: value)
-X_PIXELS = Writing(lambda value, screen: _number(value) / screen[0], lambda value, screen: round(value * screen[0]))
-Y_PIXELS = Writing(lambda value, screen: _number(value) / screen[1], lambda value, screen: round(value * screen[1]))
-THOUSANDTHS = Writing(lambda value, _: _number(value) / 1000, lambda value, _: round(value * 1000))
-SCREEN_DIRECTION = Writing(_opposite, _opposite)
-"""The direction in which the view moves over its content, which is against the finger's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +61,15 @@ class Rule:
     """The published action type."""
     type: str
     """Ours, of ``GRAMMAR``."""
-    arguments: Mapping[str, tuple[str, Writing]]
-    """Published argument -> our argument and how it is written."""
+    arguments: Mapping[str, tuple[str, Reader]]
+    """Published argument -> our argument and how it is read."""
     fixed: Mapping[str, Any]
     """Our arguments that the published name implies."""
 
 
 def rule(name: str, type: str, fixed: Mapping[str, Any] | None = None, **arguments: Any) -> Rule:
-    """A rule; an argument is ``published=ours`` or ``published=(ours, writing)``."""
-    pairs = {key: value if isinstance(value, tuple) else (value, SAME) for key, value in arguments.items()}
+    """A rule; an argument is ``published=ours`` or ``published=(ours, reader)``."""
+    pairs = {key: value if isinstance(value, tuple) else (value, same) for key, value in arguments.items()}
     return Rule(name=name, type=type, arguments=pairs, fixed=fixed or {})
 
 
@@ -82,21 +92,10 @@ class Table:
             detail = f"{name!r} lacks {missing} and has the unknown {unknown}"
             raise Refused("broken action", detail, f"it takes {list(found.arguments)}")
         try:
-            values = {ours: writing.read(arguments[key], screen) for key, (ours, writing) in found.arguments.items()}
+            values = {ours: read(arguments[key], screen) for key, (ours, read) in found.arguments.items()}
             return Action.of(found.type, **values, **found.fixed)
         except ActionError as error:
             raise broken(f"{name!r}", error) from error
-
-    def published(self, action: Action, screen: Screen = (1, 1)) -> tuple[str, dict[str, Any]]:
-        """The published name and arguments of our action; raises ``KeyError`` where the data set has none."""
-        given = dict(action.arguments)
-        for found in self.rules:
-            wanted = {ours for ours, _ in found.arguments.values()} | set(found.fixed)
-            fits = found.type == action.type and wanted == set(given)
-            if fits and all(given[key] == value for key, value in found.fixed.items()):
-                pairs = found.arguments.items()
-                return found.name, {key: writing.write(given[ours], screen) for key, (ours, writing) in pairs}
-        raise KeyError(f"no published action for {action.to_json()}")
 
 
 def broken(where: str, error: ActionError) -> Refused:
@@ -106,13 +105,13 @@ def broken(where: str, error: ActionError) -> Refused:
 
 
 ANDROID_CONTROL = Table(
-    rule("click", "click", x=("x", X_PIXELS), y=("y", Y_PIXELS)),
-    rule("long_press", "long_press", x=("x", X_PIXELS), y=("y", Y_PIXELS)),
-    rule("scroll", "scroll", direction=("direction", SCREEN_DIRECTION)),
+    rule("click", "click", x=("x", x_pixels), y=("y", y_pixels)),
+    rule("long_press", "long_press", x=("x", x_pixels), y=("y", y_pixels)),
+    rule("scroll", "scroll", direction=("direction", view_direction)),
     rule("open_app", "open_app", app_name="app"),
     rule("input_text", "type", text="text"),
     # Of an earlier release: it clicks, types and presses Enter. The adapter adds the Enter.
-    rule("type", "type", text="text", x=("x", X_PIXELS), y=("y", Y_PIXELS)),
+    rule("type", "type", text="text", x=("x", x_pixels), y=("y", y_pixels)),
     rule("navigate_home", "navigate_home"),
     rule("navigate_back", "navigate_back"),
     rule("wait", "wait"),
@@ -120,9 +119,9 @@ ANDROID_CONTROL = Table(
 
 # Named as the official converter names them; directions are the finger's there, too.
 GUI_ODYSSEY = Table(
-    rule("CLICK", "click", x=("x", THOUSANDTHS), y=("y", THOUSANDTHS)),
-    rule("LONG_PRESS", "long_press", x=("x", THOUSANDTHS), y=("y", THOUSANDTHS)),
-    rule("SCROLL", "scroll", direction="direction", x=("x", THOUSANDTHS), y=("y", THOUSANDTHS)),
+    rule("CLICK", "click", x=("x", thousandths), y=("y", thousandths)),
+    rule("LONG_PRESS", "long_press", x=("x", thousandths), y=("y", thousandths)),
+    rule("SCROLL", "scroll", direction="direction", x=("x", thousandths), y=("y", thousandths)),
     rule("TYPE", "type", text="text"),
     rule("PRESS_HOME", "navigate_home"),
     rule("PRESS_BACK", "navigate_back"),
@@ -132,9 +131,9 @@ GUI_ODYSSEY = Table(
 )
 
 MIND2WEB = Table(
-    rule("CLICK", "click", x=("x", X_PIXELS), y=("y", Y_PIXELS)),
-    rule("TYPE", "type", value="text", x=("x", X_PIXELS), y=("y", Y_PIXELS)),
-    rule("SELECT", "select", value="text", x=("x", X_PIXELS), y=("y", Y_PIXELS)),
+    rule("CLICK", "click", x=("x", x_pixels), y=("y", y_pixels)),
+    rule("TYPE", "type", value="text", x=("x", x_pixels), y=("y", y_pixels)),
+    rule("SELECT", "select", value="text", x=("x", x_pixels), y=("y", y_pixels)),
 )
 
 # Parameters in the order of BrowserGym's functions. Actions on elements name a node of the accessibility tree, which

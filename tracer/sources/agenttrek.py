@@ -190,18 +190,6 @@ def _scroll(delta: Any) -> Action:
     return Action.of("scroll", direction="up" if delta > 0 else "down", amount=abs(delta))
 
 
-def code(action: Action) -> str:
-    """The BrowserGym call of an action; raises ``KeyError`` for one that it has no call for."""
-    if action.type == "tool_call":
-        given = action.tool_arguments
-        return f"{action.get('name')}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
-    if action.type == "scroll":
-        sign = 1 if action.get("direction") == "up" else -1
-        return f"scroll(0, {sign * action.get('amount')!r})"
-    name, arguments = BROWSERGYM.published(action)
-    return f"{name}({', '.join(repr(value) for value in arguments.values())})"
-
-
 def words(action: Action, tree: str) -> str:
     """A step instruction: the call, and the role and name of the node that it names, as the tree gives them."""
     given = action.tool_arguments if action.type == "tool_call" else {}

@@ -128,16 +128,6 @@ def decoded(name: Any, info: Any) -> Action:
     return GUI_ODYSSEY.canonical(official or name, {"text": info} if official == "TYPE" else {})
 
 
-def official(action: Action) -> str:
-    """The string that the official converter writes for an action, for example ``CLICK: (500, 120)``."""
-    name, arguments = GUI_ODYSSEY.published(action)
-    if name in ("CLICK", "LONG_PRESS"):
-        return f"{name}: ({arguments['x']}, {arguments['y']})"
-    if name == "SCROLL":
-        return f"{name}: {arguments['direction'].upper()}"
-    return f"{name}: {arguments['text']}" if name == "TYPE" else name
-
-
 def _points(info: Any, count: int, name: str) -> list[list[float]]:
     points = info if isinstance(info, list) else []
     whole = all(isinstance(point, list) and len(point) == 2 for point in points)

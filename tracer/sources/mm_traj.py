@@ -157,18 +157,6 @@ def action_of(code: str) -> Action:
     return Action.of("tool_call", name="python", arguments={"code": code, "tools": tools})
 
 
-def code_of(action: Action) -> str:
-    """A code block that does what the action says; raises ``KeyError`` for an action that is not a tool's."""
-    if action.type == "answer":
-        return f"final_answer({action.get('text')!r})"
-    if action.type != "tool_call":
-        raise KeyError(f"no tool for {action.to_json()}")
-    if action.get("name") == "python":
-        return str(action.tool_arguments["code"])
-    arguments = ", ".join(f"{name}={value!r}" for name, value in action.tool_arguments.items())
-    return f"print({action.get('name')}({arguments}))"
-
-
 def _tools(action: Action) -> list[str]:
     if action.type == "answer":
         return ["final_answer"]

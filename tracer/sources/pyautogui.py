@@ -1,4 +1,4 @@
-"""AgentNet's action code, ``pyautogui`` and ``computer`` calls, as actions and back. It is parsed, never run.
+"""AgentNet's action code, ``pyautogui`` and ``computer`` calls, as actions. It is parsed, never run.
 
 One published step may hold several calls. A ``moveTo`` belongs to the ``dragTo`` or scroll that follows it and gives
 its place; every other call is an action of its own. The wheel turns content under a still finger: ``scroll`` with a
@@ -8,7 +8,7 @@ positive count shows what is above, for which a finger moves down. Keys are name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -43,7 +43,6 @@ KEY_ALIASES = {
     "prtscr": "printscreen", "arrowup": "up", "arrowdown": "down", "arrowleft": "left", "arrowright": "right",
     " ": "space", "\n": "enter", "\r": "enter", "\t": "tab",
 }  # fmt: skip
-NAMES = {ours: theirs for theirs, ours in KEYS.items()}
 MAX_PRESSES = 100
 
 
@@ -145,36 +144,3 @@ def key_name(key: Any) -> str:
         if len(key) == 1 and key.isprintable():
             return key
     raise Refused("unknown key", f"{str(key)[:40]!r} is not a key of pyautogui", "correct it, or drop the trajectory")
-
-
-def key_names(key: str) -> list[str]:
-    """The pyautogui names of a key or chord of ours, ``Control+c`` or ``Control++``."""
-    return [NAMES.get(name, name) for name in re.split(r"(?<=[^+])\+", key)]
-
-
-def code(found: Sequence[Action]) -> str:
-    """The code of actions; raises ``KeyError`` for one that AgentNet has no call for."""
-    return "\n".join(line for action in found for line in _lines(action))
-
-
-def _lines(action: Action) -> Iterator[str]:
-    if action.type == "drag":
-        yield f"pyautogui.moveTo(x={action.get('x')!r}, y={action.get('y')!r})"
-        yield f"pyautogui.dragTo(x={action.get('to_x')!r}, y={action.get('to_y')!r}, button='left')"
-    elif action.type == "scroll":
-        if action.point:
-            yield f"pyautogui.moveTo(x={action.get('x')!r}, y={action.get('y')!r})"
-        sign = 1 if action.get("direction") in ("down", "left") else -1
-        name = "scroll" if action.get("direction") in ("up", "down") else "hscroll"
-        yield f"pyautogui.{name}({sign * round(action.get('amount', 1))})"
-    elif action.type == "key":
-        names = key_names(action.get("key"))
-        yield f"pyautogui.hotkey({names!r})" if len(names) > 1 else f"pyautogui.press({names[0]!r})"
-    elif action.type == "wait":
-        yield f"computer.wait({action.get('seconds', '')})"
-    elif action.type == "terminate":
-        yield f"computer.terminate(status={action.get('status')!r})"
-    else:
-        name, arguments = PYAUTOGUI.published(action)
-        module = "computer" if name == "tripleClick" else "pyautogui"
-        yield f"{module}.{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
