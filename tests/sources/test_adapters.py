@@ -97,7 +97,7 @@ def test_agentnet_byte_ranges_hold_every_line_once(tmp_path):
             line for number in range(large_json.ranges(path, size)) for line in large_json.lines(path, number, size)
         ]
         assert [line.data for line in found] == whole
-    assert [large_json.row_of(path, line.start) for line in large_json.lines(path)] == list(range(1, 101))
+    assert [large_json.row_of(path, line) for line in large_json.lines(path)] == list(range(1, 101))
 
 
 # --- AndroidControl -------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ BROKEN = {
     "windows picture": (change(["steps", 0, "image"], "C:\\secret.png"), "unsafe file name", "absolute"),
     "wrong width": (change(["steps", 0, "width"], 320), "wrong picture size", "160 x 210, stated 320 x 210"),
     "unknown split": (change(["split"], "dev"), "unknown split", "split: "),
-    "other folder": (change(["split"], "test"), "wrong split", "says 'test' but lies in the folder 'train'"),
+    "other folder": (change(["split"], "test"), "wrong split", "says 'test' but is in the folder 'train'"),
     "no steps": (change(["steps"], []), "wrong field", "steps: "),
     "no goal": (change(["goal"], None), "wrong field", "goal: "),
     "unknown outcome": (change(["outcome"], "won"), "wrong field", "outcome: "),
@@ -221,7 +221,7 @@ def test_a_pixel_bomb_is_refused_from_its_header(tmp_path):
 def test_a_long_line_is_passed_over(tmp_path, monkeypatch):
     write_raw(tmp_path, [episode("train", 0), episode("train", 1)])
     path = tmp_path / "train/click-two.jsonl"
-    monkeypatch.setattr("tracer.sources.jsonl.MAX_LINE_BYTES", len(path.read_bytes().splitlines()[0]) + 10)
+    monkeypatch.setattr("tracer.sources.large_json.MAX_LINE_BYTES", len(path.read_bytes().splitlines()[0]) + 10)
     path.write_bytes(b" " * 5000 + path.read_bytes())
     found = list(read(tmp_path))
     assert [type(one) for one in found] == [Rejected, Trajectory]

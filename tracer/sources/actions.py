@@ -100,7 +100,8 @@ class Table:
 
 def broken(where: str, error: ActionError) -> Refused:
     """The refusal of an action whose arguments are wrong."""
-    reason = "coordinate off the screen" if "off the screen" in str(error) else "broken action"
+    reasons = {"off the screen": "coordinate off the screen", "unknown action type": "unknown action"}
+    reason = next((reason for words, reason in reasons.items() if words in str(error)), "broken action")
     return Refused(reason, f"{where}: {error}", "correct the action, or drop the trajectory")
 
 

@@ -103,7 +103,7 @@ def read(
                 id = _id(record)
                 yield _trajectory(record, id, meta, pictures, goal, labels)
             except Refused as error:
-                row = large_json.row_of(path / file, line.start)
+                row = large_json.row_of(path / file, line)
                 yield Rejected.of(error, source=NAME, file=file, row=row, id=id, raw=line.data)
 
 
@@ -169,7 +169,7 @@ def _meta(path: Path) -> dict[str, str]:
         try:
             meta = decoder.decode(line.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            row = large_json.row_of(path, line.start)
+            row = large_json.row_of(path, line)
             raise SourceError(f"{path}, line {row}: {error}; fetch it again, or delete it to do without") from error
         found[meta.task_id] = meta.applications[0] if meta.applications else meta.system or ""
     return found

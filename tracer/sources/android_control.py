@@ -25,7 +25,7 @@ from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import protobuf, tfrecord
 from tracer.sources.actions import ANDROID_CONTROL
-from tracer.sources.source import Refused, Rejected, SourceError, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, picture_size, split_lists
 from tracer.trajectory import Box, Element, Step, Trajectory, element_at
 
 NAME = "android_control"
@@ -223,29 +223,16 @@ def _splits(path: Path) -> dict[int, tuple[str, str]]:
 def _listed(splits: Path, subsplits: Path | None) -> dict[int, tuple[str, str]]:
     """Each episode's split and task."""
     found: dict[int, tuple[str, str]] = {}
-    for split, ids in _lists(splits).items():
+    for split, ids in split_lists(splits).items():
         if split not in SPLITS:
             raise SourceError(f"{splits} has the split {split!r}; it holds {', '.join(SPLITS)}; fetch it again")
         for id in ids:
             if id in found:
                 raise SourceError(f"{splits}: episode {id} is in {found[id][0]} and {split}; fetch it again")
             found[id] = (split, NAME)
-    tasks = {} if subsplits is None else _lists(subsplits)
+    tasks = {} if subsplits is None else split_lists(subsplits)
     for task, ids in reversed(tasks.items()):
         for id in ids:
             if found.get(id, ("", ""))[0] == "test":
                 found[id] = ("test", task)
     return found
-
-
-def _lists(path: Path) -> dict[str, list[int]]:
-    fix = "fetch it again"
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist: the official splits are needed; fetch it from where the shards are")
-    try:
-        lists = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise SourceError(f"{path} is not valid JSON: {error}; {fix}") from error
-    if not isinstance(lists, dict) or not all(isinstance(ids, list) for ids in lists.values()):
-        raise SourceError(f"{path} is not an object of lists; {fix}")
-    return lists

@@ -22,7 +22,7 @@ from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import large_json
 from tracer.sources.actions import GUI_ODYSSEY
-from tracer.sources.source import Refused, Rejected, SourceError, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, picture_size, split_lists
 from tracer.sources.store import Store, store
 from tracer.trajectory import Box, Step, Trajectory
 
@@ -166,13 +166,8 @@ def _root(path: Path) -> Path:
 def _splits(root: Path, split: str) -> dict[str, str]:
     """The split of each annotation file."""
     path = root / "splits" / f"{split}_split.json"
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; choose a split that the release has, or fetch it")
-    try:
-        lists = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise SourceError(f"{path} is not valid JSON: {error}; fetch it again") from error
-    if not isinstance(lists, dict) or not set(lists) <= {"train", "test"} or not any(lists.values()):
+    lists = split_lists(path)
+    if not set(lists) <= {"train", "test"} or not any(lists.values()):
         raise SourceError(f"{path} is not an object with the lists train and test; fetch it again")
     found: dict[str, str] = {}
     for name, names in lists.items():

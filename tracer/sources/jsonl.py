@@ -11,17 +11,25 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tracer.action import GRAMMAR, Action, ActionError
-from tracer.sources.source import MAX_IMAGE_BYTES, Refused, Rejected, SourceError, checked_name, picture_size
+from tracer.action import Action, ActionError
+from tracer.sources import large_json
+from tracer.sources.actions import broken
+from tracer.sources.source import (
+    MAX_IMAGE_BYTES,
+    Refused,
+    Rejected,
+    SourceError,
+    checked_name,
+    picture_size,
+    read_inside,
+)
 from tracer.trajectory import SPLITS, Box, Element, Step, Trajectory
 
-MAX_LINE_BYTES = 64 * 2**20
 BLOCK = 512
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -85,115 +93,91 @@ def read(path: Path) -> Iterator[Trajectory | Rejected]:
 
 
 def _episodes(file: Path, name: str, seen: dict[str, str]) -> Iterator[Trajectory | Rejected]:
-    with ExitStack() as stack:
-        lines = stack.enter_context(file.open("rb"))
-        pictures = stack.enter_context(Pictures(file))
-        row, empty = 0, True
-        while line := lines.readline(MAX_LINE_BYTES + 1):
-            row, id = row + 1, ""
-            if not line.strip():
-                continue
-            empty = False
+    empty = True
+    with Pictures(file) as pictures:
+        for line in large_json.lines(file):
+            empty, id = False, ""
             try:
-                episode = _parse(line, cut=not line.endswith(b"\n") and not lines.peek(1))
+                episode = _parse(line.data)
                 id = episode.id
                 trajectory = _trajectory(episode, file, pictures)
                 if id in seen:
-                    raise Refused(
-                        "duplicate id", f"{id!r} was read before, in {seen[id]}", "give each an id of its own"
-                    )
+                    detail = f"{id!r} was read before, in {seen[id]}"
+                    raise Refused("duplicate id", detail, "give each an id of its own")
             except Refused as error:
-                yield Rejected.of(error, source="jsonl", file=name, row=row, id=id, raw=line)
+                yield Rejected.of(error, source="jsonl", file=name, row=line.number, id=id, raw=line.data)
             else:
-                seen[id] = f"{name}, row {row}"
+                seen[id] = f"{name}, row {line.number}"
                 yield trajectory
-            while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):  # the rest of a line over the limit
-                line = lines.readline(MAX_LINE_BYTES + 1)
-                if not line:
-                    break
-        if empty:
-            nothing = Refused("empty file", "it contains no episode", "delete the file, or record it again")
-            yield Rejected.of(nothing, source="jsonl", file=name, row=max(row, 1))
+    if empty:
+        nothing = Refused("empty file", "it contains no episode", "delete the file, or record it again")
+        yield Rejected.of(nothing, source="jsonl", file=name, row=1)
 
 
-def _parse(line: bytes, cut: bool) -> Episode:
-    if len(line) > MAX_LINE_BYTES:
-        raise Refused("line too long", f"over {MAX_LINE_BYTES} bytes", "keep pictures out of the line")
+def _parse(line: bytes) -> Episode:
+    if len(line) >= large_json.MAX_LINE_BYTES:
+        raise Refused("line too long", f"over {large_json.MAX_LINE_BYTES} bytes", "keep pictures out of the line")
     try:
         return Episode.model_validate_json(line)
     except ValidationError as error:
         first, count = error.errors()[0], error.error_count()
-        more = f" (and {count - 1} more)" if count > 1 else ""
         if first["type"] == "json_invalid":
-            ends = "the last line is cut off: " if cut else ""
+            ends = "" if line.endswith(b"\n") else "the last line is cut off: "
             raise Refused("broken line", f"{ends}{first['msg']}", "write the line again as one JSON object") from error
         where = ".".join(map(str, first["loc"]))
-        raise Refused(_reason(first), f"{where}: {first['msg']}{more}", _mend(first)) from error
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        raise Refused(*_reason(first, f"{where}: {first['msg']}{more}")) from error
 
 
-def _reason(error: Any) -> str:
+def _reason(error: Any, detail: str) -> tuple[str, str, str]:
+    """The reason of a validation error, its detail, and the fix."""
     place = next((part for part in reversed(error["loc"]) if isinstance(part, str)), "")
     if place in ("box", "target") and error["type"] in ("greater_than_equal", "less_than_equal"):
-        return "coordinate off the screen"
-    return "unknown split" if error["loc"] == ("split",) and error["type"] == "literal_error" else "wrong field"
-
-
-def _mend(error: Any) -> str:
-    off = _reason(error) == "coordinate off the screen"
-    return "boxes are fractions of the screen in [0, 1]" if off else "hold the line against the format's JSON schema"
+        return "coordinate off the screen", detail, "boxes are fractions of the screen in [0, 1]"
+    unknown = error["loc"] == ("split",) and error["type"] == "literal_error"
+    return "unknown split" if unknown else "wrong field", detail, "compare the line with the format's JSON schema"
 
 
 def _trajectory(episode: Episode, file: Path, pictures: Pictures) -> Trajectory:
     folder = file.parent.name
     if folder in SPLITS and folder != episode.split:
-        raise Refused(
-            "wrong split",
-            f"the episode says {episode.split!r} but lies in the folder {folder!r}",
-            "move the line, or correct its split",
-        )
+        detail = f"the episode says {episode.split!r} but is in the folder {folder!r}"
+        raise Refused("wrong split", detail, "move the line, or correct its split")
+    fields = {name: getattr(episode, name) for name in ("id", "source", "split", "task", "goal", "outcome")}
     return Trajectory(
-        id=episode.id,
-        source=episode.source,
-        split=episode.split,
-        task=episode.task,
-        goal=episode.goal,
-        outcome=episode.outcome,
-        steps=tuple(_step(record, index, pictures) for index, record in enumerate(episode.steps)),
+        **fields, steps=tuple(_step(record, index, pictures) for index, record in enumerate(episode.steps))
     )
 
 
 def _step(record: StepRecord, index: int, pictures: Pictures) -> Step:
     try:
         action = Action.from_json(record.action)
+        image = None if record.image is None else _picture(record, record.image, pictures)
+        elements = None if record.elements is None else tuple(map(_element, record.elements))
+        target = None if record.target is None else _box(record.target)
     except ActionError as error:
-        reason = _action_reason(record.action, str(error))
-        raise Refused(reason, f"step {index}: {error}", "correct the action") from error
-    image = None
-    if record.image is not None:
-        image = pictures.get(record.image, index)
-        size = picture_size(image, f"step {index}: {record.image!r}")
-        if size != (record.width, record.height):
-            raise Refused(
-                "wrong picture size",
-                f"step {index}: {record.image!r} is {size[0]} x {size[1]}, stated {record.width} x {record.height}",
-                "correct width and height, or the picture",
-            )
+        raise broken(f"step {index}", error) from error
+    except Refused as error:
+        raise Refused(error.reason, f"step {index}: {error.detail}", error.fix) from error
     return Step(
         action=action,
         instruction=record.instruction,
         image=image,
         width=record.width,
         height=record.height,
-        elements=None if record.elements is None else tuple(_element(element) for element in record.elements),
-        target=None if record.target is None else _box(record.target),
+        elements=elements,
+        target=target,
         observation=record.observation,
     )
 
 
-def _action_reason(action: dict[str, Any], message: str) -> str:
-    if isinstance(action.get("type"), str) and action["type"] not in GRAMMAR:
-        return "unknown action"
-    return "coordinate off the screen" if "off the screen" in message else "broken action"
+def _picture(record: StepRecord, name: str, pictures: Pictures) -> bytes:
+    image = pictures.get(name)
+    size = picture_size(image, repr(name))
+    if size != (record.width, record.height):
+        detail = f"{name!r} is {size[0]} x {size[1]}, stated {record.width} x {record.height}"
+        raise Refused("wrong picture size", detail, "correct width and height, or the picture")
+    return image
 
 
 def _element(record: ElementRecord) -> Element:
@@ -219,19 +203,18 @@ class Pictures:
     def __enter__(self) -> Pictures:
         self._file = self._archive.open("rb") if self._archive.is_file() else None
         if self._file is not None:
-            self._index()
+            self._index(self._file)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
 
-    def _index(self) -> None:
+    def _index(self, file: BinaryIO) -> None:
         """Where each member is. A cut archive keeps the members before the cut, and remembers the cut."""
-        assert self._file is not None
         size, end = self._archive.stat().st_size, 0
         try:
-            with tarfile.open(fileobj=self._file, mode="r:") as archive:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
                     if member.isreg() and member.offset_data + member.size <= size:
                         self._members[member.name] = (member.offset_data, member.size)
@@ -240,45 +223,30 @@ class Pictures:
             self._damage = str(error)
             return
         # tarfile takes a cut between two members for the end; only the block of zeros says that it is the end.
-        self._file.seek(end)
-        if self._file.read(BLOCK) != bytes(BLOCK):
+        file.seek(end)
+        if file.read(BLOCK) != bytes(BLOCK):
             self._damage = f"it ends at byte {size} without an end mark"
 
-    def get(self, name: str, step: int) -> bytes:
+    def get(self, name: str) -> bytes:
         """The bytes of a picture; raises ``Refused``."""
         checked_name(name)
         if self._file is not None:
-            return self._from_archive(name, step)
-        path = self._folder / name
-        if not path.is_file():
-            raise Refused(
-                "missing picture",
-                f"step {step}: {name!r} is neither in {self._archive.name}, which does not exist, nor in images/",
-                "put the picture there, or drop the episode",
-            )
-        if not path.resolve().is_relative_to(self._folder.resolve()):
-            detail = f"step {step}: {name!r} links out of images/"
-            raise Refused("unsafe file name", detail, "copy the picture into images/")
-        if path.stat().st_size > MAX_IMAGE_BYTES:
-            raise Refused("picture too large", f"step {step}: {name!r} has {path.stat().st_size} bytes", "shrink it")
-        return path.read_bytes()
+            return self._from_archive(self._file, name)
+        if not (self._folder / name).is_file():
+            detail = f"{name!r} is neither in {self._archive.name}, which does not exist, nor in images/"
+            raise Refused("missing picture", detail, "put the picture there, or drop the episode")
+        return read_inside(self._folder, name)
 
-    def _from_archive(self, name: str, step: int) -> bytes:
-        assert self._file is not None
+    def _from_archive(self, file: BinaryIO, name: str) -> bytes:
+        archive = self._archive.name
+        if name not in self._members and self._damage:
+            detail = f"{name!r} is not in {archive}, which is damaged ({self._damage})"
+            raise Refused("truncated archive", detail, f"fetch or record {archive} again")
         if name not in self._members:
-            if self._damage:
-                raise Refused(
-                    "truncated archive",
-                    f"step {step}: {name!r} is not in {self._archive.name}, which is damaged ({self._damage})",
-                    f"fetch or record {self._archive.name} again",
-                )
-            raise Refused(
-                "missing picture",
-                f"step {step}: {self._archive.name} has no file {name!r}",
-                "add the picture to the archive, or drop the episode",
-            )
+            fix = "add the picture to the archive, or drop the episode"
+            raise Refused("missing picture", f"{archive} has no file {name!r}", fix)
         offset, size = self._members[name]
         if size > MAX_IMAGE_BYTES:
-            raise Refused("picture too large", f"step {step}: {name!r} has {size} bytes", "shrink it")
-        self._file.seek(offset)
-        return self._file.read(size)
+            raise Refused("file too large", f"{name!r} has {size} bytes", "shrink it")
+        file.seek(offset)
+        return file.read(size)

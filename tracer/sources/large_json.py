@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +21,10 @@ SOMETHING = re.compile(rf"[^{WHITESPACE}]")
 class Line(NamedTuple):
     """One line of a large file."""
 
-    start: int
-    """The offset of its first byte."""
+    first: int
+    """The offset of the first line of its range."""
+    number: int
+    """Which line of its range it is, from 1, blank ones included."""
     data: bytes
 
 
@@ -47,18 +50,25 @@ def lines(file: Path, number: int | None = None, part_bytes: int = PART_BYTES) -
             while (data := stream.readline(CHUNK)) and not data.endswith(b"\n"):
                 pass
             start = stream.tell()
+        first, number = start, 0
         while start < end and (data := stream.readline(MAX_LINE_BYTES)):
-            line = Line(start, data)
+            number += 1
+            line = Line(first, number, data)
             start += len(data)
             while not data.endswith(b"\n") and (data := stream.readline(CHUNK)):
                 start += len(data)
-            if not line.data.isspace():
+            if len(line.data) == MAX_LINE_BYTES or not line.data.isspace():
                 yield line
 
 
-def row_of(file: Path, start: int) -> int:
-    """The number, from 1, of the line that begins at an offset. Counted on demand: only quarantined lines need it."""
-    count, left = 1, start
+def row_of(file: Path, line: Line) -> int:
+    """The number of a line in its file, from 1. Counted on demand: only quarantined lines need it."""
+    return _lines_before(file, line.first) + line.number
+
+
+@lru_cache(maxsize=64)
+def _lines_before(file: Path, offset: int) -> int:
+    count, left = 0, offset
     with file.open("rb") as stream:
         while left and (data := stream.read(min(left, CHUNK))):
             count, left = count + data.count(b"\n"), left - len(data)

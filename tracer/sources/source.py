@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, cast
 
+import orjson
+
 from tracer import plugins
 from tracer.trajectory import Trajectory
 
@@ -93,12 +95,32 @@ def checked_name(name: str) -> str:
     """A file name inside an archive or folder, unless it leads out of it; raises ``Refused``."""
     path = PurePosixPath(name)
     if not name or "\0" in name or "\\" in name or ":" in name or path.is_absolute() or ".." in path.parts:
-        raise Refused(
-            "unsafe file name",
-            f"{name[:200]!r} is empty, absolute or climbs out of its folder",
-            "name the file relative to its archive or folder",
-        )
+        detail = f"{name[:200]!r} is empty, absolute or climbs out of its folder"
+        raise Refused("unsafe file name", detail, "name the file relative to its archive or folder")
     return name
+
+
+def read_inside(folder: Path, name: str) -> bytes:
+    """A file of a folder; raises ``Refused`` for a link that leads out of it, and for a file too large."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise Refused("unsafe file name", f"{name!r} links out of {folder.name}", "copy the file there")
+    if path.stat().st_size > MAX_IMAGE_BYTES:
+        raise Refused("file too large", f"{name!r} has {path.stat().st_size} bytes", "shrink it")
+    return path.read_bytes()
+
+
+def split_lists(path: Path) -> dict[str, list[Any]]:
+    """The official splits of a data set, a JSON object of lists; raises ``SourceError``."""
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist: the official splits are needed; fetch it from where the data is")
+    try:
+        lists = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise SourceError(f"{path} is not valid JSON: {error}; fetch it again") from error
+    if not isinstance(lists, dict) or not all(isinstance(ids, list) for ids in lists.values()):
+        raise SourceError(f"{path} is not an object of lists; fetch it again")
+    return lists
 
 
 def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int, int]:
@@ -108,12 +130,11 @@ def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int,
     """
     from PIL import Image, UnidentifiedImageError
 
+    def too_large(detail: str) -> Refused:
+        return Refused("picture too large", detail, "shrink it before it is ingested")
+
     if len(image) > MAX_IMAGE_BYTES:
-        raise Refused(
-            "picture too large",
-            f"{name} has {len(image)} bytes, over {MAX_IMAGE_BYTES}",
-            "shrink it before it is ingested",
-        )
+        raise too_large(f"{name} has {len(image)} bytes, over {MAX_IMAGE_BYTES}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
@@ -122,17 +143,10 @@ def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int,
                 if decode and width * height <= MAX_IMAGE_PIXELS:
                     picture.load()
     except Image.DecompressionBombError as error:
-        raise Refused("picture too large", f"{name}: {error}", "shrink it before it is ingested") from error
+        raise too_large(f"{name}: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise Refused(
-            "undecodable picture",
-            f"{name} is not a whole {', '.join(IMAGE_FORMATS)} picture ({len(image)} bytes)",
-            "write the picture again",
-        ) from error
+        detail = f"{name} is not a whole {', '.join(IMAGE_FORMATS)} picture ({len(image)} bytes)"
+        raise Refused("undecodable picture", detail, "write the picture again") from error
     if width * height > MAX_IMAGE_PIXELS:
-        raise Refused(
-            "picture too large",
-            f"{name} has {width} x {height} pixels, over {MAX_IMAGE_PIXELS}",
-            "shrink it before it is ingested",
-        )
+        raise too_large(f"{name} has {width} x {height} pixels, over {MAX_IMAGE_PIXELS}")
     return width, height

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from tracer.sources.source import MAX_IMAGE_BYTES, Refused, checked_name
+from tracer.sources.source import Refused, checked_name, read_inside
 from tracer.sources.zips import Zip
 
 
@@ -19,17 +19,11 @@ class Store:
         self._archives = [Zip(path) for path in archives]
         self._bare: dict[str, list[tuple[Zip | None, str]]] | None = None
 
-    @property
-    def where(self) -> str:
-        """What was searched, for messages."""
-        return ", ".join([self._folder.name, *(archive.path.name for archive in self._archives)])
-
     def get(self, name: str) -> bytes:
         """The bytes of a file; raises ``Refused``."""
         checked_name(name)
-        path = self._folder / name
-        if path.is_file():
-            return self._read(path, name)
+        if (self._folder / name).is_file():
+            return read_inside(self._folder, name)
         for archive in self._archives:
             if name in archive.members:
                 return archive.read(name)
@@ -37,19 +31,11 @@ class Store:
             self._bare = self._by_bare_name()
         found = self._bare.get(PurePosixPath(name).name, [])
         if len(found) != 1:
-            why = f"{name!r} is not in {self.where}" if not found else f"{len(found)} files are named like {name!r}"
+            where = ", ".join([self._folder.name, *(archive.path.name for archive in self._archives)])
+            why = f"{len(found)} files are named like {name!r}" if found else f"{name!r} is not in {where}"
             raise Refused("missing file", why, "fetch the files again, or leave the record out")
-        archive_or_none, member = found[0]
-        if archive_or_none is not None:
-            return archive_or_none.read(member)
-        return self._read(self._folder / member, name)
-
-    def _read(self, path: Path, name: str) -> bytes:
-        if not path.resolve().is_relative_to(self._folder.resolve()):
-            raise Refused("unsafe file name", f"{name!r} links out of {self._folder.name}", "copy the file there")
-        if path.stat().st_size > MAX_IMAGE_BYTES:
-            raise Refused("file too large", f"{name!r} has {path.stat().st_size} bytes", "shrink it")
-        return path.read_bytes()
+        place, member = found[0]
+        return place.read(member) if place else read_inside(self._folder, member)
 
     def _by_bare_name(self) -> dict[str, list[tuple[Zip | None, str]]]:
         found: dict[str, list[tuple[Zip | None, str]]] = {}
