@@ -147,24 +147,12 @@ BROWSERGYM = Table(
     rule("report_infeasible", "terminate", {"status": "failure"}),
 )
 BROWSER_CALLS: dict[str, tuple[str, ...]] = {
-    "click": ("bid", "button", "modifiers"),
-    "dblclick": ("bid", "button", "modifiers"),
-    "hover": ("bid",),
-    "focus": ("bid",),
-    "clear": ("bid",),
-    "fill": ("bid", "value"),
-    "press": ("bid", "key_comb"),
-    "select_option": ("bid", "options"),
-    "drag_and_drop": ("from_bid", "to_bid"),
-    "scroll": ("delta_x", "delta_y"),
-    "upload_file": ("bid", "file"),
-    "goto": ("url",),
-    "go_back": (),
-    "go_forward": (),
-    "new_tab": (),
-    "tab_close": (),
-    "tab_focus": ("index",),
-}
+    "click": ("bid", "button", "modifiers"), "dblclick": ("bid", "button", "modifiers"), "hover": ("bid",),
+    "focus": ("bid",), "clear": ("bid",), "fill": ("bid", "value"), "press": ("bid", "key_comb"),
+    "select_option": ("bid", "options"), "drag_and_drop": ("from_bid", "to_bid"), "scroll": ("delta_x", "delta_y"),
+    "upload_file": ("bid", "file"), "goto": ("url",), "go_back": (), "go_forward": (), "new_tab": (),
+    "tab_close": (), "tab_focus": ("index",),
+}  # fmt: skip
 
 PYAUTOGUI = Table(
     rule("click", "click", x="x", y="y"),

@@ -137,15 +137,12 @@ def _trajectory(
         if pictures is not None:
             image = pictures.get(moment.image)
             width, height = picture_size(image, moment.image)
-        if len(actions) == 1:
-            text = value.action or describe(actions[0])
-            steps.append(Step(action=actions[0], instruction=text, image=image, width=width, height=height))
-        else:
-            # One recorded step of several calls was made on one screen, and its words speak of all of them.
-            steps += [
-                Step(action=action, instruction=describe(action), image=image, width=width, height=height)
-                for action in actions
-            ]
+        # One recorded step of several calls was made on one screen, and its words describe all of them.
+        words = value.action if len(actions) == 1 else ""
+        steps += [
+            Step(action=action, instruction=words or describe(action), image=image, width=width, height=height)
+            for action in actions
+        ]
     if not steps:
         raise Refused("no actions", f"no step{' is left' if labels else ''}", "nothing is to be fixed")
     return Trajectory(

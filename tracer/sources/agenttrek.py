@@ -24,7 +24,7 @@ from tracer.action import Action, ActionError
 from tracer.instruction import describe
 from tracer.sources import calls, large_json
 from tracer.sources.actions import BROWSER_CALLS, BROWSERGYM, broken
-from tracer.sources.source import Refused, Rejected, SourceError
+from tracer.sources.source import Refused, Rejected, SourceError, turn
 from tracer.trajectory import Step, Trajectory
 
 NAME = "agenttrek"
@@ -32,7 +32,7 @@ FILE = "agenttrek_1207.json"
 PUBLISHED = {"trajectories": 10_398}
 HEADING = re.compile(r"^(#{1,4}) +(.+?):? *$", re.MULTILINE)
 ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
-MEND = "correct the element, or leave it out"
+FIX = "correct the element, or leave it out"
 
 
 class Moment(NamedTuple):
@@ -112,21 +112,16 @@ def _digest(goal: str, actions_so_far: tuple[str, ...]) -> bytes:
 def _moment(element: Any) -> Moment:
     messages = element.get("messages") if isinstance(element, dict) else None
     if not isinstance(messages, list):
-        raise Refused("wrong field", f"no list of messages: {str(element)[:80]!r}", MEND)
-    texts: dict[str, str] = {}
-    for message in messages:
-        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-        if role not in ("system", "user", "assistant") or not isinstance(content, str):
-            raise Refused("wrong field", f"a message is {str(message)[:80]!r}", MEND)
-        texts[role] = content
+        raise Refused("wrong field", f"no list of messages: {str(element)[:80]!r}", FIX)
+    texts = dict(turn(message, FIX) for message in messages)
     found = ACTION.findall(texts.get("assistant", ""))
     if not found:
-        raise Refused("no actions", "the answer contains no <action>", MEND)
+        raise Refused("no actions", "the answer contains no <action>", FIX)
     sections = list(_sections(texts.get("user", "")))
     goal = next((text for name, text in sections if name == "Goal"), "")
     tree = next((text for name, text in sections if name == "AXTree"), "")
     if not goal or not tree:
-        raise Refused("wrong field", f"the question has no {'AXTree' if goal else 'Goal'}", MEND)
+        raise Refused("wrong field", f"the question has no {'AXTree' if goal else 'Goal'}", FIX)
     history = tuple(_stripped(text) for name, text in sections if name == "Action")
     return Moment(goal, tree, history, _stripped(found[-1]))
 
@@ -173,7 +168,7 @@ def _action(call: calls.Call) -> Action:
     if call.name in ("keyboard_press", "keyboard_type", "send_msg_to_user"):
         return BROWSERGYM.canonical(call.name, call.bound(("key" if call.name == "keyboard_press" else "text",)))
     if call.name not in (*BROWSER_CALLS, "noop"):
-        raise Refused("unknown action", f"{call.name[:80]!r} is not a call of BrowserGym", MEND)
+        raise Refused("unknown action", f"{call.name[:80]!r} is not a call of BrowserGym", FIX)
     arguments = call.bound(BROWSER_CALLS.get(call.name, ("wait_ms",)))
     if call.name == "scroll" and arguments.get("delta_x") in (0, 0.0):
         return _scroll(arguments.get("delta_y"))
@@ -186,7 +181,7 @@ def _action(call: calls.Call) -> Action:
 def _scroll(delta: Any) -> Action:
     """A wheel turned down shows what is below, for which a finger moves up."""
     if isinstance(delta, bool) or not isinstance(delta, int | float) or delta == 0:
-        raise Refused("broken action", f"scroll by {str(delta)[:40]!r}", MEND)
+        raise Refused("broken action", f"scroll by {str(delta)[:40]!r}", FIX)
     return Action.of("scroll", direction="up" if delta > 0 else "down", amount=abs(delta))
 
 

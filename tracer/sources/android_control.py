@@ -19,14 +19,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import protobuf, tfrecord
 from tracer.sources.actions import ANDROID_CONTROL
-from tracer.sources.source import Refused, Rejected, SourceError, picture_size, split_lists
-from tracer.trajectory import Box, Element, Step, Trajectory, element_at
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, picture_size, split_lists
+from tracer.trajectory import Element, Step, Trajectory, element_at
 
 NAME = "android_control"
 SHARD = re.compile(r"android_control-\d{5}-of-(\d{5})")
@@ -129,32 +127,18 @@ def _steps(features: dict[str, list[Any]], index: int, elements: bool) -> Iterat
     shown = _elements(features["accessibility_trees"][index], size, index) if elements else None
     action, enter = _action(features["actions"][index], size, index)
     aimed = element_at(action.point, shown) if action.point else None
-    instruction = _text(features["step_instructions"][index], "step instruction")
-    step = Step(
-        action=action,
-        instruction=instruction or describe(action, None if aimed is None or shown is None else shown[aimed], shown),
-        image=image,
-        width=size[0],
-        height=size[1],
-        elements=shown,
-        target=None if aimed is None or shown is None else shown[aimed].box,
-    )
-    yield step
+    target = None if aimed is None or shown is None else shown[aimed]
+    words = _text(features["step_instructions"][index], "step instruction") or describe(action, target, shown)
+    screen: dict[str, Any] = {"image": image, "width": size[0], "height": size[1], "elements": shown}
+    yield Step(action=action, instruction=words, target=target.box if target else None, **screen)
     if enter:
         key = Action.of("key", key="Enter")
-        yield Step(
-            action=key, instruction=describe(key), image=image, width=size[0], height=size[1], elements=shown
-        )  # fmt: skip
+        yield Step(action=key, instruction=describe(key), **screen)
 
 
 def _action(raw: bytes, size: tuple[int, int], index: int) -> tuple[Action, bool]:
     """The action, and whether an Enter follows it."""
-    try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Refused("broken action", f"action {index} is not valid JSON: {error}", FIX) from error
-    if not isinstance(fields, dict):
-        raise Refused("broken action", f"action {index} is not an object: {str(fields)[:80]}", FIX)
+    fields = json_object(raw, f"action {index}", FIX, reason="broken action")
     kind = fields.pop("action_type", None)
     return ANDROID_CONTROL.canonical(kind, fields, size), kind == "type"
 
@@ -179,7 +163,8 @@ def _element(node: Any, size: tuple[int, int]) -> Element | None:
     text = node.content_description or node.hint_text or own if editable else own or node.content_description
     if not text and not (editable or node.is_clickable or node.is_checkable or node.is_long_clickable):
         return None
-    box = _box(node.bounds_in_screen, size)
+    bounds = node.bounds_in_screen
+    box = on_screen(bounds.left, bounds.top, bounds.right, bounds.bottom, size)
     if box is None:
         return None
     states = (("checked", node.is_checked), ("focused", node.is_focused), ("selected", node.is_selected))
@@ -190,14 +175,6 @@ def _element(node: Any, size: tuple[int, int]) -> Element | None:
         value=own if editable else "",
         state=" ".join(word for word, holds in states if holds),
     )
-
-
-def _box(bounds: Any, size: tuple[int, int]) -> Box | None:
-    """The part of a node that lies on the screen, in fractions; None where nothing does."""
-    width, height = size
-    left, top = max(0, bounds.left), max(0, bounds.top)
-    right, bottom = min(width, bounds.right), min(height, bounds.bottom)
-    return (left / width, top / height, right / width, bottom / height) if left < right and top < bottom else None
 
 
 def _one(features: dict[str, list[Any]], name: str, kind: type) -> Any:

@@ -22,7 +22,7 @@ from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import large_json
 from tracer.sources.actions import GUI_ODYSSEY
-from tracer.sources.source import Refused, Rejected, SourceError, picture_size, split_lists
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, picture_size, split_lists
 from tracer.sources.store import Store, store
 from tracer.trajectory import Box, Step, Trajectory
 
@@ -31,7 +31,7 @@ PUBLISHED = {"trajectories": 8_334}  # of v2; v1 has 7,735
 PART_EPISODES = 200
 KEYS = {"KEY_HOME": "PRESS_HOME", "KEY_BACK": "PRESS_BACK", "KEY_APPSELECT": "PRESS_RECENT"}
 PLAIN = {"TEXT": "TYPE", "TYPE": "TYPE", "COMPLETE": "COMPLETE", "INCOMPLETE": "IMPOSSIBLE"}
-MEND = "fetch the episode again, or leave it out"
+FIX = "fetch the episode again, or leave it out"
 
 Split = Literal["random", "app", "device", "task"]
 
@@ -65,14 +65,10 @@ def read(path: Path, part: str | None = None, split: Split = "random") -> Iterat
 
 def _episode(raw: bytes, name: str) -> dict[str, Any]:
     if not raw:
-        raise Refused("empty file", f"{name} is empty", MEND)
-    try:
-        episode = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Refused("broken JSON", f"{name}: {error}", MEND) from error
-    if not isinstance(episode, dict) or episode.get("episode_id") != name.removesuffix(".json"):
-        said = episode.get("episode_id") if isinstance(episode, dict) else episode
-        raise Refused("wrong field", f"episode_id is {str(said)[:80]!r} in {name}", MEND)
+        raise Refused("empty file", f"{name} is empty", FIX)
+    episode = json_object(raw, name, FIX)
+    if episode.get("episode_id") != name.removesuffix(".json"):
+        raise Refused("wrong field", f"episode_id is {str(episode.get('episode_id'))[:80]!r} in {name}", FIX)
     return episode
 
 
@@ -80,9 +76,9 @@ def _trajectory(episode: dict[str, Any], id: str, split: str, pictures: Store) -
     info = _field(episode, "task_info", dict)
     steps = _field(episode, "steps", list)
     if not steps or len(steps) != episode.get("step_length"):
-        raise Refused("wrong number of values", f"{len(steps)} steps, step_length {episode.get('step_length')}", MEND)
+        raise Refused("wrong number of values", f"{len(steps)} steps, step_length {episode.get('step_length')}", FIX)
     if [step.get("step") if isinstance(step, dict) else None for step in steps] != list(range(len(steps))):
-        raise Refused("wrong field", "the steps are not numbered 0, 1, 2, ...", MEND)
+        raise Refused("wrong field", "the steps are not numbered 0, 1, 2, ...", FIX)
     found = tuple(_step(step, pictures) for step in steps)
     return Trajectory(
         id=id,
@@ -132,9 +128,9 @@ def _points(info: Any, count: int, name: str) -> list[list[float]]:
     points = info if isinstance(info, list) else []
     whole = all(isinstance(point, list) and len(point) == 2 for point in points)
     if len(points) != count or not whole or not all(type(value) in (int, float) for point in points for value in point):
-        raise Refused("broken action", f"{name} has the info {str(info)[:80]!r}, not {count} points", MEND)
+        raise Refused("broken action", f"{name} has the info {str(info)[:80]!r}, not {count} points", FIX)
     if not all(0 <= value <= 1000 for point in points for value in point):
-        raise Refused("coordinate off the screen", f"{name} at {points}; coordinates are 0 to 1000", MEND)
+        raise Refused("coordinate off the screen", f"{name} at {points}; coordinates are 0 to 1000", FIX)
     return points
 
 
@@ -142,16 +138,16 @@ def _target(box: Any) -> Box | None:
     if not box:  # absent in v1, [] for actions without an element
         return None
     if not isinstance(box, list) or len(box) != 4 or not all(type(value) in (int, float) for value in box):
-        raise Refused("broken box", f"sam2_bbox is {str(box)[:80]!r}", MEND)
+        raise Refused("broken box", f"sam2_bbox is {str(box)[:80]!r}", FIX)
     left, top, right, bottom = (value / 1000 for value in box)
     if not (0 <= left <= right <= 1 and 0 <= top <= bottom <= 1):
-        raise Refused("broken box", f"sam2_bbox {box} is inverted or off the screen", MEND)
+        raise Refused("broken box", f"sam2_bbox {box} is inverted or off the screen", FIX)
     return (left, top, right, bottom)
 
 
 def _field(record: dict[str, Any], name: str, kind: type) -> Any:
     if not isinstance(record.get(name), kind):
-        raise Refused("wrong field", f"{name} is {str(record.get(name))[:80]!r}, not a {kind.__name__}", MEND)
+        raise Refused("wrong field", f"{name} is {str(record.get(name))[:80]!r}, not a {kind.__name__}", FIX)
     return record[name]
 
 

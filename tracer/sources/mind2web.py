@@ -25,7 +25,7 @@ import orjson
 from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources.actions import MIND2WEB
-from tracer.sources.source import Refused, Rejected, SourceError, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, picture_size
 from tracer.trajectory import Box, Element, Step, Trajectory, centre, inside
 
 NAME = "mind2web"
@@ -49,7 +49,7 @@ BATCH_ROWS = 8
 MAX_PENDING = 512 * 2**20
 TEXTS = ("aria_label", "placeholder", "title", "alt", "input_value", "value", "name")
 REPR = re.compile(r"\[([^\]]*)\]\s*(.*?)\s*->\s*\w+(?::.*)?", re.DOTALL)
-MEND = "fetch the file again, or leave the row out"
+FIX = "fetch the file again, or leave the row out"
 
 Row = dict[str, Any]
 
@@ -188,7 +188,7 @@ def _task(rows: list[tuple[str, int, Row]], split: str, elements: bool) -> Itera
 def _index(row: Row) -> int:
     index = row["target_action_index"]
     if not isinstance(index, str) or not index.isdecimal():
-        raise Refused("wrong field", f"target_action_index is {str(index)[:40]!r}", MEND)
+        raise Refused("wrong field", f"target_action_index is {str(index)[:40]!r}", FIX)
     return int(index)
 
 
@@ -197,8 +197,8 @@ def _step(row: Row, elements: bool) -> Step:
     if not image:
         raise Refused("no screenshot", f"step {row['target_action_index']} has none", "it is published so")
     size = picture_size(image, f"the screenshot of step {row['target_action_index']}")
-    operation = _json(row["operation"], "operation")
-    candidates = [_json(text, "pos_candidates") for text in row["pos_candidates"] or []]
+    operation = json_object(row["operation"], "operation", FIX)
+    candidates = [json_object(text, "pos_candidates", FIX) for text in row["pos_candidates"] or []]
     boxes = [(candidate, box) for candidate in candidates if (box := _box(candidate, size)) is not None]
     if not boxes:
         detail = f"none of {len(candidates)} positive candidates lies on the page"
@@ -230,35 +230,23 @@ def _instruction(words: Any, action: Action, target: Box) -> str:
     return describe(action, Element(role=found[1] or "element", text=found[2], box=target) if found else None)
 
 
-def _json(text: Any, name: str) -> dict[str, Any]:
-    try:
-        found = orjson.loads(text)
-    except (orjson.JSONDecodeError, TypeError) as error:
-        raise Refused("broken JSON", f"{name}: {error}", MEND) from error
-    if not isinstance(found, dict):
-        raise Refused("broken JSON", f"{name} is not an object: {str(text)[:80]!r}", MEND)
-    return found
-
-
 def _box(candidate: dict[str, Any], size: tuple[int, int]) -> Box | None:
     """The part of a candidate that lies on the page, in fractions; None where nothing does."""
-    attributes = _json(candidate.get("attributes"), "attributes")
+    attributes = json_object(candidate.get("attributes"), "attributes", FIX)
     rect = attributes.get("bounding_box_rect")
     try:
         x, y, width, height = map(float, str(rect).split(","))
     except ValueError as error:
-        raise Refused("broken box", f"bounding_box_rect is {str(rect)[:80]!r}", MEND) from error
-    left, top = max(0.0, x / size[0]), max(0.0, y / size[1])
-    right, bottom = min(1.0, (x + width) / size[0]), min(1.0, (y + height) / size[1])
-    return (left, top, right, bottom) if left < right and top < bottom else None
+        raise Refused("broken box", f"bounding_box_rect is {str(rect)[:80]!r}", FIX) from error
+    return on_screen(x, y, x + width, y + height, size)
 
 
 def _elements(positive: list[dict[str, Any]], negative: list[str], size: tuple[int, int]) -> tuple[Element, ...]:
     found = []
-    for candidate in [*positive, *(_json(text, "neg_candidates") for text in negative or [])]:
+    for candidate in [*positive, *(json_object(text, "neg_candidates", FIX) for text in negative or [])]:
         box = _box(candidate, size)
         if box is not None:
-            attributes = _json(candidate["attributes"], "attributes")
+            attributes = json_object(candidate["attributes"], "attributes", FIX)
             text = next((attributes[name] for name in TEXTS if isinstance(attributes.get(name), str)), "")
             found.append(Element(role=str(candidate.get("tag") or "element"), text=text, box=box))
     # Published order would give the answer away: the positives come first.

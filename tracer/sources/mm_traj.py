@@ -22,7 +22,7 @@ import orjson
 
 from tracer.action import Action, ActionError
 from tracer.sources import calls, large_json
-from tracer.sources.source import Refused, Rejected, SourceError, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, picture_size, turn
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
 
@@ -43,7 +43,7 @@ TOOLS: dict[str, tuple[str, ...]] = {
 TURN = re.compile(r"(?:Thought:)?(.*?)\bCode:\s*```(?:py|python)?[ \t]*\n(.*?)```", re.DOTALL)
 PLACEHOLDER = re.compile(r"<image(?:_\d+)?>\n?")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-MEND = "correct the record, or leave it out"
+FIX = "correct the record, or leave it out"
 
 
 def parts(path: Path) -> list[str]:
@@ -77,12 +77,12 @@ def read(path: Path, part: str | None = None, images: bool = True) -> Iterator[T
 
 def _trajectory(record: Any, id: str, task: str, files: Store | None) -> Trajectory:
     if not id or not isinstance(record.get("conversations"), list):
-        raise Refused("wrong field", "no id, or no list of conversations", MEND)
-    turns = [_turn(turn) for turn in record["conversations"]]
+        raise Refused("wrong field", "no id, or no list of conversations", FIX)
+    turns = [turn(each, FIX) for each in record["conversations"]]
     turns = turns[1:] if turns and turns[0][0] == "system" else turns
     roles = [role for role, _ in turns]
     if len(turns) < 2 or roles != ["user", "assistant"] * (len(roles) // 2) + ["user"] * (len(roles) % 2):
-        raise Refused("wrong field", f"the turns are {', '.join(roles)[:80]}, not user, assistant, ...", MEND)
+        raise Refused("wrong field", f"the turns are {', '.join(roles)[:80]}, not user, assistant, ...", FIX)
     image, size = _image(record.get("image"), files)
     steps = [
         _step(answer, turns[index - 1][1] if index > 1 else "", image, size)
@@ -101,18 +101,11 @@ def _trajectory(record: Any, id: str, task: str, files: Store | None) -> Traject
     )
 
 
-def _turn(turn: Any) -> tuple[str, str]:
-    role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
-    if role not in ("system", "user", "assistant") or not isinstance(content, str):
-        raise Refused("wrong field", f"a turn is {str(turn)[:80]!r}", MEND)
-    return role, content
-
-
 def _image(named: Any, files: Store | None) -> tuple[bytes | None, tuple[int, int]]:
     """The first picture of a string, an object of placeholders, {} or nothing; other attachments stay in the goal."""
     by_token = {"<image>": named} if isinstance(named, str) else named or {}
     if not isinstance(by_token, dict) or not all(isinstance(path, str) for path in by_token.values()):
-        raise Refused("wrong field", f"image is {str(named)[:80]!r}", MEND)
+        raise Refused("wrong field", f"image is {str(named)[:80]!r}", FIX)
     paths = [by_token[token] for token in sorted(by_token)]
     pictures = [path for path in paths if path.lower().endswith(PICTURES)]
     if files is None or not pictures:
@@ -124,7 +117,7 @@ def _image(named: Any, files: Store | None) -> tuple[bytes | None, tuple[int, in
 def _step(answer: str, before: str, image: bytes | None, size: tuple[int, int]) -> Step:
     found = TURN.search(answer)
     if not found:
-        raise Refused("code is not a call", f"no code block in the turn {answer[:80]!r}", MEND)
+        raise Refused("code is not a call", f"no code block in the turn {answer[:80]!r}", FIX)
     observation = before.strip().removeprefix("Observation:").strip()
     action = action_of(found[2].strip())
     return Step(
@@ -142,7 +135,7 @@ def action_of(code: str) -> Action:
     tree = calls.parse(code)
     named = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and calls.dotted(node.func) in TOOLS]
     if not tree.body:
-        raise Refused("code is not a call", "the block is empty", MEND)
+        raise Refused("code is not a call", "the block is empty", FIX)
     plain = _plain_call(tree) if len(named) == 1 else None
     try:
         if plain is not None and plain[0] == "final_answer":

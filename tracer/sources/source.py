@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 import orjson
 
 from tracer import plugins
-from tracer.trajectory import Trajectory
+from tracer.trajectory import Box, Trajectory
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_IMAGE_BYTES = 64 * 2**20
@@ -108,6 +108,32 @@ def read_inside(folder: Path, name: str) -> bytes:
     if path.stat().st_size > MAX_IMAGE_BYTES:
         raise Refused("file too large", f"{name!r} has {path.stat().st_size} bytes", "shrink it")
     return path.read_bytes()
+
+
+def json_object(text: Any, name: str, fix: str, *, reason: str = "broken JSON") -> dict[str, Any]:
+    """The object that a text contains; raises ``Refused``."""
+    try:
+        found = orjson.loads(text)
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise Refused(reason, f"{name}: {error}", fix) from error
+    if not isinstance(found, dict):
+        raise Refused(reason, f"{name} is not an object: {str(found)[:80]!r}", fix)
+    return found
+
+
+def turn(message: Any, fix: str) -> tuple[str, str]:
+    """The role and text of one message of a conversation; raises ``Refused``."""
+    role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+    if role not in ("system", "user", "assistant") or not isinstance(content, str):
+        raise Refused("wrong field", f"a turn is {str(message)[:80]!r}", fix)
+    return role, content
+
+
+def on_screen(left: float, top: float, right: float, bottom: float, size: tuple[int, int]) -> Box | None:
+    """The part of a box in pixels that is on the screen, in fractions; None where nothing is."""
+    width, height = size
+    left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
+    return (left / width, top / height, right / width, bottom / height) if left < right and top < bottom else None
 
 
 def split_lists(path: Path) -> dict[str, list[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tracer.sources.source import SourceError
 
@@ -31,11 +31,23 @@ def records(path: Path) -> Iterator[Record]:
     A payload with a wrong CRC comes out as not intact: its frame still tells where the next one starts. A damaged
     frame, or a file that is cut off, ends the reading with ``SourceError``, after the records before it.
     """
+    # ISA-L unpacks about twice as fast as zlib, and unpacking is what the reading of a shard waits for.
+    from isal import igzip, isal_zlib
+
+    damaged: Any = (EOFError, OSError, isal_zlib.IsalError)
+    with path.open("rb") as file:
+        compressed = file.read(2) == GZIP
+    try:
+        with igzip.open(path, "rb") if compressed else path.open("rb") as stream:
+            yield from _records(path, stream)
+    except damaged as error:
+        raise SourceError(f"{path}: its gzip stream is damaged or cut off ({error}); fetch it again") from error
+
+
+def _records(path: Path, stream: BinaryIO) -> Iterator[Record]:
     import google_crc32c
 
-    stream = _Stream(path)
-    number = 0
-    fix = "fetch the shard again"
+    number, fix = 0, "fetch the shard again"
     while header := stream.read(12):
         number += 1
         where = f"{path}, record {number}"
@@ -57,26 +69,3 @@ def records(path: Path) -> Iterator[Record]:
 def _matches(crc: int, stored: bytes) -> bool:
     masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
     return masked == int.from_bytes(stored, "little")
-
-
-class _Stream:
-    """The bytes of a file, unpacked if it is compressed."""
-
-    def __init__(self, path: Path) -> None:
-        # ISA-L unpacks about twice as fast as zlib, and unpacking is what the reading of a shard waits for.
-        from isal import igzip, isal_zlib
-
-        self._path = path
-        self._errors: Any = (EOFError, OSError, isal_zlib.IsalError)
-        with path.open("rb") as file:
-            compressed = file.read(2) == GZIP
-        self._file = igzip.open(path, "rb") if compressed else path.open("rb")
-
-    def read(self, length: int) -> bytes:
-        """``length`` bytes, or fewer at the end; raises ``SourceError``."""
-        try:
-            return self._file.read(length)
-        except self._errors as error:
-            raise SourceError(
-                f"{self._path}: its gzip stream is damaged or cut off ({error}); fetch it again"
-            ) from error

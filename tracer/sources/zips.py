@@ -66,11 +66,6 @@ class Parts:
             offset, length = offset + len(data), length - len(data)
         return found[0] if len(found) == 1 else b"".join(found)
 
-    def close(self) -> None:
-        """Close the parts' files."""
-        for file in self._files.values():
-            file.close()
-
 
 class Zip:
     """A zip archive, whole or split, read member by member.
@@ -93,12 +88,6 @@ class Zip:
         if gaps:
             missing = ", ".join(f"{self.path.stem}.z{number:02d}" for number in gaps)
             raise SourceError(f"{self.path} is split, and {missing} is missing beside it; fetch the missing part")
-
-    def __enter__(self) -> Zip:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._parts.close()
 
     def _directory(self) -> dict[str, Member]:
         parts = self._parts
@@ -170,11 +159,8 @@ class Zip:
             raise Refused("file too large", f"{name!r} in {self.path.name} has {size} bytes, over {limit}", "shrink it")
         data = self._unpacked(name, member)
         if len(data) != member.size or zlib.crc32(data) != member.crc:
-            raise Refused(
-                "damaged file",
-                f"{name!r} in {self.path.name} does not have the size and CRC that the archive says",
-                "fetch the archive again",
-            )
+            detail = f"{name!r} in {self.path.name} does not have the size and CRC that the archive says"
+            raise Refused("damaged file", detail, "fetch the archive again")
         return data
 
     def _unpacked(self, name: str, member: Member) -> bytes:
