@@ -1,6 +1,6 @@
-"""``tracer demo``: the whole chain as Dagster's job ``retrain``, in this process, then the table of results.
+"""``tracer demo``: the whole pipeline as Dagster's job ``retrain``, in this process.
 
-Run it again and every finished step is found by its digest; kill it, and the next run goes on. It keeps its history in
+Run it again and every finished step is found by its digest; kill it, and the next run continues. Its history is in
 ``$DAGSTER_HOME`` (default ``.dagster``), where ``make dev`` shows it.
 """
 
@@ -10,20 +10,22 @@ import json
 import logging
 import os
 import socket
-import sys
 from typing import Any
 
 from pipelines.home import home
 from tracer.config import Config
 
 PROCESS = "tracer/process"
-INTERRUPTED = 130
 
 
-def demo(config: Config) -> int:
-    """Materialise every asset for a configuration, print the results, the champion and the report's path.
+class DemoError(RuntimeError):
+    """A step failed, or a gate is closed; the message says which, and why."""
 
-    Returns the exit code: 0, 1 if a step or a gate failed, 130 for Ctrl-C.
+
+def demo(config: Config) -> None:
+    """Materialise every asset for a configuration.
+
+    Raises ``DemoError`` if a step or a gate failed, and ``KeyboardInterrupt`` if Ctrl-C ended it.
     """
     home()
     os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars of loading weights, in this process and in training's
@@ -49,14 +51,9 @@ def demo(config: Config) -> int:
             instance=instance, run_config=run_config(config), tags={PROCESS: process()}, raise_on_error=False
         )
         if interrupted(result, Interrupted.__name__):
-            print("interrupted; run the same command again to go on", file=sys.stderr)
-            return INTERRUPTED
+            raise KeyboardInterrupt
         if not result.success:
-            for line in failures(result):
-                print(line, file=sys.stderr)
-            return 1
-    show(config)
-    return 0
+            raise DemoError("\n".join(failures(result)))
 
 
 def run_config(config: Config) -> dict[str, Any]:
@@ -88,34 +85,29 @@ def failures(result: Any) -> list[str]:
             lines.append(f"{event.step_key}: {cause.message.strip()}")
     for check in result.get_asset_check_evaluations():
         if not check.passed and check.blocking:
-            lines.append(
-                f"the gate {check.asset_key.to_user_string()}/{check.check_name} is closed: {check.description}"
-            )
+            name = f"{check.asset_key.to_user_string()}/{check.check_name}"
+            lines.append(f"the gate {name} is closed: {check.description}")
     return lines
 
 
-def process() -> str:
-    """This process: its number alone may be used again, so its start time goes with it."""
+def process(number: int | None = None) -> str:
+    """A process of this host, by default this one: its number may be used again, so its start time goes with it."""
     import psutil
 
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.0f}"
+    found = psutil.Process(number)
+    return f"{socket.gethostname()}/{found.pid}/{found.create_time():.0f}"
 
 
 def alive(name: str) -> bool:
-    """Whether the process of a run still runs; one on another host is taken to."""
+    """Whether the process of a run still runs; one on another host is assumed to."""
     import psutil
 
-    host, number, started = name.rsplit("/", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        return f"{psutil.Process(int(number)).create_time():.0f}" == started
-    except psutil.NoSuchProcess:
-        return False
+    host, number, _ = name.rsplit("/", 2)
+    return host != socket.gethostname() or (psutil.pid_exists(int(number)) and process(int(number)) == name)
 
 
 def end_dead_runs(instance: Any) -> None:
-    """Close the runs of killed demos: they would be shown as running for ever, and hold their places in the pools."""
+    """Close the runs of killed demos, which would be shown as running for ever and keep their places in the pools."""
     import dagster as dg
 
     status = dg.DagsterRunStatus
@@ -123,21 +115,5 @@ def end_dead_runs(instance: Any) -> None:
     for run in instance.get_runs(unfinished):
         name = run.tags.get(PROCESS)
         if name is not None and not alive(name):
-            instance.report_run_canceled(run, message="its process was ended before it was done")
+            instance.report_run_canceled(run, message="its process ended before it was done")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
-def show(config: Config) -> None:
-    """The table of results, the champion and the report."""
-    from tracer import flow
-    from tracer.registry import versions
-    from tracer.reporting.tables import results_table
-
-    print(results_table(flow.report_folders(config)))
-    champion = versions.aliased(config.registry, versions.CHAMPION)
-    if champion is None:
-        print("champion: none; `tracer history` says why the challenger was refused")
-    else:
-        print(f"champion: {champion.name} version {champion.version} ({champion.digest[:12]}), {champion.uri}")
-    for page in sorted(flow.step("report").out(config).glob("*.html")):
-        print(f"report:   {page}")

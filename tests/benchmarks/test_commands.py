@@ -36,7 +36,7 @@ def test_score_compare_and_published(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run("published", "nonsense") == 2
     capsys.readouterr()
     assert run("compare", str(tmp_path / "a"), str(tmp_path / "nowhere")) == 1
-    assert "no finished score" in capsys.readouterr().err
+    assert "it is not a finished score" in capsys.readouterr().err
 
 
 def test_protocols_and_items(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

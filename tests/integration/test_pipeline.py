@@ -165,6 +165,8 @@ def test_nothing_outlives_a_killed_run(workspace: Path) -> None:
     assert not alive(trained), "training outlived the run that started it"
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["steps"]["stage2"]["metrics"] and found["report"] and "champion" in found
     # The killed run is closed, and holds no place in the pool of the GPU.
     with dg.DagsterInstance.get() as instance:
         assert {run.status.value for run in instance.get_runs()} == {"CANCELED", "SUCCESS"}
@@ -175,9 +177,8 @@ RUN = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {root!r})
-from pipelines.demo import demo
-from tracer.config import load
-sys.exit(demo(load("micro", ["build=killed"])))
+from tracer.cli import main
+sys.exit(main(["demo", "--json", "--profile", "micro", "--set", "build=killed"]))
 """
 
 
@@ -224,5 +225,5 @@ def test_ctrl_c_ends_the_training_and_says_how_to_go_on(workspace: Path) -> None
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said[-3000:]
-    assert "run the same command again" in said
+    assert "the same command continues from the last checkpoint" in said
     assert not alive(trained)

@@ -1,72 +1,187 @@
-"""The command line: help, JSON, exit codes, and what it imports before it runs."""
+"""The command line: help, JSON, exit codes, completion, and what it imports before it runs."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from tracer import cli
+from tests.episodes import sample, write_raw
+from tests.planners import trajectories
+from tracer import cli, plugins, schema
+from tracer.cli.common import Result, group
+from tracer.config import Config
+from tracer.finding import Finding
 
-HEAVY = ("torch", "mlflow", "dagster", "great_expectations", "pandas", "matplotlib", "transformers")
+HEAVY = (
+    "torch", "mlflow", "dagster", "great_expectations", "pandas", "matplotlib", "transformers", "numpy", "tracer.flow",
+)  # fmt: skip
+BEFORE_TYPER = {
+    "record", "ingest", "mix", "validate", "train bootstrap", "train stage1", "train stage2", "base hub",
+    "base smollm2", "gate", "evaluate offline", "evaluate online", "report", "score", "protocols", "items", "compare",
+    "published", "register", "promote", "rollback", "history", "lineage", "bench", "ablate", "stages", "run", "demo",
+    "reward", "doctor", "forecast", *(f"evaluate {name}" for name in plugins.names(plugins.BENCHMARKS)),
+}  # fmt: skip
+CONFIGURED = {"--profile", "--seed", "--set", "--force"}
+NO_CONFIGURATION = {
+    "record", "score", "protocols", "items", "compare", "published", "schema", "dvc-yaml", "doctor",
+}  # fmt: skip
 
 
-def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
         else:
-            yield (*path, name), command
+            yield " ".join((*path, name)), command
 
 
 COMMANDS = dict(commands(cli.application()))
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_every_command_says_what_it_does_with_an_example_and_prints_json(path: tuple[str, ...]) -> None:
+def test_no_command_was_lost() -> None:
+    assert set(COMMANDS) >= BEFORE_TYPER
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_has_help_with_an_example_and_the_common_options(path: str) -> None:
     command = COMMANDS[path]
     about, _, example = command.help.rpartition("Example: ")
-    assert about.strip() and example.startswith(f"tracer {' '.join(path)}")
-    assert "--json" in {option for each in command.params for option in each.opts}
+    assert about.strip() and example.startswith(f"tracer {path}")
+    options = {option for each in command.params for option in each.opts}
+    assert "--json" in options
+    assert options & CONFIGURED == (set() if path in NO_CONFIGURATION else CONFIGURED)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "says"),
     [
         ([], 2, "Usage"),
+        (["train"], 2, "bootstrap"),
         (["--help"], 0, "Usage"),
         (["fly"], 2, "No such command"),
         (["ingest", "--seed", "-1"], 2, "--seed"),
+        (["ingest", "--workers", "0"], 2, "--workers"),
         (["record"], 2, "Missing option"),
         (["gate", "stage9"], 2, "stage9"),
+        (["protocols", "none"], 2, "gaia"),
+        (["schema", "none"], 2, "episode"),
+        (["published", "nonsense"], 2, "NAME=FOLDER"),
         (["why", "stage9"], 1, "there is no step"),
         (["status", "--profile", "none"], 1, "has no profile"),
         (["status", "--set", "nothing"], 1, "dotted.key=value"),
-        (["schema", "none"], 1, "unknown benchmark"),
         (["ingest", "--check"], 1, "--check needs a data set"),
     ],
 )
 def test_wrong_arguments_end_in_a_sentence(
-    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(arguments) == code
     shown = capsys.readouterr()
-    assert said in shown.out + shown.err and "Traceback" not in shown.err
+    assert says in shown.out + shown.err and "Traceback" not in shown.err
+
+
+SCORE = "score gaia --protocol validation --items {}/items.jsonl --predictions {}/predictions.jsonl --out {}/scored"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs of the commands below, a finished score among them."""
+    folder = tmp_path_factory.mktemp("cli")
+    rows = [{"id": str(number), "goal": "?", "level": "1", "answer": "1"} for number in range(3)]
+    answers = [{"id": str(number), "native": "1"} for number in range(3)]
+    for name, lines in (("items", rows), ("predictions", answers), ("forecast", [{"action": "wait", "step": "wait"}])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    write_raw(folder / "raw", sample())
+    trajectories(folder)
+    assert cli.main(SCORE.replace("{}", str(folder)).split()) == 0
+    return folder
 
 
 @pytest.mark.parametrize(
-    "arguments", [["status"], ["why", "ingest"], ["schema", "episode"], ["protocols"], ["dvc-yaml"]]
+    "line",
+    [
+        "status --set build={}/build",
+        "why ingest --set build={}/build",
+        *(f"schema {name}" for name in schema.names()),
+        "protocols",
+        "protocols osworld verified-50",
+        "dvc-yaml",
+        "items osworld --protocol verified-50 --out {}/osworld.jsonl",
+        SCORE,
+        "compare {}/scored {}/scored",
+        "published ours={}/scored",
+        "ingest jsonl {}/raw --out {}/ingested",
+        "ingest jsonl {}/raw --check",
+        "reward --predicted {}/forecast.jsonl --reference {}/forecast.jsonl",
+        "reward --predicted {}/forecast.jsonl --reference {}/trajectories --trajectory jsonl/click-two/0",
+        "history --set registry.tracking_uri=sqlite:///{}/mlflow.db",
+    ],
 )
-def test_json_is_json_and_text_is_not(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_json(line: str, files: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = line.replace("{}", str(files)).split()
     assert cli.main([*arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)
+    shown = json.loads(capfd.readouterr().out)
+    assert shown or line.startswith("history")
     assert cli.main(arguments) == 0
-    assert capsys.readouterr().out.strip()
+    text = capfd.readouterr().out
+    assert text.strip() or line.startswith(("history", "ingest jsonl {}/raw --check"))
+
+
+def test_any_result_prints_as_json_and_nothing_else_does(capsys: pytest.CaptureFixture[str]) -> None:
+    Kind = StrEnum("Kind", {"a": "a"})
+    found = {1: Path("x"), "nan": float("nan"), "finding": Finding("disk", True, "é"), "kind": Kind.a, "pair": (1, 2)}
+
+    def speak() -> Result:
+        """Print while working."""
+        print("half done")
+        return Result(data=found, text="done", ok=False)
+
+    def other() -> None:
+        """Print nothing."""
+
+    app = typer.main.get_command(group("Test.", [speak, other]))
+    with pytest.raises(SystemExit) as ended:
+        app(["speak", "--json"])
+    assert ended.value.code == 1
+    shown = capsys.readouterr()
+    assert shown.err == "half done\n"
+    finding = {"name": "disk", "ok": True, "detail": "é", "fix": ""}
+    assert json.loads(shown.out) == {"1": "x", "nan": None, "finding": finding, "kind": "a", "pair": [1, 2]}
+    with pytest.raises(SystemExit):
+        app(["speak"])
+    assert capsys.readouterr().out == "half done\ndone\n"
+
+
+def test_the_common_options_make_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Config] = []
+
+    def look(config: Config, overrides: list[str]) -> None:
+        """Look."""
+        assert overrides == ["stage1.steps=7", "planner.horizon=12"]
+        seen.append(config)
+
+    def tiny(config: Config, profile: str = "tiny") -> None:
+        """Look at a profile that is the command's own default."""
+        assert profile == config.profile
+        seen.append(config)
+
+    app = typer.main.get_command(group("Test.", [look, tiny]))
+    words = ["--profile", "demo", "--seed", "3", "--set", "stage1.steps=7", "--set", "planner.horizon=12", "--force"]
+    for arguments in (["look", *words], ["tiny"], ["tiny", "--profile", "micro"]):
+        with pytest.raises(SystemExit) as ended:
+            app(arguments)
+        assert not ended.value.code
+    assert (seen[0].profile, seen[0].seed, seen[0].stage1.steps, seen[0].planner.horizon) == ("demo", 3, 7, 12)
+    assert [each.profile for each in seen[1:]] == ["tiny", "micro"]
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,5 +208,25 @@ def test_a_reader_that_has_seen_enough_ends_it_silently() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str) -> None:
-    script = typer.completion.get_completion_script(prog_name="tracer", complete_var="_TRACER_COMPLETE", shell=shell)
-    assert "tracer" in script
+    """`tracer --show-completion` looks at the shell that it runs in; a script for each is one variable away."""
+    environment = {**os.environ, "_TRACER_COMPLETE": f"source_{shell}"}
+    done = subprocess.run([sys.executable, "-m", "tracer"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and f"complete_{shell}" in done.stdout and "tracer" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("tracer ev", {"evaluate"}),
+        ("tracer gate ", {"stage1", "stage2"}),
+        ("tracer train st", {"stage1", "stage2"}),
+        ("tracer score android_", {"android_control", "android_world"}),
+        ("tracer evaluate offline --model b", {"base"}),
+        ("tracer status --prof", {"--profile"}),
+    ],
+)
+def test_completion_knows_the_commands_and_their_values(typed: str, completed: set[str]) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split(" ")) - 1)}
+    environment = {**os.environ, "_TRACER_COMPLETE": "complete_bash", **words}
+    done = subprocess.run([sys.executable, "-m", "tracer"], capture_output=True, text=True, env=environment)
+    assert set(done.stdout.split()) == completed, done.stderr

@@ -51,13 +51,13 @@ def test_files_against_files_and_folders(tmp_path: Path) -> None:
     config = load("micro")
     line = {"action": "click", "x": 250, "y": 250, "step": "click the button"}
     (tmp_path / "predicted.jsonl").write_text(json.dumps(line) + "\n")
-    same = explain_files(tmp_path / "predicted.jsonl", tmp_path / "predicted.jsonl", config)
-    assert "reward  1.0000" in same
+    reward, text = explain_files(tmp_path / "predicted.jsonl", tmp_path / "predicted.jsonl", config)
+    assert "reward  1.0000" in text and reward.total == 1
     shards = trajectories(tmp_path)
     # The sample's first click lies in the middle of the first button, (0.25, 0.25).
-    text = explain_files(tmp_path / "predicted.jsonl", shards, config, "jsonl/click-two/0")
+    _, text = explain_files(tmp_path / "predicted.jsonl", shards, config, "jsonl/click-two/0")
     assert "reward  1.0000" in text
-    assert "reward  0." in explain_files(tmp_path / "predicted.jsonl", shards, config, "jsonl/click-two/0", 1)
+    assert "reward  0." in explain_files(tmp_path / "predicted.jsonl", shards, config, "jsonl/click-two/0", 1)[1]
     for trajectory, step, says in (
         (None, 0, "--trajectory"),
         ("no", 0, "no trajectory 'no'"),
@@ -70,7 +70,8 @@ def test_files_against_files_and_folders(tmp_path: Path) -> None:
 def test_what_does_not_parse_is_said(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"action": "tap"}')
     (tmp_path / "good.jsonl").write_text('{"action": "wait", "step": "wait"}')
-    text = explain_files(tmp_path / "bad.jsonl", tmp_path / "good.jsonl", load("micro"))
+    reward, text = explain_files(tmp_path / "bad.jsonl", tmp_path / "good.jsonl", load("micro"))
+    assert reward.total == 0
     assert "does not parse" in text and "reward 0.0000" in text
     with pytest.raises(LineageError, match="contains no reference"):
         explain_files(tmp_path / "good.jsonl", tmp_path / "bad.jsonl", load("micro"))

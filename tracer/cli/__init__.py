@@ -1,4 +1,8 @@
-"""The ``tracer`` command: each subcommand calls one function of the library, and imports what is heavy only then."""
+"""The ``tracer`` command: each subcommand calls one function of the library, and imports what is heavy only then.
+
+A command is a function that returns a ``Result``; its parameters are the options, and its docstring is the help, which
+ends in an example. To add one, write it into the file of its subject and into ``COMMANDS`` there.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,22 @@ from collections.abc import Callable, Sequence
 import typer
 
 from tracer.cli import benchmarks, data, evaluation, experiments, inspect, registry, training
+from tracer.cli.common import group
 
-ROOMS = (inspect, data, training, evaluation, registry, benchmarks, experiments)
 INTERRUPTED = 130
 
 
 def application() -> Callable[..., None]:
     """All commands as one callable, which takes the arguments and ends in ``SystemExit``."""
-    app = typer.Typer(
-        name="tracer",
-        help="Forecast a trajectory, execute its first step, forecast again.",
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
+    files = (inspect, data, training, evaluation, registry, benchmarks, experiments)
+    app = group(
+        "Forecast a trajectory, execute its first step, forecast again.",
+        [command for file in files for command in file.COMMANDS],
     )
-    for room in ROOMS:
-        room.add(app)
+    app.add_typer(group("Train a planner: the base, or a stage of RL.", training.TRAIN), name="train")
+    app.add_typer(group("Fetch or build a base planner.", training.BASE), name="base")
+    evaluate = "Evaluate a planner: offline, online, or on a benchmark."
+    app.add_typer(group(evaluate, (*evaluation.EVALUATE, *benchmarks.EVALUATE)), name="evaluate")
     return typer.main.get_command(app)
 
 

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tracer import flow, plugins
-from tracer.cli.common import PLANNERS, Count, Out, Result, command
-from tracer.cli.evaluation import EVALUATE
+from tracer import plugins
+from tracer.cli.common import PLANNERS, Command, Count, Out, Result
 from tracer.config import Config
 
-Benchmark = Annotated[str, typer.Argument(help=f"One of {', '.join(plugins.names(plugins.BENCHMARKS))}.")]
+Benchmark = StrEnum("Benchmark", {name: name for name in plugins.names(plugins.BENCHMARKS)})  # type: ignore[misc]
 Protocol = Annotated[str, typer.Option(help="A name listed by `tracer protocols BENCHMARK`.")]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Accept empty predictions where the original does.")]
 
 
-def add(app: typer.Typer) -> None:
-    """Register the commands, and one per benchmark under ``evaluate``."""
-    for name in plugins.names(plugins.BENCHMARKS):
-        command(EVALUATE, name)(evaluation_of(name))
-    for function in (score, protocols, items, compare, published):
-        command(app, function.__name__)(function)
-
-
-def evaluation_of(benchmark: str) -> Callable[..., Result]:
+def evaluation_of(benchmark: str) -> Command:
     """The command that lets a planner answer a benchmark."""
 
     def evaluate(
@@ -41,6 +32,7 @@ def evaluation_of(benchmark: str) -> Callable[..., Result]:
         concurrency: Count = 1,
         seconds: Annotated[float, typer.Option(help="Time-out of a batch.")] = 600.0,
     ) -> Result:
+        from tracer import flow
         from tracer.scoring.run import Limits
 
         out = out or flow.benchmark_folder(config, benchmark, protocol, model)
@@ -54,6 +46,7 @@ def evaluation_of(benchmark: str) -> Callable[..., Result]:
 
     Example: tracer evaluate {benchmark} --protocol PROTOCOL --model tracer-planner@champion
     """
+    evaluate.__name__ = benchmark
     return evaluate
 
 
@@ -93,7 +86,7 @@ def _scored(out: Path) -> Result:
 
 
 def protocols(
-    benchmark: Annotated[str | None, typer.Argument(help="Only this benchmark's.")] = None,
+    benchmark: Annotated[Benchmark | None, typer.Argument(help="Only this benchmark's.")] = None,
     protocol: Annotated[str | None, typer.Argument(help="This one, with all its rules.")] = None,
 ) -> Result:
     """List the protocols, or show one with all its rules.
@@ -105,15 +98,13 @@ def protocols(
     if benchmark and protocol:
         rules = rules_of.load(benchmark, protocol)
         return Result(data={"digest": rules.digest, **rules.model_dump(mode="json")})
-    found: list[dict[str, Any]] = []
-    for each in [benchmark] if benchmark else plugins.names(plugins.BENCHMARKS):
-        for name in rules_of.names(each):
-            rules = rules_of.load(each, name)
-            count = str(rules.items.count or "?")
-            row = {"benchmark": each, "protocol": name, "items": count, "digest": rules.digest, "title": rules.title}
-            found.append(row)
-    line = "{benchmark:16} {protocol:22} {items:>6}  {digest:.12}  {title}".format
-    return Result(data=found, text="\n".join(line(**each) for each in found))
+    found = [
+        rules_of.load(each, name) for each in ([benchmark] if benchmark else Benchmark) for name in rules_of.names(each)
+    ]
+    rows = [(each.benchmark, each.name, each.items.count, each.digest, each.title) for each in found]
+    lines = [f"{of:16} {name:22} {count or '?':>6}  {digest:.12}  {title}" for of, name, count, digest, title in rows]
+    columns = ("benchmark", "protocol", "items", "digest", "title")
+    return Result(data=[dict(zip(columns, row, strict=True)) for row in rows], text="\n".join(lines))
 
 
 def items(benchmark: Benchmark, protocol: Protocol, out: Annotated[Path, typer.Option(help="The file.")]) -> Result:
@@ -161,3 +152,7 @@ def published(
     if out:
         out.write_text(text, encoding="utf-8")
     return Result(data={"table": text}, text=str(out) if out else text)
+
+
+EVALUATE = tuple(map(evaluation_of, plugins.names(plugins.BENCHMARKS)))
+COMMANDS = (score, protocols, items, compare, published)

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
+from enum import Enum
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import typer
 
-from tracer import flow
-from tracer.config import load
+from tracer.config import Config, load
 from tracer.stages import MODELS
 
 PLANNERS = f"{', '.join(MODELS)}, a folder, or a registered name@alias"
 
 Out = Annotated[Path | None, typer.Option(help="The output folder; by default the profile's.")]
 Count = Annotated[int, typer.Option(min=1)]
-Model = Annotated[str, typer.Option(help=f"The planner: {PLANNERS}.")]
-
-PROFILE = typer.Option(help="A profile of params.yaml; by default the one it names.")
-SEED = typer.Option(min=0, help="The seed, which also names the output folder.")
-OVERRIDES = typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: stage1.steps=10.")
-FORCE = typer.Option("--force", help="Allow a horizon over 10.")
-CONFIGURED: dict[str, tuple[Any, Any]] = {
-    "profile": (Annotated[str | None, PROFILE], None),
-    "seed": (Annotated[int | None, SEED], None),
-    "overrides": (Annotated[list[str], OVERRIDES], ()),
-    "force": (Annotated[bool, FORCE], False),
-}
-"""The options of a command that takes a ``config``."""
-AS_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Model = Annotated[str, typer.Option(help=f"The planner: {PLANNERS}.", autocompletion=lambda: list(MODELS))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,58 +32,79 @@ class Result:
 
     data: Any
     text: str | None = None
-    """By default the data, as indented JSON."""
+    """By default the data, as JSON."""
     ok: bool = True
 
     def show(self, as_json: bool) -> None:
         """Print it; raises ``typer.Exit``."""
-        text = json.dumps(self.data, ensure_ascii=False) if as_json else self.text
-        text = json.dumps(self.data, indent=2, ensure_ascii=False) if text is None else text
+        text = self.text
+        if as_json or text is None:
+            text = orjson.dumps(self.data, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
         if text:
             print(text.rstrip("\n"))
         raise typer.Exit(0 if self.ok else 1)
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Result | None]], Callable[..., None]]:
-    """Register a function that returns a ``Result`` as a command, with ``--json``.
+Command = Callable[..., Result | None]
 
-    A parameter ``config`` becomes the options ``--profile``, ``--seed``, ``--set`` and ``--force``. The docstring is
-    the help; its last paragraph is an example.
+
+def configuration(
+    *,
+    profile: Annotated[str | None, typer.Option(help="A profile of params.yaml; by default the one it names.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The seed, which also names the output folder.")] = None,
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: stage1.steps=10.")
+    ] = [],  # noqa: B006
+    force: Annotated[bool, typer.Option("--force", help="Allow a horizon over 10.")] = False,
+) -> Config:
+    """The configuration; the parameters are the options of every command that takes a ``config``."""
+    return load(profile, [*overrides, *([] if seed is None else [f"seed={seed}"])], force=force)
+
+
+def group(about: str, functions: Iterable[Command]) -> typer.Typer:
+    """Functions as the commands of their names."""
+    app = typer.Typer(name="tracer", help=about, no_args_is_help=True, pretty_exceptions_enable=False)
+    for function in functions:
+        app.command(function.__name__)(_command(function))
+    return app
+
+
+def _command(function: Command) -> Callable[..., None]:
+    """A function as typer takes it: with ``--json`` and, for a ``config``, the options of ``configuration``.
+
+    The function may name one of those options too, to get its value or to give it another default.
     """
+    own = inspect.signature(function, eval_str=True).parameters
+    shared = inspect.signature(configuration, eval_str=True).parameters if "config" in own else {}
 
-    def register(function: Callable[..., Result | None]) -> Callable[..., None]:
-        given = inspect.signature(function, eval_str=True).parameters
-        own = [each for name, each in given.items() if name not in ("config", "overrides")]
-        options = CONFIGURED if "config" in given else {}
+    @wraps(function)
+    def run(as_json: bool, **given: Any) -> None:
+        if shared:
+            given["config"] = configuration(**{name: given[name] for name in shared})
+        # What the library prints while it works is no part of the JSON.
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            values = {name: given[name] for name in own}
+            result = function(**{k: each.value if isinstance(each, Enum) else each for k, each in values.items()})
+        if result is not None:
+            result.show(as_json)
 
-        @wraps(function)
-        def run(**values: Any) -> None:
-            as_json = values.pop("as_json")
-            if options:
-                profile, seed, overrides, force = (values.pop(name) for name in CONFIGURED)
-                seeded = [*overrides, *([] if seed is None else [f"seed={seed}"])]
-                values["config"] = load(profile, seeded, force=force)
-                if "overrides" in given:
-                    values["overrides"] = list(overrides)
-            result = function(**values)
-            if result is not None:
-                result.show(as_json)
-
-        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-        for option, (annotation, default) in {**options, "as_json": (AS_JSON, False)}.items():
-            default = list(default) if isinstance(default, tuple) else default
-            kind = inspect.Parameter.KEYWORD_ONLY
-            parameters.append(inspect.Parameter(option, kind, default=default, annotation=annotation))
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        app.command(name)(run)
-        return run
-
-    return register
+    parameters = {name: each.replace(kind=each.KEYWORD_ONLY) for name, each in own.items() if name != "config"}
+    for name, each in shared.items():
+        default = own[name].default if name in own else each.empty
+        parameters[name] = each if default is each.empty else each.replace(default=default)
+    as_json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+    parameters["as_json"] = inspect.Parameter(
+        "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=as_json
+    )
+    run.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {name: each.annotation for name, each in parameters.items()}
+    return run
 
 
-def step_result(config: Any, name: str, out: Path | None) -> Result:
+def run_step(config: Config, name: str, out: Path | None) -> Result:
     """Run a step of the flow, into ``out`` or where the flow has it."""
+    from tracer import flow
+
     step = flow.step(name)
     out = out or step.out(config)
     return finished(step.run(config, out), out)

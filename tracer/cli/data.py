@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,18 +10,12 @@ from typing import Annotated
 import typer
 
 from tracer import plugins
-from tracer.cli.common import Count, Out, Result, command, finished, step_result
+from tracer.cli.common import Count, Out, Result, finished, run_step
 from tracer.config import Config
 from tracer.settings import ConfigError
 from tracer.trajectory import SPLITS
 
 Split = StrEnum("Split", {name: name for name in SPLITS})  # type: ignore[misc]
-
-
-def add(app: typer.Typer) -> None:
-    """Register the commands."""
-    for name, function in (("record", record), ("ingest", ingest), ("mix", mix), ("validate", validate)):
-        command(app, name)(function)
 
 
 def record(
@@ -43,8 +36,8 @@ def record(
     known = {"base": groups.BASE, "rl": groups.RL, "heldout": groups.HELDOUT}
     names = known.get(pages) or pages.split(",")
     seeds = range(first_seed, first_seed + episodes)
-    summaries = recording.record(names, seeds, out, split.value, workers=workers)
-    return Result(data=[asdict(each) for each in summaries], text="\n".join(map(str, summaries)))
+    summaries = recording.record(names, seeds, out, split, workers=workers)
+    return Result(data=list(summaries), text="\n".join(map(str, summaries)))
 
 
 def ingest(
@@ -68,7 +61,7 @@ def ingest(
     if source is None:
         if check:
             raise ConfigError("--check needs a data set: `tracer ingest SOURCE PATH --check`")
-        return step_result(config, "ingest", out)
+        return run_step(config, "ingest", out)
     if path is None:
         raise ConfigError("ingest SOURCE also needs the PATH of the data set")
     plugins.find(plugins.SOURCES, source)  # an unknown one is named before anything else is looked at
@@ -96,4 +89,7 @@ def validate(config: Config, out: Out = None) -> Result:
 
     Example: tracer validate --profile demo
     """
-    return step_result(config, "validate", out)
+    return run_step(config, "validate", out)
+
+
+COMMANDS = (record, ingest, mix, validate)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import typer
+from pathlib import Path
+from typing import Literal
 
-from tracer import flow
-from tracer.cli.common import Model, Out, Result, command, finished, step_result
+from tracer.cli.common import Model, Out, Result, finished, run_step
 from tracer.config import Config
 from tracer.stages import MODELS
-
-EVALUATE = typer.Typer(no_args_is_help=True, help="Evaluate a planner: offline, online, or on a benchmark.")
-
-
-def add(app: typer.Typer) -> None:
-    """Register the commands."""
-    command(EVALUATE, "offline")(offline)
-    command(EVALUATE, "online")(online)
-    app.add_typer(EVALUATE, name="evaluate")
-    command(app, "report")(report)
 
 
 def offline(config: Config, model: Model = MODELS[-1], out: Out = None) -> Result:
@@ -25,9 +15,7 @@ def offline(config: Config, model: Model = MODELS[-1], out: Out = None) -> Resul
 
     Example: tracer evaluate offline --model tracer-planner@champion
     """
-    step = flow.evaluation("offline", model)
-    out = out or step.out(config)
-    return finished(step.run(config, out), out)
+    return _evaluate("offline", config, model, out)
 
 
 def online(config: Config, model: Model = MODELS[-1], out: Out = None) -> Result:
@@ -35,7 +23,13 @@ def online(config: Config, model: Model = MODELS[-1], out: Out = None) -> Result
 
     Example: tracer evaluate online --model tracer-planner@champion
     """
-    step = flow.evaluation("online", model)
+    return _evaluate("online", config, model, out)
+
+
+def _evaluate(kind: Literal["offline", "online"], config: Config, model: str, out: Path | None) -> Result:
+    from tracer import flow
+
+    step = flow.evaluation(kind, model)
     out = out or step.out(config)
     return finished(step.run(config, out), out)
 
@@ -45,4 +39,8 @@ def report(config: Config, out: Out = None) -> Result:
 
     Example: tracer report --profile demo
     """
-    return step_result(config, "report", out)
+    return run_step(config, "report", out)
+
+
+EVALUATE = (offline, online)
+COMMANDS = (report,)

@@ -7,15 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tracer import flow
-from tracer.cli.common import Count, Result, command
+from tracer.cli.common import Count, Result
 from tracer.config import Config
-
-
-def add(app: typer.Typer) -> None:
-    """Register the commands."""
-    for function in (bench, ablate, stages):
-        command(app, function.__name__)(function)
 
 
 def bench(
@@ -30,6 +23,7 @@ def bench(
 
     Example: tracer bench --profile tiny --steps 20 --seeds 3
     """
+    from tracer import flow
     from tracer.experiments import bench as benching
 
     if not check:
@@ -76,3 +70,6 @@ def stages(
 
     found = measured.run(config.profile, seeds=seeds, overrides=overrides)
     return Result(data=found, text=measured.write_page(found, out).read_text(encoding="utf-8"))
+
+
+COMMANDS = (bench, ablate, stages)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tracer import flow
-from tracer.cli.common import PLANNERS, Result, aligned, command
+from tracer import plugins
+from tracer.cli.common import PLANNERS, Result, aligned
 from tracer.config import Config
-from tracer.lineage.digest import LineageError
 from tracer.stages import MODELS
 
+EPISODE = "episode"
+Format = StrEnum("Format", {name: name for name in (EPISODE, *plugins.names(plugins.BENCHMARKS))})  # type: ignore[misc]
+Planner = typer.Argument(help=f"The planner: {PLANNERS}.", autocompletion=lambda: list(MODELS))
+Trajectory = Annotated[str | None, typer.Option(help="A trajectory's id; forecast: by default the first held-out one.")]
 Step = Annotated[int, typer.Option(min=0, help="From which of its steps on, counted from 0.")]
-
-
-def add(app: typer.Typer) -> None:
-    """Register the commands."""
-    for function in (run, demo, status, why, forecast, reward, schema, dvc_yaml, doctor):
-        command(app, function.__name__.replace("_", "-"))(function)
 
 
 def run(config: Config) -> Result:
@@ -28,21 +25,42 @@ def run(config: Config) -> Result:
 
     Example: tracer run --profile demo
     """
-    from tracer.reporting.tables import results_table
+    from tracer import flow
 
-    done = flow.run(config)
-    data = {name: {"output": each["output"], "metrics": each["metrics"]} for name, each in done.items()}
-    return Result(data=data, text=results_table(flow.report_folders(config)))
+    flow.run(config)
+    return _outcome(config)
 
 
-def demo(config: Config) -> None:
+def demo(config: Config) -> Result:
     """Run the whole pipeline through Dagster, then print the table of results.
 
     Example: tracer demo
     """
     from pipelines.demo import demo
 
-    raise typer.Exit(demo(config))
+    demo(config)
+    return _outcome(config, registered=True)
+
+
+def _outcome(config: Config, registered: bool = False) -> Result:
+    """What the steps of a finished pipeline made, the table of results and, where registered, the champion."""
+    from tracer import flow
+    from tracer.lineage.digest import finished
+    from tracer.registry import versions
+    from tracer.reporting.tables import results_table
+
+    made = {step.name: finished(step.out(config)) or {} for step in flow.STEPS if not step.receipt}
+    data = {name: {key: lineage.get(key) for key in ("output", "metrics")} for name, lineage in made.items()}
+    table = results_table(flow.report_folders(config))
+    if not registered:
+        return Result(data=data, text=table)
+    champion = versions.aliased(config.registry, versions.CHAMPION)
+    named = "none; `tracer history` says why the challenger was refused"
+    if champion is not None:
+        named = f"{champion.name} version {champion.version} ({champion.digest[:12]}), {champion.uri}"
+    pages = sorted(flow.step("report").out(config).glob("*.html"))
+    lines = [table, f"champion: {named}", *(f"report:   {page}" for page in pages)]
+    return Result(data={"steps": data, "champion": champion, "report": pages}, text="\n".join(lines))
 
 
 def status(config: Config) -> Result:
@@ -50,6 +68,8 @@ def status(config: Config) -> Result:
 
     Example: tracer status --profile demo
     """
+    from tracer import flow
+
     found = flow.status(config)
     lines = {}
     for name, (state, reasons) in found.items():
@@ -64,6 +84,8 @@ def why(config: Config, step: Annotated[str, typer.Argument(help="Such as stage1
 
     Example: tracer why stage1 --set stage1.steps=300
     """
+    from tracer import flow
+
     state, reasons = flow.step(step).state(config)
     text = "\n  ".join([f"{step}: {state}", *reasons])
     return Result(data={"step": step, "state": state, "reasons": reasons}, text=text)
@@ -71,10 +93,8 @@ def why(config: Config, step: Annotated[str, typer.Argument(help="Such as stage1
 
 def forecast(
     config: Config,
-    model: Annotated[str, typer.Argument(help=f"The planner: {PLANNERS}.")] = MODELS[-1],
-    trajectory: Annotated[
-        str | None, typer.Option(help="A trajectory's id; by default the first held-out one.")
-    ] = None,
+    model: Annotated[str, Planner] = MODELS[-1],
+    trajectory: Trajectory = None,
     step: Step = 0,
     draw: Annotated[Path | None, typer.Option(help="Draw the forecast on the screenshot, into this PNG.")] = None,
 ) -> Result:
@@ -82,44 +102,37 @@ def forecast(
 
     Example: tracer forecast tracer-planner@champion --draw forecast.png
     """
-    from tracer import planner
-    from tracer.dataset import read
+    from tracer import flow, planner
     from tracer.evaluation.scoring import correct
-    from tracer.examples import examples
-    from tracer.reporting import overlay
+    from tracer.reporting import explain, overlay
 
     flow.step("ingest").run(config)
-    data = config.out("ingest")
-    found = (each for each in read(data, split=None if trajectory else "heldout") if trajectory in (None, each.id))
-    chosen = next(found, None)
-    if chosen is None:
-        raise LineageError(f"{data} has no trajectory {trajectory!r}")
-    if step >= len(chosen.steps):
-        raise LineageError(f"{chosen.id} has {len(chosen.steps)} steps; --step counts from 0")
     horizon = config.planner.horizon
-    example = list(examples([chosen], horizon))[step]
+    example = explain.example(config.out("ingest"), trajectory, step, horizon)
     state, expected = example.state, example.reference
     plan = planner.load(flow.model(config, model)).forecast([state], horizon)[0]
     steps = plan.forecast or ()
-    lines = [f"{chosen.id}, step {step}", f"goal: {state.goal}", "", "forecast:"]
-    lines += [f"  {number}. {each.instruction}" for number, each in enumerate(steps, start=1)]
+    made, done = ([each.instruction for each in listed] for listed in (steps, expected))
+    data = {"trajectory": example.trajectory, "step": step, "error": plan.error, "forecast": made, "done": done}
+    lines = [f"{example.trajectory}, step {step}", f"goal: {state.goal}", "", "forecast:", *_numbered(made)]
     lines += [f"  (unparsable: {plan.error})"] if plan.forecast is None else []
-    lines += ["", "really done:", *(f"  {number}. {each.instruction}" for number, each in enumerate(expected, start=1))]
+    lines += ["", "really done:", *_numbered(done)]
     if draw:
         right = correct(steps, expected, config.reward, config.grounding.radius)
         draw.write_bytes(overlay.paint(state, steps, expected, right))
         lines += ["", f"drawn: {draw}"]
-    both = {"forecast": steps, "done": expected}
-    instructions = {name: [each.instruction for each in listed] for name, listed in both.items()}
-    printed = {"trajectory": chosen.id, "step": step, "error": plan.error, **instructions}
-    return Result(data=printed, text="\n".join(lines))
+    return Result(data=data, text="\n".join(lines))
+
+
+def _numbered(lines: list[str]) -> list[str]:
+    return [f"  {number}. {line}" for number, line in enumerate(lines, start=1)]
 
 
 def reward(
     config: Config,
     predicted: Annotated[Path, typer.Option(help="One JSON object per line, in the grammar `literal`.")],
     reference: Annotated[Path, typer.Option(help="The same, or a folder of trajectories.")],
-    trajectory: Annotated[str | None, typer.Option(help="Which trajectory of the folder.")] = None,
+    trajectory: Trajectory = None,
     step: Step = 0,
 ) -> Result:
     """Explain what a forecast earns, term by term.
@@ -128,11 +141,11 @@ def reward(
     """
     from tracer.reporting.explain import explain_files
 
-    text = explain_files(predicted, reference, config, trajectory, step)
-    return Result(data={"explanation": text.splitlines()}, text=text)
+    earned, text = explain_files(predicted, reference, config, trajectory, step)
+    return Result(data=earned, text=text)
 
 
-def schema(name: Annotated[str, typer.Argument(help="episode, or a benchmark.")]) -> Result:
+def schema(name: Format) -> Result:
     """Print the JSON schema of a file format.
 
     Example: tracer schema episode > episode.schema.json
@@ -164,5 +177,8 @@ def doctor() -> Result:
     for finding in findings:
         lines.append(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
         lines += [] if finding.ok else [f"     -> {finding.fix}"]
-    ok = all(finding.ok for finding in findings)
-    return Result(data=[asdict(finding) for finding in findings], text="\n".join(lines), ok=ok)
+    return Result(data=findings, text="\n".join(lines), ok=all(finding.ok for finding in findings))
+
+
+dvc_yaml.__name__ = "dvc-yaml"
+COMMANDS = (run, demo, status, why, forecast, reward, schema, dvc_yaml, doctor)

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from tracer import flow
-from tracer.cli.common import Result, command
+from tracer.cli.common import Result
 from tracer.config import Config
-
-
-def add(app: typer.Typer) -> None:
-    """Register the commands."""
-    for function in (register, promote, rollback, history, lineage):
-        command(app, function.__name__)(function)
 
 
 def register(config: Config) -> Result:
@@ -23,10 +15,11 @@ def register(config: Config) -> Result:
 
     Example: tracer register --profile demo
     """
+    from tracer import flow
     from tracer.registry import versions
 
     version = flow.step("register").run(config)
-    return Result(data=asdict(version), text=f"{version.uri}, {versions.CHALLENGER}")
+    return Result(data=version, text=f"{version.uri}, {versions.CHALLENGER}")
 
 
 def promote(
@@ -37,6 +30,8 @@ def promote(
 
     Example: tracer promote --profile demo
     """
+    from tracer import flow
+
     step = flow.step("promote")
     decision = flow.promote(config, step.folders(config), step.out(config), again=again)
     return _decided([decision], decision.promoted)
@@ -65,8 +60,7 @@ def history(config: Config) -> Result:
 def _decided(decisions: list[Any], ok: bool = True) -> Result:
     from tracer.registry import promotion
 
-    text = "\n".join(map(promotion.describe, decisions))
-    return Result(data=[asdict(each) for each in decisions], text=text, ok=ok)
+    return Result(data=decisions, text="\n".join(map(promotion.describe, decisions)), ok=ok)
 
 
 def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-planner@champion") -> Result:
@@ -81,5 +75,8 @@ def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-pl
     for step, each in found.steps.items():
         lines.append(f"  {step}: output {each['output'][:12]}, digest {each['digest'][:12]}")
     lines += ["to rebuild it, from a clone of the repository:", *(f"  {line}" for line in found.commands)]
-    data = {"uri": found.version.uri, "steps": found.steps, "commands": list(found.commands)}
+    data = {"uri": found.version.uri, "steps": found.steps, "commands": found.commands}
     return Result(data=data, text="\n".join(lines))
+
+
+COMMANDS = (register, promote, rollback, history, lineage)

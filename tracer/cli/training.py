@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tracer import flow
-from tracer.cli.common import PLANNERS, Out, Result, command, finished, step_result
-from tracer.config import Config, load
-from tracer.stages import STAGES
+from tracer.cli.common import PLANNERS, Command, Out, Result, finished, run_step
+from tracer.config import Config
+from tracer.stages import MODELS, STAGES
 from tracer.training.stage import Stage
 
+BaseOut = Annotated[Path | None, typer.Option("--out", help="A folder; by default where the profile looks for it.")]
+Start = typer.Option(help=f"Another planner to start from: {PLANNERS}.", autocompletion=lambda: list(MODELS))
+
 StageName = StrEnum("StageName", {stage.name: stage.name for stage in STAGES})  # type: ignore[misc]
-Kind = StrEnum("Kind", {"hub": "hub", "smollm2": "smollm2"})
-
-
-def add(app: typer.Typer) -> None:
-    """Register the commands."""
-    train = typer.Typer(no_args_is_help=True, help="Train a planner: the base, or a stage of RL.")
-    command(train, "bootstrap")(bootstrap)
-    for stage in STAGES:
-        command(train, stage.name)(training_of(stage))
-    app.add_typer(train, name="train")
-    command(app, "base")(base)
-    command(app, "gate")(gate)
 
 
 def bootstrap(
@@ -45,16 +34,17 @@ def bootstrap(
     return finished(training.train(config, episodes, out), out)
 
 
-def training_of(stage: Stage) -> Callable[..., Result | None]:
+def training_of(stage: Stage) -> Command:
     """The command that trains a stage."""
 
     def train(
         config: Config,
         overrides: list[str],
-        start: Annotated[str | None, typer.Option(help=f"Another planner to start from: {PLANNERS}.")] = None,
+        start: Annotated[str | None, Start] = None,
         out: Out = None,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would do and need.")] = False,
     ) -> Result | None:
+        from tracer import flow
         from tracer.training import preflight, processes
 
         step = flow.step(stage.name)
@@ -71,29 +61,37 @@ def training_of(stage: Stage) -> Callable[..., Result | None]:
 
     Example: tracer train {stage.name} --profile tiny --seed 1 --set {stage.name}.steps=300
     """
+    train.__name__ = stage.name
     return train
 
 
-def base(
-    kind: Annotated[Kind, typer.Argument(help="From the hub at its pinned commit, or SmolLM2's weights.")],
-    out: Annotated[Path | None, typer.Option(help="A folder; by default where the profile looks for it.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="smollm2: a GGUF file; by default the package's.")] = None,
-    episodes: Annotated[Path | None, typer.Option(help="smollm2: raw episodes that teach it the grammar.")] = None,
-    profile: Annotated[str | None, typer.Option(help="A profile of params.yaml; by default the one it names.")] = None,
-    overrides: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")] = [],  # noqa: B006
+def hub(config: Config, out: BaseOut = None) -> Result:
+    """Fetch the profile's base planner from the hub, at its pinned commit.
+
+    Example: tracer base hub --profile qwen3vl-8b
+    """
+    from tracer.planner import hub as models
+
+    out = out or models.folder(config)
+    return finished(models.fetch(config, out), out)
+
+
+def smollm2(
+    config: Config,
+    profile: str = "smollm2",
+    out: BaseOut = None,
+    weights: Annotated[Path | None, typer.Option(help="A GGUF file; by default the package's.")] = None,
+    episodes: Annotated[Path | None, typer.Option(help="Raw episodes that teach it the grammar.")] = None,
 ) -> Result:
-    """Fetch or build a base planner.
+    """Build a base planner from the weights of SmolLM2; the profile is smollm2 unless another is given.
 
     Example: tracer base smollm2 --episodes build/recordings/base
     """
-    from tracer.planner import hub
-    from tracer.training import smollm2
+    from tracer.planner import hub as models
+    from tracer.training import smollm2 as building
 
-    config = load(profile or ("smollm2" if kind == Kind.smollm2 else None), overrides)
-    out = out or hub.folder(config)
-    if kind == Kind.hub:
-        return finished(hub.fetch(config, out), out)
-    return finished(smollm2.build(config, out, weights, episodes), out)
+    out = out or models.folder(config)
+    return finished(building.build(config, out, weights, episodes), out)
 
 
 def gate(config: Config, stage: Annotated[StageName, typer.Argument()], out: Out = None) -> Result:
@@ -101,4 +99,9 @@ def gate(config: Config, stage: Annotated[StageName, typer.Argument()], out: Out
 
     Example: tracer gate stage1 --profile demo
     """
-    return step_result(config, f"gate-{stage.value}", out)
+    return run_step(config, f"gate-{stage}", out)
+
+
+TRAIN = (bootstrap, *map(training_of, STAGES))
+BASE = (hub, smollm2)
+COMMANDS = (gate,)

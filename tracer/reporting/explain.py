@@ -7,12 +7,14 @@ from pathlib import Path
 
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.forecast import Forecast, ForecastError, ForecastStep, reference
+from tracer.examples import Example, examples
+from tracer.forecast import Forecast, ForecastError, ForecastStep
 from tracer.grammars.grammar import grammar
 from tracer.lineage.digest import LineageError
 from tracer.reward import (
     RewardConfig,
     StepReward,
+    TrajectoryReward,
     argument_similarity,
     repetition,
     sameness,
@@ -66,40 +68,51 @@ def explain(predicted: Forecast | None, reference: Forecast, config: RewardConfi
     return head + _table(rows) + sums
 
 
-def explain_files(predicted: Path, really: Path, config: Config, trajectory: str | None = None, step: int = 0) -> str:
-    """``explain`` for a file of JSON lines (the literal grammar) against another, or against a trajectory of a folder.
+def explain_files(
+    predicted: Path, really: Path, config: Config, trajectory: str | None = None, step: int = 0
+) -> tuple[TrajectoryReward, str]:
+    """The reward and ``explain`` of a file of JSON lines, against another or against a trajectory of a folder.
 
-    Raises ``LineageError`` for a reference that cannot be read; a prediction that cannot be is explained.
+    Raises ``LineageError`` for a reference that cannot be read; a prediction that does not parse is explained.
     """
-    horizon, state = config.planner.horizon, State(goal="")
-    done = _reference(really, horizon, trajectory, step)
-    try:
-        forecast = grammar("literal").parse(_text(predicted), state, horizon)
-    except ForecastError as error:
-        return f"{predicted} does not parse: {error}\n" + explain(None, done, config.reward)
-    return explain(forecast, done, config.reward)
+    if really.is_dir() and trajectory is None:
+        raise LineageError(f"{really} is a folder of trajectories; name one with --trajectory")
+    horizon = config.planner.horizon
+    forecast, error = _parsed(predicted, horizon)
+    if really.is_dir():
+        done = example(really, trajectory, step, horizon).reference
+    else:
+        parsed, wrong = _parsed(really, horizon)
+        if parsed is None:
+            raise LineageError(f"{really} contains no reference, which is one JSON object per line: {wrong}")
+        done = parsed
+    note = f"{predicted} does not parse: {error}\n" if error else ""
+    return trajectory_reward(forecast, done, config.reward), note + explain(forecast, done, config.reward)
 
 
-def _reference(path: Path, horizon: int, trajectory: str | None, step: int) -> Forecast:
-    if path.is_dir():
-        if trajectory is None:
-            raise LineageError(f"{path} is a folder of trajectories; name one with --trajectory")
-        found = next((item for item in read(path) if item.id == trajectory), None)
-        if found is None:
-            raise LineageError(f"{path} has no trajectory {trajectory!r}")
-        if not 0 <= step < len(found.steps):
-            raise LineageError(f"{trajectory} has {len(found.steps)} steps; --step counts from 0")
-        return reference(found, step, horizon)
-    try:
-        return grammar("literal").parse(_text(path), State(goal=""), horizon)
-    except ForecastError as error:
-        raise LineageError(f"{path} contains no reference, which is one JSON object a line: {error}") from error
+def example(folder: Path, trajectory: str | None, step: int, horizon: int) -> Example:
+    """A step of the trajectory of that id, by default of the first held-out one, in a folder of shards.
+
+    Raises ``LineageError`` if there is none.
+    """
+    items = read(folder, split=None if trajectory else "heldout")
+    found = next((item for item in items if trajectory in (None, item.id)), None)
+    if found is None:
+        raise LineageError(f"{folder} has no trajectory {trajectory!r}" if trajectory else
+                           f"{folder} has no held-out trajectory; name one with --trajectory")  # fmt: skip
+    if step >= len(found.steps):
+        raise LineageError(f"{found.id} has {len(found.steps)} steps; --step counts from 0")
+    return list(examples([found], horizon))[step]
 
 
-def _text(path: Path) -> str:
+def _parsed(path: Path, horizon: int) -> tuple[Forecast | None, str]:
+    """The forecast in a file in the grammar ``literal``; or None, and why it does not parse."""
     if not path.is_file():
-        raise LineageError(f"{path} is not a file; give one JSON object a line, as the literal grammar writes them")
-    return path.read_text()
+        raise LineageError(f"{path} is not a file; give one JSON object per line, in the grammar `literal`")
+    try:
+        return grammar("literal").parse(path.read_text(encoding="utf-8"), State(goal=""), horizon), ""
+    except ForecastError as error:
+        return None, str(error)
 
 
 def _why(
