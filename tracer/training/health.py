@@ -53,28 +53,26 @@ def present(history: Sequence[Entry]) -> list[Sign]:
     """The signs that are present at the history's end; none before there are ``WINDOW`` steps."""
     if len(history) < WINDOW:
         return []
-    found: list[Sign] = []
-
-    def sign(name: str, value: float, limit: float, message: str) -> None:
-        found.append(Sign(step=int(history[-1].get("step", 0)), name=name, value=value, limit=limit, message=message))
-
-    dead = _recent(history, "dead_groups")
-    if dead > DEAD:
-        sign("dead_groups", dead, DEAD, f"{dead:.0%} of the last {WINDOW} steps' groups taught nothing: equal rewards")
-    unparsable, first = _recent(history, "unparsable"), _first(history, "unparsable")
-    if unparsable > max(UNPARSABLE, first + UNPARSABLE_RISE):
-        message = f"{unparsable:.0%} of the forecasts no longer parse ({first:.0%} at first)"
-        sign("unparsable", unparsable, UNPARSABLE, message)
-    repeated, first = _recent(history, "repeated"), _first(history, "repeated")
-    if repeated > max(REPEATED, 2 * first):
-        message = f"{repeated:.0%} of the forecasts' lines repeat an earlier one ({first:.0%} at first)"
-        sign("repetition", repeated, REPEATED, message)
-    length = _recent(history, "reward_length")
-    if abs(length) > LENGTH:
-        paid = "longer" if length > 0 else "shorter"
-        message = f"within groups the reward goes with length (correlation {length:+.2f}): {paid} forecasts are paid"
-        sign("length", length, LENGTH, message)
-    return found
+    names = ("dead_groups", "unparsable", "repeated", "reward_length")
+    dead, unparsable, repeated, length = (_over(history[-WINDOW:], name) for name in names)
+    _, unparsable_first, repeated_first, _ = (_over(history[:WINDOW], name) for name in names)
+    paid = "longer" if length > 0 else "shorter"
+    candidates = [
+        ("dead_groups", dead, DEAD, dead > DEAD,
+         f"{dead:.0%} of the last {WINDOW} steps' groups taught nothing: equal rewards"),
+        ("unparsable", unparsable, UNPARSABLE, unparsable > max(UNPARSABLE, unparsable_first + UNPARSABLE_RISE),
+         f"{unparsable:.0%} of the forecasts no longer parse ({unparsable_first:.0%} at first)"),
+        ("repetition", repeated, REPEATED, repeated > max(REPEATED, 2 * repeated_first),
+         f"{repeated:.0%} of the forecasts' lines repeat an earlier one ({repeated_first:.0%} at first)"),
+        ("length", length, LENGTH, abs(length) > LENGTH,
+         f"within groups the reward goes with length (correlation {length:+.2f}): {paid} forecasts are paid"),
+    ]  # fmt: skip
+    step = int(history[-1].get("step", 0))
+    return [
+        Sign(step=step, name=name, value=value, limit=limit, message=message)
+        for name, value, limit, present, message in candidates
+        if present
+    ]
 
 
 def collapse(history: Sequence[Entry], patience: int) -> str | None:
@@ -128,14 +126,6 @@ def _centred(groups: Sequence[int], values: Sequence[float]) -> list[float]:
         held.setdefault(group, []).append(value)
     means: dict[int, float] = {group: _mean(found) for group, found in held.items()}
     return [value - means[group] for group, value in zip(groups, values, strict=True)]
-
-
-def _recent(history: Sequence[Entry], name: str) -> float:
-    return _over(history[-WINDOW:], name)
-
-
-def _first(history: Sequence[Entry], name: str) -> float:
-    return _over(history[:WINDOW], name)
 
 
 def _over(entries: Sequence[Entry], name: str) -> float:

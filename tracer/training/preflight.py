@@ -10,6 +10,7 @@ import importlib.util
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -174,8 +175,6 @@ def dry_run(config: Config, stage: Stage, trajectories: Path, start: Path, out: 
 def _memory(config: Config, options: GrpoConfig, start: Path) -> str:
     model = memory.shape_of(_weights(start))
     found = memory.estimate(model, config, options)
-    held = ", ".join(
-        f"{name} {getattr(found, name):.2f}"
-        for name in ("weights", "gradients", "optimizer", "activations", "logits", "rollouts", "overhead")
-    )
+    parts = {name: value for name, value in asdict(found).items() if name != "rollouts_stay"}
+    held = ", ".join(f"{name} {value:.2f}" for name, value in parts.items())
     return f"# memory a GPU, estimated: {found.total:.2f} GB ({held}); {model.parameters / 1e6:,.1f} million weights"

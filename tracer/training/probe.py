@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -48,17 +47,12 @@ def reload(weights: Mapping[str, torch.Tensor], out: Path) -> TransformersPlanne
     torch.cuda.empty_cache()
     unset_hf_deepspeed_config()  # or loading would wait for the other processes
     planner = TransformersPlanner.load(out / "model")
-    same_weights(planner.model, weights, out)
-    return planner
-
-
-def same_weights(model: Any, weights: Mapping[str, torch.Tensor], out: Path) -> None:
-    """Raise ``LineageError`` unless a loaded model has exactly the weights that were gathered from all processes."""
-    found = model.state_dict()
-    if is_adapter(model):
+    found = planner.model.state_dict()
+    if is_adapter(planner.model):
         from peft import get_peft_model_state_dict
 
-        found, weights = (get_peft_model_state_dict(model, state) for state in (found, dict(weights)))
+        found, weights = (get_peft_model_state_dict(planner.model, state) for state in (found, dict(weights)))
     wrong = [name for name, value in weights.items() if not torch.equal(found[name].cpu(), value.cpu())]
     if wrong or not weights:
-        raise LineageError(f"{out} does not hold what was trained: {len(wrong)} weights differ, {wrong[:3]}")
+        raise LineageError(f"{out} does not contain what was trained: {len(wrong)} weights differ, {wrong[:3]}")
+    return planner
