@@ -6,7 +6,7 @@ steps taken so far. All boxes are (left, top, right, bottom) in fractions of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,20 @@ class State:
     history: tuple[str, ...] = ()
     """The step instructions of the past steps, oldest first."""
     observation: str = ""
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any], history: Iterable[str] = ()) -> State:
+        """The state of a record with these names; what is absent or null there is empty here."""
+        elements = fields.get("elements")
+        return cls(
+            goal=fields.get("goal") or "",
+            image=fields.get("image"),
+            width=int(fields.get("width") or 0),
+            height=int(fields.get("height") or 0),
+            elements=None if elements is None else tuple(map(Element.from_dict, elements)),
+            history=tuple(history),
+            observation=fields.get("observation") or "",
+        )
 
 
 def state_at(trajectory: Trajectory, index: int) -> State:

@@ -42,19 +42,11 @@ class RegisteredPlanner(PythonModel):
 
 def state(row: dict[str, Any]) -> Any:
     """The state of one row; absent and empty optional columns are taken as not there."""
-    from tracer.trajectory import Element, State
+    from tracer.trajectory import State
 
     present = {name: value for name, value in row.items() if isinstance(value, str | bytes) or value == value}
-    elements = present.get("elements")
-    return State(
-        goal=present["goal"],
-        image=present.get("image"),
-        width=int(present.get("width") or 0),
-        height=int(present.get("height") or 0),
-        elements=tuple(map(Element.from_dict, json.loads(elements))) if elements else None,
-        history=tuple(json.loads(present.get("history") or "[]")),
-        observation=present.get("observation") or "",
-    )
+    elements = json.loads(present.get("elements") or "null")
+    return State.from_dict({**present, "elements": elements}, json.loads(present.get("history") or "[]"))
 
 
 def forecast_json(forecast: Any) -> str:

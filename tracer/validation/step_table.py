@@ -48,7 +48,7 @@ def step_table(folder: Path, prompt_tokens: PromptTokens | None) -> pd.DataFrame
             for index, row in enumerate(batch, start=start):
                 if run and run[0]["trajectory_id"] != row["trajectory_id"]:
                     run = []
-                states.append(_state(row, run))
+                states.append(State.from_dict(row, (past["instruction"] or "" for past in run)))
                 checked.append({"file": path.name, "row": index, "schema_problem": mismatch})
                 checked[-1] |= _checked(row, run, states[-1])
                 run.append({name: row[name] for name in ("trajectory_id", "instruction", "action_type", *CONSTANT)})
@@ -94,21 +94,9 @@ def schema_problem(found: Any) -> str | None:
     return "; ".join(differing + extra) or None
 
 
-def _state(row: Mapping[str, Any], run: Sequence[Mapping[str, Any]]) -> State:
-    elements = row["elements"]
-    return State(
-        goal=row["goal"] or "",
-        image=row["image"],
-        width=row["width"] or 0,
-        height=row["height"] or 0,
-        elements=None if elements is None else tuple(map(Element.from_dict, elements)),
-        history=tuple(past["instruction"] or "" for past in run),
-        observation=row["observation"] or "",
-    )
-
-
 def _checked(row: Mapping[str, Any], run: Sequence[Mapping[str, Any]], state: State) -> dict[str, Any]:
     texts = ("trajectory_id", "source", "split", "task", "goal", "outcome", "action_type", "instruction")
+    raw = _object(row["action"])
     varying = [name for name in CONSTANT if run and row[name] != run[0][name]]
     return {
         # Great Expectations passes over nulls, so that a missing value has to be a wrong one.
@@ -118,24 +106,22 @@ def _checked(row: Mapping[str, Any], run: Sequence[Mapping[str, Any]], state: St
         "varying_problem": f"{', '.join(varying)} differ from the first step's" if varying else None,
         "after_end_problem": f"step {len(run) - 1} is {run[-1]['action_type']!r}, and the trajectory goes on"
         if run and run[-1]["action_type"] in LAST else None,
-        **_action(row),
-        **_target(row),
-        **_elements(row["action"], row["instruction"] or "", state.elements or ()),
+        **_action(row["action"], raw),
+        **_target(row, raw),
+        **_elements(raw, row["instruction"] or "", state.elements or ()),
         **_image(row["image"]),
         "state": state_digest(state),
     }  # fmt: skip
 
 
-def _action(row: Mapping[str, Any]) -> dict[str, Any]:
+def _action(text: str | None, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The action's grammar, and its coordinates even where the grammar refuses them."""
-    found: dict[str, Any] = {"action_problem": None, "parsed_type": None}
     try:
-        action = Action.from_json(row["action"] or "")
+        action = Action.from_json(text or "")
     except ActionError as error:
-        found["action_problem"] = str(error)
-        raw = _object(row["action"])
-        return found | {name: raw[name] for name in COORDINATES if isinstance(raw.get(name), int | float)}
-    return found | {name: action.get(name) for name in COORDINATES} | {"parsed_type": action.type}
+        numbers = {name: raw[name] for name in COORDINATES if isinstance(raw.get(name), int | float)}
+        return {"action_problem": str(error), "parsed_type": None, **numbers}
+    return {"action_problem": None, "parsed_type": action.type, **{name: action.get(name) for name in COORDINATES}}
 
 
 def _object(text: str | None) -> dict[str, Any]:
@@ -146,7 +132,13 @@ def _object(text: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _target(row: Mapping[str, Any]) -> dict[str, Any]:
+def _pointed(raw: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Where an action points, or None for one that does not."""
+    x, y = raw.get("x"), raw.get("y")
+    return (x, y) if isinstance(x, int | float) and isinstance(y, int | float) else None
+
+
+def _target(row: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     target = row["target"]
     if target is None:
         return {"target_problem": None}
@@ -154,31 +146,26 @@ def _target(row: Mapping[str, Any]) -> dict[str, Any]:
         return {"target_problem": f"{target} is not left, top, right, bottom"}
     left, top, right, bottom = target
     found = dict(zip((f"target_{side}" for side in SIDES), target, strict=True))
-    inverted = "left is right of right, or top below bottom" if left > right or top > bottom else None
-    raw = _object(row["action"])
-    if row["action_type"] in POINTED and all(isinstance(raw.get(name), int | float) for name in ("x", "y")):
-        across = max(left - raw["x"], 0.0, raw["x"] - right)
-        found["outside_target"] = max(across, top - raw["y"], raw["y"] - bottom)
-    return {**found, "target_problem": inverted}
+    point = _pointed(raw) if row["action_type"] in POINTED else None
+    if point is not None:
+        across = max(left - point[0], 0.0, point[0] - right)
+        found["outside_target"] = max(across, top - point[1], point[1] - bottom)
+    inverted = left > right or top > bottom
+    return {**found, "target_problem": "left is right of right, or top below bottom" if inverted else None}
 
 
-def _elements(action: str | None, instruction: str, elements: Sequence[Element]) -> dict[str, Any]:
+def _elements(raw: Mapping[str, Any], instruction: str, elements: Sequence[Element]) -> dict[str, Any]:
     """Whether the elements are boxes on the screen, and if so, whether the instruction leads to the one pointed at."""
     problem = next(filter(None, (_element_problem(index, element) for index, element in enumerate(elements))), None)
-    found: dict[str, Any] = {"elements_problem": problem, "unlocatable_problem": None}
-    raw = _object(action)
-    x, y = raw.get("x"), raw.get("y")
-    if problem or not elements or raw.get("type") not in POINTED:
-        return found
-    if not isinstance(x, int | float) or not isinstance(y, int | float):
-        return found
-    index = locate(instruction, elements)
-    if index is None:
-        found["unlocatable_problem"] = f"no element answers to {instruction!r}"
-    elif not inside((x, y), elements[index].box):
-        text = elements[index].text
-        found["unlocatable_problem"] = f"{instruction!r} leads to {text!r}, where the action does not point"
-    return found
+    point = _pointed(raw) if raw.get("type") in POINTED and elements and not problem else None
+    unlocatable = None
+    if point is not None:
+        index = locate(instruction, elements)
+        if index is None:
+            unlocatable = f"no element answers to {instruction!r}"
+        elif not inside(point, elements[index].box):
+            unlocatable = f"{instruction!r} leads to {elements[index].text!r}, where the action does not point"
+    return {"elements_problem": problem, "unlocatable_problem": unlocatable}
 
 
 def _element_problem(index: int, element: Element) -> str | None:
