@@ -120,27 +120,17 @@ def test_a_crash_is_listed_and_the_other_episodes_go_on():
                 pages[0].close()
             return super().forecast(states, horizon)
 
-    from playwright.sync_api import Error
-
     from tracer import tools
-    from tracer.environments.miniwob import Browser, MiniWob
     from tracer.evaluation.episodes import Limits
     from tracer.evaluation.episodes import play as play_all
 
     planner = Closing()
-    with Browser() as planner.browser:
-        rows = [
-            row
-            for row, _ in play_all(
-                episodes("reactive", seeds=(9000, 9001, 9002)),
-                planner,
-                lambda page: MiniWob(planner.browser, page),
-                lambda strategy: React(tools.load(CONFIG.grounding), 5),
-                Limits(max_steps=6, seconds=60),
-                slots=2,
-                faults=(Error,),
-            )
-        ]
+    with MiniWobWorld() as world:
+        planner.browser = world._browser
+        played = episodes("reactive", seeds=(9000, 9001, 9002))
+        limits = Limits(slots=2, max_steps=6, seconds=60)
+        agents = play_all(played, planner, world, lambda _: React(tools.load(CONFIG.grounding), 5), limits)
+        rows = [row for row, _ in agents]
     reasons = sorted(row["reason"].partition(":")[0] for row in rows)
     assert reasons == ["crashed", "solved", "solved"]
 

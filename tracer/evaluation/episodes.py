@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tracer.action import Action
 from tracer.agents.agent import Agent, Decision, act_all
-from tracer.environments.environment import Environment
+from tracer.environments.environment import Environment, World
 from tracer.planner.plan import Planner
 from tracer.trajectory import State
 
@@ -47,8 +47,9 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When an episode is given up."""
+    """How many episodes are played at once, and when one is given up."""
 
+    slots: int
     max_steps: int
     seconds: float
     """Wall-clock seconds after which an episode is given up: a page that hangs must not hold up the others."""
@@ -57,9 +58,9 @@ class Limits:
 class Pool:
     """Environments kept open between episodes: opening a page costs more than a whole short episode on it."""
 
-    def __init__(self, open_environment: Callable[[str], Environment], faults: tuple[type[Exception], ...]) -> None:
-        self._open = open_environment
-        self._faults = faults
+    def __init__(self, world: World) -> None:
+        self.faults = world.faults
+        self._open = world.open
         self._free: dict[str, list[Environment]] = {}
 
     def take(self, task: str) -> Environment:
@@ -80,7 +81,7 @@ class Pool:
         # A crashed page may not even close; the browser throws it away at its own end.
         try:
             environment.close()
-        except self._faults:
+        except self.faults:
             return
 
     def close(self) -> None:
@@ -91,29 +92,19 @@ class Pool:
 
 
 def play(
-    episodes: Iterable[Episode],
-    planner: Planner,
-    open_environment: Callable[[str], Environment],
-    make_agent: Callable[[str], Agent],
-    limits: Limits,
-    *,
-    slots: int,
-    faults: tuple[type[Exception], ...],
-    impossible: tuple[type[Exception], ...] = (),
+    episodes: Iterable[Episode], planner: Planner, world: World, make_agent: Callable[[str], Agent], limits: Limits
 ) -> Iterator[tuple[dict[str, Any], float]]:
-    """Play the episodes, at most ``slots`` at a time; a result row and its seconds as each one ends.
+    """Play the episodes in a world, side by side; a result row and its seconds as each one ends.
 
-    ``faults`` are the environment's own errors: the episode counts as failed, is listed as crashed, and the
-    environment is thrown away. ``impossible`` are those for an action that has no meaning in it: failed, not crashed.
-    Any other error ends the run.
+    Errors other than the world's own (``faults`` and ``impossible``) end the run.
     """
-    pool = Pool(open_environment, faults)
+    pool = Pool(world)
     # Those of one strategy side by side want forecasts of one length, which is one batch; those of one page reuse it.
     waiting = deque(sorted(episodes, key=lambda episode: (episode.strategy, episode.task, episode.seed)))
     running: list[Running] = []
     while waiting or running:
-        while waiting and len(running) < slots:
-            begun = _begin(waiting.popleft(), pool, make_agent, faults)
+        while waiting and len(running) < limits.slots:
+            begun = _begin(waiting.popleft(), pool, make_agent)
             if isinstance(begun, Running):
                 running.append(begun)
             else:
@@ -121,7 +112,7 @@ def play(
         decisions = act_all([each.agent for each in running], planner, [each.state for each in running])
         going_on = []
         for each, decision in zip(running, decisions, strict=True):
-            reason = _advance(each, decision, limits, faults, impossible)
+            reason = _advance(each, decision, limits, world)
             if reason is None:
                 going_on.append(each)
                 continue
@@ -134,26 +125,18 @@ def play(
     pool.close()
 
 
-def _begin(
-    episode: Episode, pool: Pool, make_agent: Callable[[str], Agent], faults: tuple[type[Exception], ...]
-) -> Running | dict[str, Any]:
+def _begin(episode: Episode, pool: Pool, make_agent: Callable[[str], Agent]) -> Running | dict[str, Any]:
     environment = pool.take(episode.task)
     started = time.monotonic()
     try:
         state = environment.reset(episode.seed)
-    except faults as error:
+    except pool.faults as error:
         pool.discard(environment)
         return _row(episode, _crash(error), "", [])
     return Running(episode, make_agent(episode.strategy), environment, state, started)
 
 
-def _advance(
-    each: Running,
-    decision: Decision,
-    limits: Limits,
-    faults: tuple[type[Exception], ...],
-    impossible: tuple[type[Exception], ...],
-) -> str | None:
+def _advance(each: Running, decision: Decision, limits: Limits, world: World) -> str | None:
     """Execute the decision; why the episode is over, or None where it goes on."""
     each.trace.append(
         {
@@ -167,9 +150,9 @@ def _advance(
     try:
         action = _shortened(decision.action)
         each.state, done, success = each.environment.step(action, decision.step.instruction)
-    except impossible as error:
+    except world.impossible as error:
         return f"impossible: {error}"
-    except faults as error:
+    except world.faults as error:
         return _crash(error)
     if done:
         return "solved" if success else "failed: the page says so"
@@ -192,10 +175,7 @@ def _crash(error: Exception) -> str:
 def _row(episode: Episode, reason: str, goal: str, trace: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "id": episode.id,
-        "strategy": episode.strategy,
-        "task": episode.task,
-        "split": episode.split,
-        "seed": episode.seed,
+        **asdict(episode),
         "success": float(reason == "solved"),
         "steps": len(trace),
         "reason": reason,

@@ -130,17 +130,9 @@ def play_all(config: Config, wanted: Sequence[Episode], planner: Planner) -> Ite
         fresh: Agent = made(agent_tools, config.planner.horizon, check=config.evaluation.consistency)
         return fresh
 
+    limits = Limits(slots=SLOTS, max_steps=config.evaluation.max_steps, seconds=SECONDS)
     with load_world(config) as world:
-        yield from play(
-            wanted,
-            planner,
-            world.open,
-            agent,
-            Limits(max_steps=config.evaluation.max_steps, seconds=SECONDS),
-            slots=SLOTS,
-            faults=world.faults,
-            impossible=world.impossible,
-        )
+        yield from play(wanted, planner, world, agent, limits)
 
 
 def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:

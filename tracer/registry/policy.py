@@ -19,6 +19,12 @@ from tracer.settings import ConfigError, Section
 from tracer.statistics import mcnemar, paired_difference
 from tracer.training.gates import GATE
 
+REQUIREMENTS = {
+    "validation": ("validate", "validation.json", "success", "the data passed every expectation"),
+    "gate": ("gate", GATE, "open", "the gate behind the last stage is open"),
+}
+"""The evaluation that a requirement looks at, its file, the key that has to be true there, and what that means."""
+
 
 class Comparison(Section):
     """One metric of one evaluation, paired by item."""
@@ -73,50 +79,51 @@ class Check:
 def load(path: Path) -> Policy:
     """The policy of a file; raises ``ConfigError``."""
     try:
-        return Policy.model_validate(yaml.safe_load(path.read_text()))
+        return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; registry.policy names the promotion policy") from error
     except (yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def compare(
+def judge(
     policy: Policy, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int = 0, first: bool = False
 ) -> list[Check]:
-    """The primary comparison, the guards and the limits, each as a check. ``first``: nobody is champion yet."""
-    primary = not_worse if first and policy.first == "not_worse" else better
+    """The primary comparison, the guards and the limits, each as a check. ``first``: there is no champion yet."""
+    better = not (first and policy.first == "not_worse")
     return [
-        primary(policy, policy.primary, ours, theirs, seed),
-        *(not_worse(policy, guard, ours, theirs, seed) for guard in policy.guards),
+        compared(policy, policy.primary, ours, theirs, seed, better=better),
+        *(compared(policy, guard, ours, theirs, seed) for guard in policy.guards),
         *(within(limit, ours) for limit in policy.limits),
     ]
 
 
-def better(policy: Policy, rule: Comparison, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int) -> Check:
-    """Whether the mean gains at least the margin, and the one-sided interval of the gain lies above zero."""
-    numbers = paired(policy, rule, ours, theirs, seed)
-    passed = numbers["difference"] >= rule.margin and numbers["low"] > 0
-    return Check(
-        name=rule.name, passed=passed, description=_described(rule, numbers, policy.confidence), numbers=numbers
-    )
-
-
-def not_worse(
-    policy: Policy, rule: Comparison, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int
+def compared(
+    policy: Policy,
+    rule: Comparison,
+    ours: Mapping[str, Path],
+    theirs: Mapping[str, Path],
+    seed: int,
+    *,
+    better: bool = False,
 ) -> Check:
-    """Whether it is not significantly worse, by more than the margin."""
-    if rule.optional and not (rows(rule, ours) and rows(rule, theirs)):
+    """Whether a mean is not significantly worse by more than the margin, or significantly ``better`` by at least it."""
+    if rule.optional and not better and not (rows(rule, ours) and rows(rule, theirs)):
         return Check(name=rule.name, passed=True, description=f"{rule.name} was not evaluated: skipped", numbers={})
     numbers = paired(policy, rule, ours, theirs, seed)
-    passed = numbers["high"] >= -rule.margin
-    return Check(
-        name=rule.name, passed=passed, description=_described(rule, numbers, policy.confidence), numbers=numbers
+    gained = numbers["difference"] >= rule.margin and numbers["low"] > 0
+    passed = gained if better else numbers["high"] >= -rule.margin
+    text = (
+        f"{rule.name}: {numbers['challenger']:.4f} against {numbers['incumbent']:.4f} on {numbers['items']:.0f} items, "
+        f"difference {numbers['difference']:+.4f}, one-sided {policy.confidence:.0%} bounds "
+        f"[{numbers['low']:+.4f}, {numbers['high']:+.4f}], margin {rule.margin}"
     )
+    return Check(name=rule.name, passed=passed, description=text, numbers=numbers)
 
 
 def within(limit: Limit, ours: Mapping[str, Path]) -> Check:
     """Whether the mean of a metric is inside its limits."""
-    values = [_value(row, limit.metric) for row in rows(limit, ours)]
+    values = [float(row[limit.metric]) for row in rows(limit, ours)]
     if not values:
         raise LineageError(
             f"the limit {limit.name!r} has no row of {limit.evaluation!r} to look at; evaluate the challenger"
@@ -174,7 +181,7 @@ def items(rule: Comparison, evaluations: Mapping[str, Path]) -> dict[tuple[Any, 
             raise LineageError(
                 f"{rule.name}: two rows of {rule.evaluation!r} are the item {key}; name more fields in 'item'"
             )
-        found[key] = (_value(row, rule.metric), row[rule.cluster])
+        found[key] = (float(row[rule.metric]), row[rule.cluster])
     return found
 
 
@@ -188,18 +195,6 @@ def rows(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> list[dict
         for row in json_lines.iterate(path / RESULTS)
         if all(row.get(name) == value for name, value in rule.where.items())
     ]
-
-
-def _value(row: Mapping[str, Any], metric: str) -> float:
-    return float(row[metric])
-
-
-def _described(rule: Comparison, numbers: Mapping[str, float], confidence: float) -> str:
-    return (
-        f"{rule.name}: {numbers['challenger']:.4f} against {numbers['incumbent']:.4f} on {numbers['items']:.0f} items, "
-        f"difference {numbers['difference']:+.4f}, one-sided {confidence:.0%} bounds "
-        f"[{numbers['low']:+.4f}, {numbers['high']:+.4f}], margin {rule.margin}"
-    )
 
 
 def comparable(ours: Path, theirs: Path) -> bool:
@@ -222,12 +217,8 @@ def require_comparable(ours: Path, theirs: Path) -> None:
 
 def requirement(name: str, ours: Mapping[str, Path]) -> tuple[bool, str]:
     """Whether a required evaluation is there and passed, and what that means."""
-    path, text = {
-        "validation": ("validate", "the data passed every expectation"),
-        "gate": ("gate", "the gate behind the last stage is open"),
-    }[name]
-    folder = ours.get(path)
-    document = None if folder is None else folder / ("validation.json" if name == "validation" else GATE)
+    step, file, key, text = REQUIREMENTS[name]
+    document = ours[step] / file if step in ours else None
     if document is None or not document.is_file():
         return False, f"{text} (it was registered without that step)"
-    return bool(json.loads(document.read_text())["open" if name == "gate" else "success"]), text
+    return bool(json.loads(document.read_text(encoding="utf-8"))[key]), text

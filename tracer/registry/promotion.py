@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tracer.config import Config
+from tracer.evaluation import offline, online
 from tracer.json_files import write_json
-from tracer.lineage.digest import digest_of, finished
+from tracer.lineage.digest import content_digest, digest_of, finished
 from tracer.registry import policy as policies
 from tracer.registry import tracking, versions
 from tracer.registry.policy import Check, Policy
 from tracer.registry.settings import RegistryConfig
-from tracer.registry.versions import CHALLENGER, CHAMPION, RegistryError, Version
+from tracer.registry.versions import CHALLENGER, CHAMPION, WEIGHTS, RegistryError, Version
 
 BASE = "base"  # the incumbent before there is a champion
 DECISION = "decision.json"  # an artifact of the record, and beside the steps' folders the receipt of the last one
@@ -93,7 +94,7 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, again
             return _repeat(client, config.registry, known, champion, past)
         checks = (
             *required(policy, challenger, ours, config.registry),
-            *policies.compare(policy, ours, theirs, seed=config.seed, first=champion is None),
+            *policies.judge(policy, ours, theirs, seed=config.seed, first=champion is None),
         )
     failed = [check for check in checks if not check.passed]
     decision = _entry(
@@ -146,19 +147,12 @@ def history(config: RegistryConfig) -> list[Decision]:
     if experiment is None:
         return []
     entries: list[Decision] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment.experiment_id],
-            filter_string="attributes.status = 'FINISHED'",
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        for run in page:
-            entries.append(_read(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{DECISION}")))
-        token = page.token
-        if not token:
-            break
+    finished_runs = {"filter_string": "attributes.status = 'FINISHED'", "order_by": ["attributes.start_time ASC"]}
+    token = ""
+    while token is not None:
+        page = client.search_runs([experiment.experiment_id], page_token=token or None, **finished_runs)
+        entries += [_read(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{DECISION}")) for run in page]
+        token = page.token or None
     for before, entry in zip([None, *entries], entries, strict=False):
         if entry.previous != ("" if before is None else fingerprint(before)):
             raise RegistryError(
@@ -190,16 +184,11 @@ def record_name(config: RegistryConfig) -> str:
 
 def required(policy: Policy, challenger: Version, ours: Mapping[str, Path], config: RegistryConfig) -> list[Check]:
     """The checks that come before any comparison."""
-    from tracer.lineage.digest import content_digest
-
     found = []
     for name in policy.required:
         if name == "files":
             now = content_digest(versions.weights(versions.download(challenger.uri, config)))
-            passed, text = (
-                now == challenger.tags.get(versions.WEIGHTS),
-                "the registered files are those that were evaluated",
-            )
+            passed, text = now == challenger.tags.get(WEIGHTS), "the registered files are those that were evaluated"
         else:
             passed, text = policies.requirement(name, ours)
         found.append(Check(name=name, passed=passed, description=text if passed else f"not so: {text}", numbers={}))
@@ -219,14 +208,9 @@ def download_evaluations(client: Any, version: Version, to: Path) -> dict[str, P
 
 
 def _incumbent(
-    client: Any,
-    config: Config,
-    champion: Version | None,
-    base: Mapping[str, Path],
-    trajectories: Path,
-    ours: Mapping[str, Path],
-    to: Path,
-) -> dict[str, Path]:
+    client: Any, config: Config, champion: Version | None, base: Mapping[str, Path], trajectories: Path,
+    ours: Mapping[str, Path], to: Path,
+) -> dict[str, Path]:  # fmt: skip
     """The evaluations of the one to beat, each comparable with the challenger's."""
     if champion is None:
         for step, path in base.items():
@@ -246,12 +230,8 @@ def _evaluate(config: Config, step: str, champion: Version, trajectories: Path) 
     model = versions.weights(versions.download(champion.uri, config.registry))
     out = config.out(f"{step}-champion-{champion.version}")
     if step == "evaluate":
-        from tracer.evaluation import offline
-
         offline.evaluate(config, trajectories, model, out)
     else:
-        from tracer.evaluation import online
-
         online.evaluate(config, model, out)
     return out
 
