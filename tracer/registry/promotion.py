@@ -148,7 +148,7 @@ def history(config: RegistryConfig) -> list[Decision]:
         return []
     entries: list[Decision] = []
     finished_runs = {"filter_string": "attributes.status = 'FINISHED'", "order_by": ["attributes.start_time ASC"]}
-    token = ""
+    token: str | None = ""
     while token is not None:
         page = client.search_runs([experiment.experiment_id], page_token=token or None, **finished_runs)
         entries += [_read(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{DECISION}")) for run in page]

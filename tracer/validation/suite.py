@@ -155,5 +155,5 @@ def _between(name: str, column: str, low: float, high: float, **more: Any) -> Ex
 
 
 def _equal(name: str, column: str, other: str, **more: Any) -> Expectation:
-    columns = {"column_A": column, "column_B": other, "ignore_row_if": "either_value_is_missing"}
-    return _expect("ColumnPairValuesToBeEqual", name, **columns, **more)
+    more |= {"column_A": column, "column_B": other, "ignore_row_if": "either_value_is_missing"}
+    return _expect("ColumnPairValuesToBeEqual", name, **more)
