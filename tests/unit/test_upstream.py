@@ -93,7 +93,7 @@ def found(name: str) -> Any:
     return inspect.unwrap(value)
 
 
-def test_the_digests_below_are_made_as_these_were() -> None:
+def test_digests_are_made_as_they_were() -> None:
     digest = digest_of(canonical(ast.parse('f(1, 2.5, f"{x}y", None, b"z")'), docstrings=False))[:12]
     assert digest == "b1418d6a5f0a", "tracer.lineage.code.canonical has changed, not TRL: set all digests anew"
 
