@@ -165,7 +165,7 @@ def file_of(result: Mapping[str, Any], folder: Path) -> Path:
 
 
 def record(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the result beside those of other profiles and machines, and ``../speed.md`` anew; the result's file."""
+    """Write the result beside those of other profiles and machines, and ``../speed.md`` again; the result's file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = file_of(result, folder)
     write_json(path, result)

@@ -40,7 +40,7 @@ class GrpoConfig(Section):
     steps: int = Field(default=60, gt=0)
     """Optimizer steps."""
     groups: int = Field(default=16, gt=0)
-    """Prompts a step."""
+    """Prompts per step."""
     group_size: int = Field(default=8, gt=1)
     """G, the forecasts sampled for a prompt."""
     learning_rate: float = Field(default=6e-5, gt=0)
@@ -58,7 +58,7 @@ class GrpoConfig(Section):
     """Rollouts a prompt, before training, that find the prompts whose rewards disagree: those that the planner can, but
     does not always, get right. Those are trained on; 0 takes prompts at random."""
     accumulation: int = Field(default=1, gt=0)
-    """Micro-batches a step; groups * group_size has to be divisible by it."""
+    """Micro-batches per step; groups * group_size has to be divisible by it."""
     checkpoint_every: int = Field(default=20, gt=0)
     keep_checkpoints: int = Field(default=2, gt=0)
     bf16: bool = False

@@ -2,7 +2,7 @@
 
 GRPO samples a group of completions for each prompt. Plain trainers repeat the prompt for each of them, in generation
 and again in the update, and most of their work goes into copies. Here a group's completions lie side by side behind one
-prompt, kept apart by a 4D attention mask and by position ids that start anew after the prompt. The probabilities are
+prompt, kept apart by a 4D attention mask and by position ids that start again after the prompt. The probabilities are
 those of separate sequences; tests/unit/test_groups.py compares the two.
 
 Shapes: ``groups`` prompts, padded on the left to ``prompt`` tokens; ``size`` completions of each, padded on the right
