@@ -64,6 +64,20 @@ def test_the_source_is_ingested(installed: Path, logs: Path, tmp_path: Path) -> 
     assert checked.stdout.startswith("lost.csv, row 2: unreadable click: ")
 
 
+def test_an_edit_of_the_plugin_is_another_digest(installed: Path, logs: Path, tmp_path: Path) -> None:
+    before = ingest(installed, logs, tmp_path / "out")
+    assert ingest(installed, logs, tmp_path / "out") == before
+    module = installed / "tracer_example" / "click_log.py"
+    text = module.read_text(encoding="utf-8")
+    module.write_text(text.replace('task="clicks"', 'task="sessions"'), encoding="utf-8")
+    try:
+        after = ingest(installed, logs, tmp_path / "out")
+    finally:
+        module.write_text(text, encoding="utf-8")
+    assert after["digest"] != before["digest"]
+    assert after["output"] != before["output"]
+
+
 AGENT = """
 from tests.forecasts import click, state
 from tracer import plugins

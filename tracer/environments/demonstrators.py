@@ -21,9 +21,16 @@ Demonstrator = Callable[[Performance], None]
 DEMONSTRATORS: dict[str, Demonstrator] = {}
 
 
-def _plays(*pages: str) -> Callable[[Demonstrator], Demonstrator]:
+def _plays(*pages: str, submit: bool = False) -> Callable[[Demonstrator], Demonstrator]:
+    """Register the demonstrator of these pages; with ``submit``, what it filled in is submitted."""
+
     def register(demonstrator: Demonstrator) -> Demonstrator:
-        DEMONSTRATORS.update(dict.fromkeys(pages, demonstrator))
+        def play(p: Performance) -> None:
+            demonstrator(p)
+            if submit:
+                p.click_on("Submit", "button")
+
+        DEMONSTRATORS.update(dict.fromkeys(pages, play))
         return demonstrator
 
     return register
@@ -78,55 +85,40 @@ def focus_text(p: Performance) -> None:
     p.click_on(None, "input:text", nth=int(p.read(r"the (\d)")[0]) - 1)
 
 
-@_plays("click-option")
+@_plays("click-option", submit=True)
 def click_option(p: Performance) -> None:
     """Choose a radio button and submit."""
     p.click_on(p.read(r"Select (.*) and click")[0], "input:radio")
-    p.click_on("Submit", "button")
 
 
-@_plays("click-checkboxes", "click-checkboxes-large", "click-checkboxes-transfer")
+@_plays("click-checkboxes", "click-checkboxes-large", "click-checkboxes-transfer", submit=True)
 def click_checkboxes(p: Performance) -> None:
     """Tick the boxes that the goal names and submit."""
     names = p.read(r"Select (.*) and click Submit")[0]
     for name in [] if names == "nothing" else names.split(", "):
         p.click_on(name, "input:checkbox")
-    p.click_on("Submit", "button")
 
 
-@_plays("click-collapsible")
+@_plays("click-collapsible", submit=True)
 def click_collapsible(p: Performance) -> None:
     """Open the section and submit."""
     p.click_on(None, "h3")
-    p.click_on("Submit", "button")
 
 
-@_plays("click-collapsible-2-nodelay")
-def search_sections(p: Performance) -> None:
-    """Open one section after another until the link shows."""
+@_plays("click-collapsible-2-nodelay", "click-tab-2", "click-tab-2-hard")
+def search_parts(p: Performance) -> None:
+    """Open sections, or tabs, until one shows the link."""
     text = p.read(r'link "(.*?)"')[0]
-    count = sum(element.role == "h3" for element in p.elements)
-    for nth in range(count):
-        p.click_on(None, "h3", nth=nth)
+    heading = "h3" if "collapsible" in p.page else "a"
+    for nth in range(sum(element.role == heading for element in p.elements)):
+        if nth or heading == "h3":  # the first tab is open
+            p.click_on(None, heading, nth=nth)
         if p.find(text, "span"):
             return p.click_on(text, "span")
-    p.fail(f"no section holds {text!r}")
+    p.fail(f"no part shows {text!r}")
 
 
-@_plays("click-tab-2", "click-tab-2-hard")
-def search_tabs(p: Performance) -> None:
-    """Open one tab after another until the link shows."""
-    text = p.read(r'link "(.*?)"')[0]
-    count = sum(element.role == "a" for element in p.elements)
-    for nth in range(count):
-        if nth:
-            p.click_on(None, "a", nth=nth)
-        if p.find(text, "span"):
-            return p.click_on(text, "span")
-    p.fail(f"no tab holds {text!r}")
-
-
-@_plays("choose-list")
+@_plays("choose-list", submit=True)
 def choose_from_list(p: Performance) -> None:
     """Choose from a drop-down list by typing the option's name."""
     text = p.read(r"Select (.*) from the list")[0]
@@ -134,46 +126,38 @@ def choose_from_list(p: Performance) -> None:
     # The opened list is drawn by the system, not by the page: it can only be typed into.
     p.type(text)
     p.press("Enter")
-    p.click_on("Submit", "button")
 
 
-@_plays("click-scroll-list")
+@_plays("click-scroll-list", submit=True)
 def choose_from_scroll_list(p: Performance) -> None:
     """Choose the one option from a list that scrolls."""
     first, *rest = p.read(r"Select (.*) from the scroll list")[0].split(", ")
     if rest:
         p.fail("two options need a key held down while clicking")
     p.click_on(first, "option")
-    p.click_on("Submit", "button")
 
 
-@_plays("enter-text", "enter-text-dynamic")
+@_plays("enter-text", "enter-text-dynamic", submit=True)
 def enter_text(p: Performance) -> None:
     """Type the given text and submit."""
-    p.click_on(None, "input:text")
-    p.type(p.read(r'Enter "(.*)" into')[0])
-    p.click_on("Submit", "button")
+    p.fill(p.read(r'Enter "(.*)" into')[0])
 
 
-@_plays("enter-text-2")
+@_plays("enter-text-2", submit=True)
 def enter_text_in_case(p: Performance) -> None:
     """Type the given text in upper or lower case and submit."""
     text, case = p.read(r'Type "(.*)" in all (upper|lower)')
-    p.click_on(None, "input:text")
-    p.type(text.upper() if case == "upper" else text.lower())
-    p.click_on("Submit", "button")
+    p.fill(text.upper() if case == "upper" else text.lower())
 
 
-@_plays("enter-password")
+@_plays("enter-password", submit=True)
 def enter_password(p: Performance) -> None:
     """Type the password twice and submit."""
     for label in ("Password", "Verify password"):
-        p.click_on(label, "input:password")
-        p.type(p.read(r'password "(.*)" into')[0])
-    p.click_on("Submit", "button")
+        p.fill(p.read(r'password "(.*)" into')[0], label, role="input:password")
 
 
-@_plays("enter-date")
+@_plays("enter-date", submit=True)
 def enter_date(p: Performance) -> None:
     """Type a date into the segments of a date field."""
     p.click_on(None, "input:date")
@@ -181,16 +165,13 @@ def enter_date(p: Performance) -> None:
     p.press("ArrowLeft")
     p.press("ArrowLeft")
     p.type(p.read(r"Enter (\S+) as")[0].replace("/", ""))
-    p.click_on("Submit", "button")
 
 
-@_plays("enter-time")
+@_plays("enter-time", submit=True)
 def enter_time(p: Performance) -> None:
     """Type a time into the segments of a time field."""
     hour, minute, half = p.read(r"Enter (\d+):(\d+) (AM|PM)")
-    p.click_on(None, "input:time")
-    p.type(f"{int(hour):02d}{minute}{half}")
-    p.click_on("Submit", "button")
+    p.fill(f"{int(hour):02d}{minute}{half}", role="input:time")
 
 
 @_plays("login-user", "login-user-popup")
@@ -206,26 +187,23 @@ def login(p: Performance) -> None:
     p.click(button or p.fail("no button"))
 
 
-@_plays("use-autocomplete-nodelay")
+@_plays("use-autocomplete-nodelay", submit=True)
 def use_autocomplete(p: Performance) -> None:
     """Type the beginning and choose the right suggestion."""
     start, end = p.read(r'starts with "(.*?)"(?: and ends with "(.*?)")?\.?$')
-    p.click_on(None, "input:text")
-    p.type(start)
+    p.fill(start)
 
     def suggestion() -> Element | None:
         return next((e for e in p.elements if e.text.startswith(start) and e.text.endswith(end)), None)
 
     p.click(p.seek(suggestion, f"a suggestion {start!r} to {end!r}"))
-    p.click_on("Submit", "button")
 
 
 @_plays("search-engine")
 def search_engine(p: Performance) -> None:
     """Search, page through the results and open the one at the given rank."""
     query, rank = p.read(r'enter "(.*?)".*click the (\d+)')
-    p.click_on(None, "input:text")
-    p.type(query)
+    p.fill(query)
     p.click_on("Search", "button")
     for _ in range((int(rank) - 1) // 3):
         p.click_on(">", "a")
@@ -243,17 +221,15 @@ def phone_book(p: Performance) -> None:
     p.click(next(element for element in following if element.role == "a"))
 
 
-@_plays("form-sequence-2")
+@_plays("form-sequence-2", submit=True)
 def radio_and_text(p: Performance) -> None:
     """Choose a radio button and fill in a text field."""
     radio, number, box = p.read(r'the (\d)\w+ radio button and enter the number "(-?\d+)" into the (\d)')
     p.click_on(None, "input:radio", nth=int(radio) - 1)
-    p.click_on(None, "input:text", nth=int(box) - 1)
-    p.type(number)
-    p.click_on("Submit", "button")
+    p.fill(number, nth=int(box) - 1)
 
 
-@_plays("form-sequence")
+@_plays("form-sequence", submit=True)
 def slider_and_checkbox(p: Performance) -> None:
     """Set a slider with the keyboard and tick a box."""
     number, box = p.read(r"Select (-?\d+) with the slider, click the (\d)")
@@ -265,7 +241,6 @@ def slider_and_checkbox(p: Performance) -> None:
     while shown() != int(number):
         p.press("ArrowRight" if shown() < int(number) else "ArrowLeft")
     p.click_on(None, "input:checkbox", nth=int(box) - 1)
-    p.click_on("Submit", "button")
 
 
 @_plays("form-sequence-3")
@@ -277,14 +252,14 @@ def dropdown_and_button(p: Performance) -> None:
     p.click_on(button, "button")
 
 
-@_plays("use-spinner")
+@_plays("use-spinner", submit=True)
 def use_spinner(p: Performance) -> None:
     """Click the spinner's arrows until it shows the number."""
     wanted = int(p.read(r"Select (-?\d+) with")[0])
     while True:
         field = next(element for element in p.elements if element.role.startswith("input"))
         if int(field.value) == wanted:
-            return p.click_on("Submit", "button")
+            return
         p.click_on(None, "a", nth=0 if int(field.value) < wanted else 1)
 
 
@@ -320,13 +295,11 @@ def handle_email(p: Performance) -> None:
     if "reply" in p.goal:
         text = p.read(r'the text "(.*)"')[0]
         p.click_on("Reply")
-        p.click_on(None, "textarea")
-        p.type(text)
+        p.fill(text, role="textarea")
         p.click_on("send-reply")
     else:
         p.click_on("Forward")
-        p.click_on("to:", "input:text")
-        p.type(p.read(r"forward that email to (\S+?)\.?$")[0])
+        p.fill(p.read(r"forward that email to (\S+?)\.?$")[0], "to:")
         p.click_on("send-forward")
 
 
@@ -352,13 +325,12 @@ def social_media(p: Performance) -> None:
     p.click(p.seek(lambda: _starting(p, button, "li"), f"the menu's {button!r}"))
 
 
-@_plays("social-media-some")
+@_plays("social-media-some", submit=True)
 def social_media_some(p: Performance) -> None:
     """Use a button of some of the named user's posts."""
     button, count, user = p.read(r'"(.*?)" button on (\d+) posts? by (\S+) and')
     for _ in range(int(count)):
         p.click(p.seek(lambda: _unselected(p, user, button.lower()), f"another post of {user}"))
-    p.click_on("Submit", "button")
 
 
 @_plays("social-media-all")
@@ -408,7 +380,7 @@ def _starting(p: Performance, text: str, role: str) -> Element | None:
     return next((element for element in p.elements if element.role == role and element.text.startswith(text)), None)
 
 
-@_plays("choose-date-nodelay")
+@_plays("choose-date-nodelay", submit=True)
 def choose_date(p: Performance) -> None:
     """Choose a date in a calendar."""
     month, day, _ = (int(part) for part in p.read(r"Select (\d+)/(\d+)/(\d+)"))
@@ -422,10 +394,9 @@ def choose_date(p: Performance) -> None:
             break
         p.click_on("Next" if distance > 0 else "Prev", "a")
     p.click_on(str(day), "a")
-    p.click_on("Submit", "button")
 
 
-@_plays("copy-paste", "copy-paste-2")
+@_plays("copy-paste", "copy-paste-2", submit=True)
 def copy_and_paste(p: Performance) -> None:
     """Copy one text area into another with the keyboard."""
     nth = re.search(r"the (\d)\w\w text area", p.goal)
@@ -434,7 +405,6 @@ def copy_and_paste(p: Performance) -> None:
     p.press("Control+c")
     p.click_on(None, "input:text")
     p.press("Control+v")
-    p.click_on("Submit", "button")
 
 
 @_plays("multi-layouts", "multi-orderings")
@@ -443,30 +413,23 @@ def search_movies(p: Performance) -> None:
     genre, director, year = p.read(r"Search for (.*) movies directed by (.*) from year (\d+)")
     answers = {"genre": genre, "director": director, "year": year, "date": year}
     for field in [element for element in p.elements if element.role == "input:text"]:
-        p.click_on(field.text, "input:text")
-        p.type(next(answer for word, answer in answers.items() if word in field.text.lower()))
+        p.fill(next(answer for word, answer in answers.items() if word in field.text.lower()), field.text)
     button = next((e for e in p.elements if e.text in ("Submit", "Search", "Go!")), None)
     p.click(button or p.fail("no button to search with"))
 
 
-@_plays("read-table")
+@_plays("read-table", submit=True)
 def read_table(p: Performance) -> None:
     """Read a value from a table and enter it."""
     label = p.read(r"the value of (.*) into")[0]
-    value = _cell_beside(p, label)
-    p.click_on(None, "input:text")
-    p.type(value)
-    p.click_on("Submit", "button")
+    p.fill(_cell_beside(p, label))
 
 
-@_plays("read-table-2")
+@_plays("read-table-2", submit=True)
 def read_table_into_form(p: Performance) -> None:
     """Read several values from a table and enter them."""
     for field in [element for element in p.elements if element.role == "input:text"]:
-        value = _cell_beside(p, field.text.rstrip(":"))
-        p.click_on(field.text, "input:text")
-        p.type(value)
-    p.click_on("Submit", "button")
+        p.fill(_cell_beside(p, field.text.rstrip(":")), field.text)
 
 
 def _cell_beside(p: Performance, label: str) -> str:
@@ -474,11 +437,8 @@ def _cell_beside(p: Performance, label: str) -> str:
     return cells[cells.index(label) + 1] if label in cells else p.fail(f"the table has no {label!r}")
 
 
-@_plays("text-transform")
+@_plays("text-transform", submit=True)
 def text_transform(p: Performance) -> None:
     """Read distorted letters in order and type them."""
     letters = sorted((e for e in p.elements if e.role == "span"), key=lambda e: e.box[0])
-    text = "".join(letter.text for letter in letters)
-    p.click_on(None, "input:text")
-    p.type(text)
-    p.click_on("Submit", "button")
+    p.fill("".join(letter.text for letter in letters))

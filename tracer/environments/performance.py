@@ -96,6 +96,11 @@ class Performance:
         """Type a text where the focus is."""
         self.act(Action.of("type", text=text))
 
+    def fill(self, text: str, label: str | None = None, *, role: str = "input:text", nth: int = 0) -> None:
+        """Click a field and type into it."""
+        self.click_on(label, role, nth=nth)
+        self.type(text)
+
     def press(self, key: str) -> None:
         """Press a key."""
         self.act(Action.of("key", key=key))

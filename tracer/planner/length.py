@@ -9,7 +9,7 @@ from typing import Any
 
 from tracer.planner.adapter import load_processor, model_folder
 from tracer.planner.plan import PlannerSettings
-from tracer.planner.prompt import messages
+from tracer.planner.prompt import chat
 from tracer.trajectory import State
 
 
@@ -33,16 +33,12 @@ class PromptLength:
 
     def __call__(self, states: Sequence[State]) -> list[int]:
         """One count a state; a state without a picture counts its text alone."""
-        texts = [self._text(state) for state in states]
+        texts = [chat(self._processor, state, self._settings) for state in states]
         lengths = [len(ids) for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
         if not self._settings.image:
             return lengths
         sizes = [(state.width, state.height) if state.image is not None else (0, 0) for state in states]
         return [length + self._image_tokens(size) for length, size in zip(lengths, sizes, strict=True)]
-
-    def _text(self, state: State) -> str:
-        said = messages(state, self._settings)
-        return str(self._processor.apply_chat_template(said, add_generation_prompt=True, tokenize=False))
 
     def _count_image_tokens(self, size: tuple[int, int]) -> int:
         """The tokens that a picture of ``size`` adds to the one placeholder in the text."""
@@ -50,7 +46,7 @@ class PromptLength:
 
         if min(size) < 1:
             return 0
-        text = self._text(State(goal=""))
+        text = chat(self._processor, State(goal=""), self._settings)
         blank = Image.new("RGB", size)
         whole = self._processor(text=[text], images=[blank], add_special_tokens=False)["input_ids"][0]
         return len(whole) - len(self._tokenizer([text], add_special_tokens=False)["input_ids"][0])

@@ -57,8 +57,8 @@ class PlannerSettings:
     @classmethod
     def load(cls, folder: Path) -> PlannerSettings:
         """The settings saved beside the weights; raises ``FileNotFoundError``."""
-        return cls(**json.loads((folder / SETTINGS).read_text()))
+        return cls(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
 
     def save(self, folder: Path) -> None:
         """Write the settings beside the weights."""
-        (folder / SETTINGS).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / SETTINGS).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")

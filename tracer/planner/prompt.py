@@ -9,7 +9,7 @@ from tracer.forecast import SCALE
 from tracer.grammars.grammar import grammar
 from tracer.grammars.pointing import MAX_ELEMENTS, point, point_goal, spans
 from tracer.planner.plan import PlannerSettings
-from tracer.trajectory import Element, State
+from tracer.trajectory import Element, State, centre
 
 LITERAL = """\
 You operate a screen, or tools, to reach a goal. Forecast the next steps, at most {horizon}, one JSON object a line, \
@@ -61,6 +61,11 @@ def messages(state: State, settings: PlannerSettings) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
 
 
+def chat(processor: Any, state: State, settings: PlannerSettings) -> str:
+    """The prompt in the chat template of a processor or tokenizer, up to where the answer begins."""
+    return str(processor.apply_chat_template(messages(state, settings), add_generation_prompt=True, tokenize=False))
+
+
 def answer(forecast: Any, state: State, settings: PlannerSettings) -> str:
     """The text a planner should have answered with."""
     return grammar(settings.grammar).format(forecast, state)
@@ -80,5 +85,5 @@ def _named(element: Element) -> str:
 
 
 def _centre(element: Element) -> str:
-    left, top, right, bottom = element.box
-    return f"({round((left + right) / 2 * SCALE)}, {round((top + bottom) / 2 * SCALE)})"
+    x, y = centre(element.box)
+    return f"({round(x * SCALE)}, {round(y * SCALE)})"

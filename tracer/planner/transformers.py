@@ -17,7 +17,7 @@ from tracer.grammars.grammar import grammar
 from tracer.planner.adapter import CONFIG as ADAPTER
 from tracer.planner.adapter import is_adapter, load_adapter, load_processor, model_folder, save_adapter
 from tracer.planner.plan import Plan, PlannerSettings
-from tracer.planner.prompt import messages
+from tracer.planner.prompt import chat
 from tracer.trajectory import State
 
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
@@ -66,12 +66,7 @@ class TransformersPlanner:
 
     def encode(self, states: Sequence[State]) -> Any:
         """The model's inputs for a batch of states, padded on the left: input_ids (B, L), pixel_values, ..."""
-        texts = [
-            self.processor.apply_chat_template(
-                messages(state, self.settings), add_generation_prompt=True, tokenize=False
-            )
-            for state in states
-        ]
+        texts = [chat(self.processor, state, self.settings) for state in states]
         if not self.settings.image:
             return self.tokenizer(
                 texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False

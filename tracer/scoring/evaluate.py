@@ -18,12 +18,15 @@ from tracer.environments.environment import World
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import Benchmark, BenchmarkError, benchmark_class, played_episode
+from tracer.scoring.drivers import STEPS
 from tracer.scoring.files import items as read_items
-from tracer.scoring.protocol import BenchmarkProtocol
 from tracer.scoring.run import Limits, Row, run
 from tracer.scoring.score import score_into
 
 DEMONSTRATORS = "demonstrators"
+"""The model of ``evaluate`` that is not one."""
+DEMONSTRATOR = "demonstrator"
+"""The strategy of its protocols."""
 
 
 def evaluate(
@@ -45,7 +48,7 @@ def evaluate(
     to, by default that of ``items``. Raises ``BenchmarkError``, ``ProtocolError``.
     """
     rules = protocols.load(benchmark, protocol, None if strict else False)
-    scorer = benchmark_class(benchmark)
+    scorer = benchmark_class(benchmark)(rules)
     if items is None and not scorer.complete():
         raise BenchmarkError(
             f"{benchmark} is not played here without its items: pass --items (docs/benchmarks.md says how they are "
@@ -56,7 +59,7 @@ def evaluate(
         inputs["model"] = Path(model)
 
     def body(folder: Path) -> Mapping[str, Any]:
-        return evaluate_into(folder, config, rules, model, items, images, limits or Limits(), resamples)
+        return evaluate_into(folder, config, scorer, model, items, images, limits or Limits(), resamples)
 
     return run_step(
         f"benchmark-{benchmark}",
@@ -74,17 +77,26 @@ def evaluate(
             plugins.module_of(plugins.BENCHMARKS, benchmark),
             planners.module(model),
             plugins.module_of(plugins.TOOLS, config.grounding.agent),
-            *(plugins.module_of(plugins.ENVIRONMENTS, name) for name in [scorer.environment] if name),
+            *_players(scorer),
         ],
         body=body,
         seed=config.seed,
     )
 
 
+def _players(scorer: Benchmark) -> list[str]:
+    """The modules of the world and the agent that play a benchmark's episodes; none where it is not played so."""
+    if not scorer.environment:
+        return []
+    world = plugins.module_of(plugins.ENVIRONMENTS, scorer.environment)
+    agents = [name for name in [scorer.match.strategy] if name != DEMONSTRATOR]
+    return [world, *(plugins.module_of(plugins.AGENTS, name) for name in agents)]
+
+
 def evaluate_into(
     folder: Path,
     config: Config,
-    rules: BenchmarkProtocol,
+    scorer: Benchmark,
     model: str,
     items: Path | None,
     images: Path | None,
@@ -92,7 +104,6 @@ def evaluate_into(
     resamples: int,
 ) -> dict[str, Any]:
     """The body of the step; returns the headline metrics."""
-    scorer = benchmark_class(rules.benchmark)(rules)
     path = items if items is not None else json_lines.write(folder / "items.jsonl", scorer.own_items())
     rows = [item.model_dump(mode="json") for item in read_items(path, scorer.item_model)]
     predictions = folder / "predictions.jsonl"
@@ -117,7 +128,7 @@ def _episodes(folder: Path, config: Config, scorer: Benchmark, model: str, rows:
     if missing:
         raise BenchmarkError(f"{scorer.protocol.id} cannot be played: {missing}")
     strategy = scorer.match.strategy
-    if (strategy == "demonstrator") != (model == DEMONSTRATORS):
+    if (strategy == DEMONSTRATOR) != (model == DEMONSTRATORS):
         raise BenchmarkError(f"{scorer.protocol.id} is for {strategy!r}, not for {model!r}; choose another protocol")
     progress = folder / "checkpoints" / "episodes.jsonl"
     progress.parent.mkdir(parents=True, exist_ok=True)
@@ -136,8 +147,9 @@ def _play(config: Config, scorer: Benchmark, model: str, left: list[Row]) -> Ite
     from tracer.evaluation.episodes import Episode
     from tracer.evaluation.online import play_all
 
-    steps = scorer.protocol.decoding.max_steps or config.evaluation.max_steps
-    limits = config.evaluation.model_copy(update={"max_steps": steps, "environment": scorer.environment})
+    # What a protocol does not name must not change its score.
+    fixed = {"max_steps": scorer.protocol.decoding.max_steps or STEPS, "consistency": False}
+    limits = config.evaluation.model_copy(update={**fixed, "environment": scorer.environment})
     strategy = scorer.match.strategy
     wanted = [Episode(strategy=strategy, task=row["page"], split="test", seed=row["seed"]) for row in left]
     played = play_all(config.model_copy(update={"evaluation": limits}), wanted, planners.load(model))
