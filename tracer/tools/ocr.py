@@ -15,9 +15,7 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
-from tracer.action import Action
-from tracer.forecast import ForecastStep
-from tracer.tools.tool_agent import complete, needs_place, place, stated_place
+from tracer.tools.tool_agent import Locator
 from tracer.trajectory import Box, Point, State, centre
 
 THRESHOLD = 75.0
@@ -41,7 +39,7 @@ class Line:
     box: Box
 
 
-class OcrLocator:
+class OcrLocator(Locator):
     """Reads each screen once (0.3 to 1 s on a CPU core) and remembers it by its digest."""
 
     name = "ocr"
@@ -50,14 +48,9 @@ class OcrLocator:
         self._reader: Any = None
         self._read: OrderedDict[str, tuple[Line, ...]] = OrderedDict()
 
-    def ground(self, state: State, step: ForecastStep) -> Action | None:
-        """The step with the place of the text that its instruction quotes."""
-        if not needs_place(step):
-            return complete(step.action)
-        point = stated_place(step.instruction)
-        if point is None and state.image is not None:
-            point = find(step.instruction, self.read(state.image))
-        return None if point is None else place(step.action, point)
+    def find(self, state: State, instruction: str) -> Point | None:
+        """The place of the text that the instruction quotes."""
+        return None if state.image is None else find(instruction, self.read(state.image))
 
     def read(self, image: bytes) -> tuple[Line, ...]:
         """The lines of text of an encoded screenshot, in reading order."""

@@ -1,8 +1,9 @@
-"""What a tool agent is, and what all of them share: which steps need a place, and how a found place completes one."""
+"""What a tool agent is, and how a place that it finds completes a step."""
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from tracer.action import GRAMMAR, Action
@@ -17,7 +18,7 @@ class ToolAgent(Protocol):
 
     A tool agent is a class without arguments, registered as an entry point of the group ``tracer.tools``. It is frozen:
     the same state and step give the same action. Weights are loaded on the first screen, not in ``__init__``.
-    ``needs_place``, ``place`` and ``complete`` below are for its use.
+    One that finds places on a screen is a ``Locator``.
     """
 
     name: str
@@ -25,6 +26,23 @@ class ToolAgent(Protocol):
 
     def ground(self, state: State, step: ForecastStep) -> Action | None:
         """The action to execute, or None where the agent finds nothing that the step could mean."""
+
+
+class Locator(ABC):
+    """A tool agent that finds places. It never looks at the coordinates that the planner gave."""
+
+    name: str
+
+    @abstractmethod
+    def find(self, state: State, instruction: str) -> Point | None:
+        """Where on the screen the instruction asks to act, in fractions of it; None where it finds nothing."""
+
+    def ground(self, state: State, step: ForecastStep) -> Action | None:
+        """The step at the place that its instruction states or that is found; one that needs no place, as it is."""
+        if not needs_place(step):
+            return complete(step.action)
+        point = stated_place(step.instruction) or self.find(state, step.instruction)
+        return None if point is None else place(step.action, point)
 
 
 def needs_place(step: ForecastStep) -> bool:
