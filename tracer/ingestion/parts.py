@@ -23,11 +23,11 @@ from tracer import plugins
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
 from tracer.ingestion.counts import STATS
 from tracer.ingestion.items import REPORT_SECONDS, Report, reported, unique, write
-from tracer.ingestion.progress import bar
 from tracer.ingestion.settings import DataConfig
 from tracer.json_files import write_json
 from tracer.lineage.code import code_digest
 from tracer.lineage.digest import digest_of
+from tracer.progress import bar
 from tracer.sources.source import SourceError, source
 from tracer.trajectory import Trajectory
 
@@ -165,11 +165,18 @@ def ingest_parts(data: DataConfig, out: Path, *, shard_bytes: int = SHARD_BYTES,
     attempt = partial(_attempt, data, shard_bytes, fingerprint(path))
     folders = {part: out / PARTS / part for part in parts_of(data.source, path)}
     failures: dict[str, str] = {}
-    with bar(data.source, len(folders), progress) as shown:
-        for part, error in _run(attempt, folders, min(data.workers, len(folders)), shown.steps):
+    steps = 0
+    with bar(data.source, len(folders), shown=progress) as shown:
+
+        def count(more: int, parts: int = 0) -> None:
+            nonlocal steps
+            steps += more
+            shown.advance(parts, f"{steps} steps, {steps / shown.seconds:.0f}/s")
+
+        for part, error in _run(attempt, folders, min(data.workers, len(folders)), count):
             if error:
                 failures[part] = error
-            shown.finished()
+            count(0, parts=1)
     if WHOLE in failures:
         raise SourceError(failures[WHOLE])
     if failures:

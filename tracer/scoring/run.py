@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import orjson
 
 from tracer.json_files import write_json
+from tracer.progress import bar
 from tracer.scoring.contract import BenchmarkError, Worker
 
 Row = dict[str, Any]
@@ -47,27 +47,6 @@ class _Job:
     thread: threading.Thread | None = None
 
 
-@dataclass(slots=True)
-class _Progress:
-    """A bar on a terminal, a line now and then elsewhere."""
-
-    total: int
-    done: int = 0
-    failed: int = 0
-    shown: float = field(default_factory=time.monotonic)
-
-    def count(self, rows: Sequence[Row]) -> None:
-        self.done += len(rows)
-        self.failed += sum("error" in row for row in rows)
-        terminal, now = sys.stderr.isatty(), time.monotonic()
-        if now - self.shown > (0.2 if terminal else 30) or self.done == self.total:
-            self.shown = now
-            filled = 30 * self.done // max(1, self.total)
-            bar = f"[{'#' * filled}{'.' * (30 - filled)}] {self.done}/{self.total}, {self.failed} crashed"
-            end = "" if terminal and self.done < self.total else "\n"
-            print(f"\r{bar}" if terminal else bar, end=end, file=sys.stderr)
-
-
 def run(items: Iterable[Row], worker: Worker, folder: Path, predictions: Path, limits: Limits) -> dict[str, int]:
     """Work through the items into ``folder``, then write ``predictions`` in the items' order; return counts.
 
@@ -77,14 +56,18 @@ def run(items: Iterable[Row], worker: Worker, folder: Path, predictions: Path, l
     folder.mkdir(parents=True, exist_ok=True)
     every = list(items)
     left = [item for item in every if not path_of(folder, item["id"]).is_file()]
-    progress = _Progress(total=len(every), done=len(every) - len(left))
-    if left:
-        _work(left, worker, folder, limits, progress)
+    crashed = 0
+    with bar("items", len(every), done=len(every) - len(left), shown=bool(left)) as shown:
+        for rows in _work(left, worker, folder, limits):
+            for row in rows:
+                write_json(path_of(folder, row["id"]), row)
+            crashed += sum("error" in row for row in rows)
+            shown.advance(len(rows), f"{crashed} crashed")
     with open(predictions, "wb") as file:
         for item in every:
             row = json.loads(path_of(folder, item["id"]).read_text())
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-    return {"items": len(every), "resumed": len(every) - len(left), "crashed": progress.failed}
+    return {"items": len(every), "resumed": len(every) - len(left), "crashed": crashed}
 
 
 def path_of(folder: Path, key: str) -> Path:
@@ -92,7 +75,8 @@ def path_of(folder: Path, key: str) -> Path:
     return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
-def _work(left: list[Row], worker: Worker, folder: Path, limits: Limits, progress: _Progress) -> None:
+def _work(left: list[Row], worker: Worker, folder: Path, limits: Limits) -> Iterator[list[Row]]:
+    """The predictions of each batch as it ends."""
     finished: SimpleQueue[tuple[int, list[Row]]] = SimpleQueue()
     waiting = [left[start : start + limits.batch] for start in range(0, len(left), limits.batch)][::-1]
     running: dict[int, _Job] = {}
@@ -103,12 +87,11 @@ def _work(left: list[Row], worker: Worker, folder: Path, limits: Limits, progres
             running[number] = _start(number, waiting.pop(), worker, finished, limits.seconds)
         for key, rows in _ended(finished, running):
             del running[key]
-            _save(folder, rows, progress)
+            yield rows
         for key in [key for key, job in running.items() if time.monotonic() > job.deadline]:
             job = running.pop(key)
             abandoned += 1
-            rows = [{"id": item["id"], "error": f"no answer within {limits.seconds:g} seconds"} for item in job.items]
-            _save(folder, rows, progress)
+            yield [{"id": item["id"], "error": f"no answer within {limits.seconds:g} seconds"} for item in job.items]
             if abandoned > limits.abandoned:
                 raise BenchmarkError(
                     f"{abandoned} workers hang: the model or the environment is down. Everything finished is kept in "
@@ -152,9 +135,3 @@ def _answers(items: Sequence[Row], worker: Worker) -> list[Row]:
         rows = [{"error": f"{type(error).__name__}: {error}"[:400]}]
     seconds = round((time.monotonic() - started) / len(items), 3)
     return [{"id": item["id"], **row, "seconds": seconds} for item, row in zip(items, rows, strict=True)]
-
-
-def _save(folder: Path, rows: Sequence[Row], progress: _Progress) -> None:
-    for row in rows:
-        write_json(path_of(folder, row["id"]), row)
-    progress.count(rows)
