@@ -11,6 +11,8 @@ import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+import psutil
+
 from tracer.finding import Finding
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin
@@ -23,6 +25,16 @@ MEMORY_GB = 4.0
 """What the demo's training and a Chromium need beside each other."""
 ANTLR = "4.13"
 MAKE = "make environment"
+
+
+def well(name: str, detail: str) -> Finding:
+    """A finding that needs no action."""
+    return Finding(name, True, detail)
+
+
+def fault(name: str, detail: str, fix: str) -> Finding:
+    """A finding with what to do about it."""
+    return Finding(name, False, detail, fix)
 
 
 def doctor(root: Path | None = None) -> list[Finding]:
@@ -38,7 +50,7 @@ def doctor(root: Path | None = None) -> list[Finding]:
         remote(root),
         data(root),
         disk(root),
-        memory(),
+        memory(psutil.virtual_memory().available),
         *gpu(),
         checkout(),
     ]
@@ -47,30 +59,32 @@ def doctor(root: Path | None = None) -> list[Finding]:
 def python(version: tuple[int, ...]) -> Finding:
     """Whether this is a Python that the pins support."""
     shown = ".".join(map(str, version))
-    fix = "" if version in PYTHONS else "make clean, then make environment PYTHON=/path/to/python3.11"
-    return Finding("python", version in PYTHONS, shown, fix)
+    if version in PYTHONS:
+        return well("python", shown)
+    return fault("python", shown, "make clean, then make environment PYTHON=/path/to/python3.11")
 
 
 def pins(constraints: Path) -> Finding:
     """Whether what is installed is what constraints.txt pins; only its packages that are installed are compared."""
     if not constraints.is_file():
-        return Finding("pins", False, f"{constraints} does not exist", "git checkout constraints.txt")
-    found = [re.fullmatch(r"([\w.-]+)==(\S+)", line.strip()) for line in constraints.read_text().splitlines()]
+        return fault("pins", f"{constraints} does not exist", "git checkout constraints.txt")
+    found = [re.fullmatch(r"([\w.-]+)==(\S+)", line.strip()) for line in constraints.read_text("utf-8").splitlines()]
     pinned = {match[1]: match[2] for match in found if match}
     installed = {name: version for name in pinned if (version := _version(name)) is not None}
     others = [f"{name} {version}, not {pinned[name]}" for name, version in installed.items() if version != pinned[name]]
     if others or not installed:
         shown = "; ".join(others[:8]) + (f"; and {len(others) - 8} more" if len(others) > 8 else "")
-        return Finding("pins", False, shown or "none of its packages is installed", MAKE)
-    return Finding("pins", True, f"{len(installed)} of {len(pinned)} pinned packages installed, all as pinned")
+        return fault("pins", shown or "none of its packages is installed", MAKE)
+    return well("pins", f"{len(installed)} of {len(pinned)} pinned packages installed, all as pinned")
 
 
 def antlr() -> Finding:
     """Dagster's parser of asset selections dies under the ANTLR that DVC's usual dependencies pin (dagster#27487)."""
     version = _version("antlr4-python3-runtime")
-    ok = version is not None and version.startswith(ANTLR)
-    detail = f"antlr4-python3-runtime {version}" + ("" if ok else f"; Dagster's asset selections need {ANTLR}")
-    return Finding("antlr", ok, detail, "" if ok else MAKE)
+    detail = f"antlr4-python3-runtime {version}"
+    if version is not None and version.startswith(ANTLR):
+        return well("antlr", detail)
+    return fault("antlr", f"{detail}; Dagster's asset selections need {ANTLR}", MAKE)
 
 
 def mlflow(root: Path) -> Finding:
@@ -78,13 +92,12 @@ def mlflow(root: Path) -> Finding:
     folder = root / "mlflow"
     code = sorted(path.relative_to(root).as_posix() for path in folder.rglob("*.py"))
     if code:
-        return Finding(
-            "mlflow", False, f"Python in the settings folder: {', '.join(code)}", f"move it: {folder} shadows mlflow"
-        )
+        detail = f"Python in the settings folder: {', '.join(code)}"
+        return fault("mlflow", detail, f"move it: {folder} shadows mlflow")
     spec = PathFinder.find_spec("mlflow", [str(root), *sys.path])
     if spec is None or spec.origin is None:
-        return Finding("mlflow", False, "the package mlflow is not installed", MAKE)
-    return Finding("mlflow", True, f"{_version('mlflow')}, the installed package")
+        return fault("mlflow", "the package mlflow is not installed", MAKE)
+    return well("mlflow", f"{_version('mlflow')}, the installed package")
 
 
 def browser() -> Finding:
@@ -92,8 +105,9 @@ def browser() -> Finding:
     from tracer.environments.browser import chromium
 
     found, missing = chromium()
-    detail = f"{missing}; the online steps are skipped" if missing else found
-    return Finding("chromium", not missing, detail, f"{MAKE}; infra/chromium.sh as root")
+    if missing:
+        return fault("chromium", f"{missing}; the online steps are skipped", f"{MAKE}; infra/chromium.sh as root")
+    return well("chromium", found)
 
 
 def recordings(raw: Path) -> Finding:
@@ -105,17 +119,17 @@ def recordings(raw: Path) -> Finding:
 
     name = "recordings"
     if chromium()[1] or not raw.is_dir():
-        return Finding(name, True, "not replayed: that needs Chromium and the sample data")
+        return well(name, "not replayed: that needs Chromium and the sample data")
     played = (item for item in jsonl.read(raw) if isinstance(item, Trajectory) and item.source == "miniwob")
     episode = next(played, None)
     if episode is None:
-        return Finding(name, True, f"not replayed: {raw} has no MiniWoB++ episode")
+        return well(name, f"not replayed: {raw} has no MiniWoB++ episode")
     with Browser() as browser:
         difference = replay(browser, episode)
     if difference:
         advice = "install the pinned versions (make environment), or record the data again with this browser"
-        return Finding(name, False, f"a replayed episode differs: {difference}", advice)
-    return Finding(name, True, f"{episode.id} was replayed and equals its recording")
+        return fault(name, f"a replayed episode differs: {difference}", advice)
+    return well(name, f"{episode.id} was replayed and equals its recording")
 
 
 def remote(root: Path) -> Finding:
@@ -125,50 +139,41 @@ def remote(root: Path) -> Finding:
     name = settings.get("core", "remote", fallback=None)
     url = settings.get(f"'remote \"{name}\"'", "url", fallback=None)
     if url is None:
-        return Finding(
-            "dvc remote", False, "no default remote in .dvc/config", "git checkout .dvc/config, or dvc remote add -d"
-        )
+        fix = "git checkout .dvc/config, or dvc remote add -d"
+        return fault("dvc remote", "no default remote in .dvc/config", fix)
     if re.match(r"[a-z0-9+]{2,}:", url):
-        return Finding("dvc remote", True, f"{name}: {url} (not contacted; `dvc status --cloud` does)")
+        return well("dvc remote", f"{name}: {url} (not contacted; `dvc status --cloud` does)")
     folder = (root / ".dvc" / url).resolve()
-    ok = folder.is_dir()
-    return Finding(
-        "dvc remote", ok, f"{name}: {folder}{'' if ok else ' does not exist'}", "" if ok else f"git checkout {folder}"
-    )
+    if folder.is_dir():
+        return well("dvc remote", f"{name}: {folder}")
+    return fault("dvc remote", f"{name}: {folder} does not exist", f"git checkout {folder}")
 
 
 def data(root: Path) -> Finding:
     """Whether the data is there and is what ``data.dvc`` pins."""
     folder, pointer = root / "data", root / "data.dvc"
     if not folder.is_dir():
-        return Finding("data", False, f"{folder} does not exist", "dvc pull")
+        return fault("data", f"{folder} does not exist", "dvc pull")
     try:
-        return Finding("data", True, f"{check_pin(folder, pointer)}, as data.dvc pins it")
+        return well("data", f"{check_pin(folder, pointer)}, as data.dvc pins it")
     except LineageError as error:
-        return Finding("data", False, str(error), "dvc checkout data.dvc, or dvc add data to accept it")
+        return fault("data", str(error), "dvc checkout data.dvc, or dvc add data to accept it")
 
 
 def disk(root: Path) -> Finding:
     """Whether there is room for the outputs."""
     free = shutil.disk_usage(root).free / 1e9
-    ok = free >= DISK_GB
-    return Finding(
-        "disk", ok, f"{free:.0f} GB free", "" if ok else f"free {DISK_GB:.0f} GB, for example with make clean"
-    )
+    if free >= DISK_GB:
+        return well("disk", f"{free:.0f} GB free")
+    return fault("disk", f"{free:.0f} GB free", f"free {DISK_GB:.0f} GB, for example with make clean")
 
 
-def memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
-    """Whether there is memory for the demo."""
-    if not meminfo.is_file():
-        return Finding("memory", True, "not known on this system")
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
-    if match is None:
-        return Finding("memory", True, "not known on this system")
-    available = int(match[1]) * 1024 / 1e9
-    ok = available >= MEMORY_GB
-    return Finding(
-        "memory", ok, f"{available:.1f} GB available", "" if ok else f"the demo needs {MEMORY_GB:.0f} GB: end something"
-    )
+def memory(available: int) -> Finding:
+    """Whether there is memory for the demo, given the available bytes."""
+    shown = f"{available / 1e9:.1f} GB available"
+    if available >= MEMORY_GB * 1e9:
+        return well("memory", shown)
+    return fault("memory", shown, f"the demo needs {MEMORY_GB:.0f} GB: end something")
 
 
 def gpu() -> list[Finding]:
@@ -181,9 +186,9 @@ def gpu() -> list[Finding]:
     if driver and not devices:
         why = "this torch is a build for processors" if cuda is None else f"torch {torch.__version__} cannot use it"
         fix = "install the CUDA build of torch: pip install -c constraints.txt -c infra/constraints-gpu.txt -e '.[gpu]'"
-        device = Finding("gpu", False, f"{driver}, but {why}", fix)
+        device = fault("gpu", f"{driver}, but {why}", fix)
     else:
-        device = Finding("gpu", True, names or "none: everything runs on the CPU")
+        device = well("gpu", names or "none: everything runs on the CPU")
     return [device, importable("torchvision"), importable("vllm")]
 
 
@@ -195,25 +200,22 @@ def importable(package: str) -> Finding:
     """
     version = _version(package)
     if version is None:
-        return Finding(package, True, "absent, as the default has it; the extra gpu brings it")
+        return well(package, "absent, as the default has it; the extra gpu brings it")
     done = subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, text=True)
     if done.returncode == 0:
-        return Finding(package, True, version)
+        return well(package, version)
     reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return Finding(
-        package, False, f"{version} cannot be imported: {reason}", f"{sys.executable} -m pip uninstall {package}"
-    )
+    fix = f"{sys.executable} -m pip uninstall {package}"
+    return fault(package, f"{version} cannot be imported: {reason}", fix)
 
 
 def checkout() -> Finding:
     """Lineage names the commit of the code, and says so when the tree differs from it."""
     state = git_commit()
     if state["commit"] is None:
-        return Finding(
-            "git", False, "no git checkout with a commit: lineage cannot name the code", "work in a git clone"
-        )
+        return fault("git", "no git checkout with a commit: lineage cannot name the code", "work in a git clone")
     dirty = " with changes that are not committed: results carry that mark" if state["dirty"] else ""
-    return Finding("git", True, state["commit"][:12] + dirty)
+    return well("git", state["commit"][:12] + dirty)
 
 
 def _driver() -> str:

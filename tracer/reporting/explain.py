@@ -11,6 +11,7 @@ from tracer.examples import Example, examples
 from tracer.forecast import Forecast, ForecastError, ForecastStep
 from tracer.grammars.grammar import grammar
 from tracer.lineage.digest import LineageError
+from tracer.reporting.tables import aligned
 from tracer.reward import (
     RewardConfig,
     StepReward,
@@ -65,7 +66,8 @@ def explain(predicted: Forecast | None, reference: Forecast, config: RewardConfi
         f"penalty {-reward.repetition:+.4f}{_mean(reward.steps, config)}\n"
         f"reward  {reward.total:.4f}\n"
     )
-    return head + _table(rows) + sums
+    header, *lines = aligned(rows)
+    return head + "\n".join([header, "-" * len(header), *lines]) + "\n" + sums
 
 
 def explain_files(
@@ -118,29 +120,28 @@ def _parsed(path: Path, horizon: int) -> tuple[Forecast | None, str]:
 def _why(
     forecast: Forecast, index: int, theirs: ForecastStep | None, terms: StepReward, config: RewardConfig
 ) -> list[str]:
-    step, said = forecast[index], []
+    step, found = forecast[index], []
     if theirs is None:
-        said.append("past the reference's end")
+        found.append("past the reference's end")
     elif step.action.type != theirs.action.type:
-        said.append("another type")
+        found.append("another type")
     else:
         arguments = argument_similarity(step, theirs, config)
-        said.append(f"{config.type_credit:g} + {1 - config.type_credit:g} * {arguments:.4f} for the arguments")
+        found.append(f"{config.type_credit:g} + {1 - config.type_credit:g} * {arguments:.4f} for the arguments")
     if terms.repetition > 0 or (config.penalty == "excess" and repetition(forecast, index) > 0):
         same = [sameness(step, earlier) for earlier in forecast[:index]]
         # The neighbours are all that the consecutive form looks at.
-        said.append(f"repeats step {index if config.penalty == 'consecutive' else same.index(max(same)) + 1}")
+        found.append(f"repeats step {index if config.penalty == 'consecutive' else same.index(max(same)) + 1}")
         if config.penalty == "excess" and repetition(forecast, index) > terms.repetition:
-            said.append("the reference repeats here too")
-    return said
+            found.append("the reference repeats here too")
+    return found
 
 
 def _mean(steps: Sequence[StepReward], config: RewardConfig) -> str:
     if config.penalty != "consecutive":
         return ""
-    return (
-        f" = {config.repetition:g} * {sum(step.repetition for step in steps):.4f} / {max(1, len(steps) - 1)} neighbours"
-    )
+    total = sum(step.repetition for step in steps)
+    return f" = {config.repetition:g} * {total:.4f} / {max(1, len(steps) - 1)} neighbours"
 
 
 def _shown(step: ForecastStep | None) -> str:
@@ -150,9 +151,3 @@ def _shown(step: ForecastStep | None) -> str:
     text = " ".join([step.action.type, *arguments]) if arguments else step.instruction or step.action.type
     text = text.replace("\n", " ")
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]]) + "\n"

@@ -210,10 +210,13 @@ def _plain(table: Table, what: str) -> str:
             mark = {True: " better", False: " worse", None: ""}[found.better]
             cells.append(_cell(found.interval, metric, sign=True) + mark)
         body.append(cells)
-    rows = [header, *body]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"{what}{table.title} ({table.counts})", *lines])
+    return "\n".join([f"{what}{table.title} ({table.counts})", *aligned([header, *body])])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in plain text: every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _cell(value: Interval, metric: str, sign: bool = False) -> str:
