@@ -88,7 +88,8 @@ def _command(function: Command) -> Callable[..., None]:
         if result is not None:
             result.show(as_json)
 
-    parameters = {name: each.replace(kind=each.KEYWORD_ONLY) for name, each in own.items() if name != "config"}
+    skipped = {"config", *shared}
+    parameters = {name: each.replace(kind=each.KEYWORD_ONLY) for name, each in own.items() if name not in skipped}
     for name, each in shared.items():
         default = own[name].default if name in own else each.empty
         parameters[name] = each if default is each.empty else each.replace(default=default)
