@@ -160,7 +160,7 @@ def test_comparisons_need_one_protocol_and_one_item_set(items: Path, tmp_path: P
     score("gaia", "validation", fewer, theirs, tmp_path / "d", resamples=20)
     with pytest.raises(BenchmarkError, match="different items"):
         compare(tmp_path / "a", tmp_path / "d")
-    with pytest.raises(BenchmarkError, match="no finished score"):
+    with pytest.raises(BenchmarkError, match="not a finished score"):
         compare(tmp_path / "a", tmp_path / "nowhere")
 
 

@@ -75,16 +75,15 @@ class AgentDojo(Benchmark):
         """The outcome of one task. Raises ``Unparsable``."""
         useful = False
         if prediction is not None:
-            if prediction.native is None:
-                raise Unparsable("native is needed: the calls and the answer")
-            if len(prediction.native.calls) > MOST_CALLS:
-                raise Unparsable(f"{len(prediction.native.calls)} calls; at most {MOST_CALLS} are replayed")
+            run = prediction.required("the calls and the answer")
+            if len(run.calls) > MOST_CALLS:
+                raise Unparsable(f"{len(run.calls)} calls; at most {MOST_CALLS} are replayed")
             suite = self._suites[item.suite]
             if item.task not in suite.user_tasks:
                 raise BenchmarkError(
                     f"agentdojo {self.match.suites} has no {item.id}; leave --items out to take its own"
                 )
-            useful = utility(suite, suite.user_tasks[item.task], prediction.native)
+            useful = utility(suite, suite.user_tasks[item.task], run)
         return Outcome(
             parts={"utility": (useful, 1)}, cluster=item.id, stratum=item.suite, groups=(f"suite={item.suite}",)
         )

@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from tracer.action import Action
 from tracer.benchmarks import os_atlas
 from tracer.benchmarks.android_control import SUBSPLITS, Item, Prediction, smallest_node
-from tracer.benchmarks.gui_r1 import Answer, gui_r1_parts
-from tracer.planner.plan import Planner
-from tracer.scoring.contract import Benchmark, Outcome, Part, Parts, Unparsable, Worker
-from tracer.scoring.conventions import OPPOSITE, ConventionError, gui_r1_answer, swipe_direction, tool_call
-from tracer.scoring.drivers import screens
+from tracer.benchmarks.gui_r1 import Answer, answer_of, gui_r1_parts
+from tracer.scoring.contract import Outcome, Part, Parts, Unparsable
+from tracer.scoring.conventions import OPPOSITE, ConventionError, swipe_direction, tool_call
+from tracer.scoring.drivers import ScreenBenchmark
 from tracer.scoring.matching import contains_either_way, enlarge, within
 from tracer.scoring.protocol import BenchmarkProtocol
-from tracer.tools.tool_agent import ToolAgent
 
 Rule = Callable[[Item, Prediction | None], Parts]
 
@@ -60,7 +56,7 @@ class NodeMatch(Part):
     rule: Literal["smallest_node"]
 
 
-class AndroidControl(Benchmark):
+class AndroidControl(ScreenBenchmark):
     """AndroidControl steps under one of the four protocols."""
 
     item_model = Item
@@ -87,10 +83,6 @@ class AndroidControl(Benchmark):
             size=item.steps,
             groups=(f"type={item.action.action_type}", *([f"split={first}"] if first else [])),
         )
-
-    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
-        """The planner, forecasting from each item's screen."""
-        return screens(planner, horizon, tools, images)
 
 
 def os_atlas_line(item: Item) -> str:
@@ -141,31 +133,10 @@ def gui_r1_rule(protocol: BenchmarkProtocol, match: GuiR1Match) -> Rule:
             point=_point(item) if action.action_type in ("click", "long_press") else None,
             text=written.get(action.action_type) or "",
         )
-        ours = None if prediction is None else gui_r1_answer_of(prediction, protocol, (item.width, item.height))
+        ours = None if prediction is None else answer_of(prediction, protocol, (item.width, item.height))
         return gui_r1_parts(ours, reference, (item.width, item.height), match.radius, match.text_f1_from)
 
     return parts
-
-
-def gui_r1_answer_of(prediction: Any, protocol: BenchmarkProtocol, size: tuple[int, int]) -> Answer:
-    """A prediction as GUI-R1 has it, in original pixels; raises ``Unparsable``."""
-    if prediction.native is not None:
-        return Answer.of(prediction.native)
-    if prediction.convention == "gui-r1":
-        try:
-            answer = Answer.of(gui_r1_answer(prediction.text or ""))
-        except ConventionError as error:
-            raise Unparsable(str(error)) from error
-        wide, high = prediction.resized or size
-        scaled = (answer.point[0] * size[0] / wide, answer.point[1] * size[1] / high) if answer.point else None
-        return Answer(action=answer.action, point=scaled, text=answer.text)
-    action = prediction.read_action(size)
-    name = protocol.actions.get(_named(action), action.type)
-    text = action.get("text", action.get("app", ""))
-    if action.type == "scroll":
-        text = OPPOSITE[action.get("direction")] if protocol.match["scroll"] == "screen" else action.get("direction")
-    point = (action.point[0] * size[0], action.point[1] * size[1]) if action.point else None
-    return Answer(action=name, point=point, text=str(text))
 
 
 def candidate_box_rule(protocol: BenchmarkProtocol, match: BoxMatch) -> Rule:
@@ -198,7 +169,7 @@ def _mobile_use(prediction: Prediction, protocol: BenchmarkProtocol, item: Item)
             raise Unparsable(f"mobile_use arguments are an object, not {str(native)[:80]!r}")
         return native, prediction.resized or size
     action = prediction.read_action((item.width, item.height))
-    name = protocol.actions.get(_named(action), action.type)
+    name = protocol.name_of(action, action.type)
     call: dict[str, Any] = {"action": name}
     if action.point:
         call["coordinate"] = [action.point[0] * item.width, action.point[1] * item.height]
@@ -315,7 +286,7 @@ def _recorded(prediction: Prediction, protocol: BenchmarkProtocol, item: Item) -
             raise Unparsable(f"an AndroidControl action is an object, not {str(prediction.native)[:80]!r}")
         return prediction.native
     action = prediction.read_action((item.width, item.height))
-    call: dict[str, Any] = {"action_type": protocol.actions.get(_named(action), action.type)}
+    call: dict[str, Any] = {"action_type": protocol.name_of(action, action.type)}
     if action.point:
         call |= {"x": action.point[0] * item.width, "y": action.point[1] * item.height}
     if action.type == "scroll":
@@ -325,11 +296,6 @@ def _recorded(prediction: Prediction, protocol: BenchmarkProtocol, item: Item) -
     if action.type == "type":
         call["text"] = action.get("text")
     return call
-
-
-def _named(action: Action) -> str:
-    """The key of a protocol's action map: the type, or ``terminate_failure``."""
-    return "terminate_failure" if action.get("status") == "failure" else action.type
 
 
 def _point(item: Item) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tracer import json_lines, package_data
 from tracer.benchmarks import inert_pickle
-from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row
 
 SUFFIX = ".pkl.gz"
 
@@ -62,9 +62,8 @@ class AndroidWorld(Benchmark):
         """The outcome of one episode. Raises ``Unparsable``."""
         score = 0.0
         if prediction is not None:
-            if prediction.native is None:
-                raise Unparsable("native is needed: the episode's score and whether the agent was done")
-            score = prediction.native.score if prediction.native.done else 0.0
+            episode = prediction.required("the episode's score and whether the agent was done")
+            score = episode.score if episode.done else 0.0
         return Outcome(parts={"success": (score, 1)}, cluster=item.template, groups=(f"difficulty={item.difficulty}",))
 
     def own_items(self) -> Iterator[dict[str, Any]]:

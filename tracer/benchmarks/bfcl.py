@@ -25,7 +25,7 @@ from pydantic import Field
 
 from tracer import json_lines
 from tracer.planner.plan import Planner
-from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable, Worker
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Worker
 from tracer.scoring.drivers import STEPS, converse
 from tracer.tools.tool_agent import ToolAgent
 
@@ -73,11 +73,10 @@ class Bfcl(Benchmark):
         """The outcome of one task. Raises ``Unparsable`` and, for a task the package lacks, ``BenchmarkError``."""
         valid = False
         if prediction is not None:
-            if prediction.native is None:
-                raise Unparsable("native is needed: the calls by turn and step")
+            calls = prediction.required("the calls by turn and step")
             if item.id not in self._tasks:
                 raise BenchmarkError(f"{PACKAGE} has no task {item.id!r}; leave --items out to take its own")
-            valid = check(*self._tasks[item.id], prediction.native)
+            valid = check(*self._tasks[item.id], calls)
         return Outcome(
             parts={"accuracy": (valid, 1)},
             cluster=item.id,

@@ -135,11 +135,8 @@ class Gta(Benchmark):
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one query. Raises ``Unparsable``."""
-        run = None
-        if prediction is not None:
-            run = prediction.native
-            if run is None:
-                raise Unparsable("native is needed: the turns, or the answer and code blocks, of the run")
+        needed = "the turns, or the answer and code blocks, of the run"
+        run = None if prediction is None else prediction.required(needed)
         rule = {"step": self._step, "end_to_end": self._end_to_end, "t3": self._t3}[self.match.rule]
         return Outcome(parts=rule(item, run), cluster=item.id, groups=(f"answer={answer_kind(item)}",))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,14 +16,12 @@ from rapidfuzz.distance import Levenshtein
 
 from tracer.action import Action
 from tracer.benchmarks import os_atlas
-from tracer.benchmarks.gui_r1 import Answer, gui_r1_parts
-from tracer.planner.plan import Planner
-from tracer.scoring.contract import Benchmark, Outcome, Part, PredictionRow, Row, Unparsable, Worker
+from tracer.benchmarks.gui_r1 import Answer, answer_of, gui_r1_parts
+from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
 from tracer.scoring.conventions import ConventionError, literal
-from tracer.scoring.drivers import screens
+from tracer.scoring.drivers import ScreenBenchmark
 from tracer.scoring.matching import contains_either_way, within
 from tracer.scoring.protocol import BenchmarkProtocol
-from tracer.tools.tool_agent import ToolAgent
 
 KEYS = {"KEY_HOME": "PRESS_HOME", "KEY_BACK": "PRESS_BACK", "KEY_APPSELECT": "PRESS_RECENT"}
 
@@ -110,7 +107,7 @@ def _plain(number: float) -> float:
     return int(number) if number.is_integer() else number
 
 
-class GuiOdyssey(Benchmark):
+class GuiOdyssey(ScreenBenchmark):
     """GUI-Odyssey steps under one protocol."""
 
     item_model = Item
@@ -130,10 +127,6 @@ class GuiOdyssey(Benchmark):
             stratum=item.category,
             groups=(f"category={item.category}", f"type={reference(item)[0]}"),
         )
-
-    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
-        """The planner, forecasting from each item's screen."""
-        return screens(planner, horizon, tools, images)
 
     def _official(self, item: Item, prediction: Prediction | None) -> dict[str, tuple[float, float]]:
         same, right = False, False
@@ -168,8 +161,6 @@ class GuiOdyssey(Benchmark):
         }
 
     def _gui_r1(self, item: Item, prediction: Prediction | None) -> dict[str, tuple[float, float]]:
-        from tracer.benchmarks.android_control_rules import gui_r1_answer_of
-
         kind, info = reference(item)
         placed = kind in ("CLICK", "LONG_PRESS")
         size = (item.width, item.height)
@@ -179,7 +170,7 @@ class GuiOdyssey(Benchmark):
             point=(x * size[0] / 1000, y * size[1] / 1000) if placed else None,
             text=info if kind in ("TYPE", "SCROLL") else "",
         )
-        ours = None if prediction is None else gui_r1_answer_of(prediction, self.protocol, size)
+        ours = None if prediction is None else answer_of(prediction, self.protocol, size)
         return dict(gui_r1_parts(ours, answer, size, self.match.radius, self.match.text_f1_from or 0.0))
 
 
@@ -194,8 +185,7 @@ def os_atlas_line(item: Item) -> str:
 
 def command(action: Action, protocol: BenchmarkProtocol) -> str:
     """Our action as an official command line, named by the protocol's action map."""
-    key = "terminate_failure" if action.get("status") == "failure" else action.type
-    name = protocol.actions.get(key, action.type.upper())
+    name = protocol.name_of(action, action.type.upper())
     if action.type in ("click", "long_press") and action.point:
         return f"{name}: ({round(action.point[0] * 1000)}, {round(action.point[1] * 1000)})"
     if action.type == "scroll":

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracer.scoring.contract import Parts, Unparsable
+from tracer.scoring.conventions import OPPOSITE, ConventionError, gui_r1_answer
 from tracer.scoring.matching import gui_r1_f1
+from tracer.scoring.protocol import BenchmarkProtocol
 
 PLACED = ("click", "long_press", "moveto", "doubleclick", "rightclick")
 WRITTEN = ("open_app", "type", "scroll", "select")
@@ -43,6 +45,27 @@ def _pair(value: Any) -> tuple[float, float]:
     if len(good) != 2:
         raise Unparsable(f"'point' has to be a pair of numbers, not {str(value)[:80]!r}")
     return float(good[0]), float(good[1])
+
+
+def answer_of(prediction: Any, protocol: BenchmarkProtocol, size: tuple[int, int]) -> Answer:
+    """A prediction as GUI-R1 has it, in original pixels; raises ``Unparsable``."""
+    if prediction.native is not None:
+        return Answer.of(prediction.native)
+    if prediction.convention == "gui-r1":
+        try:
+            answer = Answer.of(gui_r1_answer(prediction.text or ""))
+        except ConventionError as error:
+            raise Unparsable(str(error)) from error
+        wide, high = prediction.resized or size
+        scaled = (answer.point[0] * size[0] / wide, answer.point[1] * size[1] / high) if answer.point else None
+        return Answer(action=answer.action, point=scaled, text=answer.text)
+    action = prediction.read_action(size)
+    name = protocol.name_of(action, action.type)
+    text = action.get("text", action.get("app", ""))
+    if action.type == "scroll":
+        text = OPPOSITE[action.get("direction")] if protocol.match["scroll"] == "screen" else action.get("direction")
+    point = (action.point[0] * size[0], action.point[1] * size[1]) if action.point else None
+    return Answer(action=name, point=point, text=str(text))
 
 
 def gui_r1_parts(

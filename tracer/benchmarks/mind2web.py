@@ -10,18 +10,15 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from tracer.action import Action
-from tracer.planner.plan import Planner
-from tracer.scoring.contract import Benchmark, Outcome, Part, PredictionRow, Row, Unparsable, Worker
-from tracer.scoring.drivers import screens
+from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.scoring.drivers import ScreenBenchmark
 from tracer.scoring.matching import operation_f1
 from tracer.scoring.protocol import BenchmarkProtocol
-from tracer.tools.tool_agent import ToolAgent
 
 VALUED = ("TYPE", "SELECT")
 BLOCK, OVERLAP = (1280, 1000), 200
@@ -79,7 +76,7 @@ class Match(Part):
     """Whether tokens of punctuation count in the operation F1."""
 
 
-class Mind2Web(Benchmark):
+class Mind2Web(ScreenBenchmark):
     """Mind2Web steps under one protocol."""
 
     item_model = Item
@@ -101,10 +98,6 @@ class Mind2Web(Benchmark):
             size=item.total_steps,
             groups=(f"op={item.op}", f"website={item.website}"),
         )
-
-    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
-        """The planner, forecasting from each item's screen."""
-        return screens(planner, horizon, tools, images)
 
     def _operation(self, prediction: Prediction, item: Item) -> Operation:
         if "native" in prediction.model_fields_set:

@@ -21,7 +21,6 @@ from tracer.scoring.contract import (
     Part,
     PredictionRow,
     Row,
-    Unparsable,
     played_episode,
 )
 
@@ -71,12 +70,9 @@ class MiniWob(Benchmark):
         """The outcome of one episode. Raises ``Unparsable``."""
         success, steps = False, 0
         if prediction is not None:
-            if prediction.native is None:
-                raise Unparsable("native is needed: whether the episode succeeded, and its steps")
-            success, steps = prediction.native.success, prediction.native.steps
-            most = self.protocol.decoding.max_steps
-            if most is not None and steps > most:
-                raise Unparsable(f"{steps} steps under a protocol of {most}")
+            played = prediction.required("whether the episode succeeded, and its steps")
+            success, steps = played.success, played.steps
+            self.limit(steps)
         return Outcome(
             parts={"success": (success, 1), "steps": (steps if success else 0, success)},
             cluster=item.id,

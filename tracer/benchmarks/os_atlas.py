@@ -46,8 +46,7 @@ def from_answer(text: str) -> str:
 
 def from_action(action: Action, protocol: BenchmarkProtocol) -> str:
     """Our action as a line, named by the protocol's action map; a type it lacks keeps its own name."""
-    key = "terminate_failure" if action.get("status") == "failure" else action.type
-    name = protocol.actions.get(key, action.type.upper())
+    name = protocol.name_of(action, action.type.upper())
     if action.type in ("click", "long_press") and action.point:
         return point_line(name, *action.point)
     if action.type == "scroll":

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tracer import json_lines, package_data
-from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row
 
 RESULT, TRAJECTORY = "result.txt", "traj.jsonl"
 
@@ -56,13 +56,9 @@ class OsWorld(Benchmark):
         """The outcome of one task. Raises ``Unparsable``."""
         score = 0.0
         if prediction is not None:
-            if prediction.native is None:
-                raise Unparsable("native is needed: the evaluator's score")
-            steps = prediction.native.steps
-            most = self.protocol.decoding.max_steps
-            if most is not None and steps is not None and steps > most:
-                raise Unparsable(f"{steps} steps under a protocol of {most}")
-            score = prediction.native.score
+            ending = prediction.required("the evaluator's score")
+            self.limit(ending.steps)
+            score = ending.score
         kind = "infeasible" if item.infeasible else "feasible"
         return Outcome(parts={"success": (score, 1)}, cluster=item.id, groups=(f"domain={item.domain}", f"kind={kind}"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracer.config import Config
+from tracer.registry import tracking, versions
 
 
 def log_score(config: Config, folder: Path, model: str | None = None) -> str:
@@ -13,8 +14,6 @@ def log_score(config: Config, folder: Path, model: str | None = None) -> str:
     ``model`` is a registered model (``tracer-planner@challenger``): the metrics then carry its ``model_id`` and stand
     on its page. Raises what ``tracer.registry.versions`` raises where there is no such model.
     """
-    from tracer.registry import tracking, versions
-
     client = tracking.connect(config.registry)
     model_id = None
     if model is not None:

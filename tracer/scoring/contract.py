@@ -50,8 +50,6 @@ class Row(Part):
 class PredictionRow(Row):
     """A prediction: exactly one of ``native``, ``action``, ``text`` and ``error``."""
 
-    native_field: ClassVar[str] = "native"
-
     action: dict[str, Any] | None = None
     """An action of tracer/action.py: fractions of the screen, the finger's direction."""
     text: str | None = None
@@ -66,7 +64,7 @@ class PredictionRow(Row):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        names = (self.native_field, "action", "text", "error")
+        names = ("native", "action", "text", "error")
         given = [name for name in names if name in self.model_fields_set]
         if len(given) != 1:
             raise ValueError(f"exactly one of {', '.join(names)} is needed, not {given or 'none'}")
@@ -75,6 +73,13 @@ class PredictionRow(Row):
         if self.convention is not None and self.convention not in get_args(Convention):
             raise ValueError(f"convention {self.convention!r} is none of {', '.join(get_args(Convention))}")
         return self
+
+    def required(self, what: str) -> Any:
+        """``native``, for a benchmark that reads nothing else; raises ``Unparsable`` where it is missing."""
+        native = getattr(self, "native", None)
+        if native is None:
+            raise Unparsable(f"native is needed: {what}")
+        return native
 
     def read_action(self, size: tuple[int, int]) -> Action:
         """The action of ``action`` or ``text``; raises ``Unparsable``. ``size``: the item's, in pixels."""
@@ -134,6 +139,12 @@ class Benchmark(ABC):
             self.match: Any = TypeAdapter(self.match_model).validate_python(protocol.match)
         except ValidationError as error:
             raise BenchmarkError(f"{protocol.id}: match: {error}") from error
+
+    def limit(self, steps: int | None) -> None:
+        """Raise ``Unparsable`` for an episode of more steps than the protocol allows."""
+        most = self.protocol.decoding.max_steps
+        if most is not None and steps is not None and steps > most:
+            raise Unparsable(f"{steps} steps under a protocol of {most}")
 
     @abstractmethod
     def outcome(self, item: Any, prediction: Any) -> Outcome:

@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from tracer.action import Action, ActionError
+from tracer.forecast import ForecastError
+from tracer.grammars.literal import Literal as LiteralGrammar
+from tracer.trajectory import State
 
 Convention = Literal["literal", "os-atlas", "odyssey", "qwen2.5-vl", "qwen3-vl", "ui-tars", "ui-tars-1.5", "gui-r1"]
 Size = tuple[int, int]
@@ -72,12 +75,8 @@ def point(value: Any, scale: tuple[float, float]) -> dict[str, float]:
 
 
 def _forecast_line(text: str, _: Size) -> Action:
-    from tracer.forecast import ForecastError
-    from tracer.grammars.literal import Literal
-    from tracer.trajectory import State
-
     try:
-        return Literal().parse(text, State(goal=""), 1)[0].action
+        return LiteralGrammar().parse(text, State(goal=""), 1)[0].action
     except ForecastError as error:
         raise ConventionError(str(error)) from error
 
@@ -85,12 +84,13 @@ def _forecast_line(text: str, _: Size) -> Action:
 THOUSAND = (1000.0, 1000.0)
 OS_ATLAS = re.compile(r"^\s*([A-Z_]+)\s*:?\s*(.*?)\s*$", re.DOTALL)
 OS_ATLAS_POINT = re.compile(r"^<point>\s*\[\[\s*(-?\d+)\s*,\s*(-?\d+)\s*\]\]\s*</point>?$")
+SUCCESS, FAILURE = Action.of("terminate", status="success"), Action.of("terminate", status="failure")
+BACK, HOME, RECENT = (Action.of(f"navigate_{where}") for where in ("back", "home", "recent"))
+WAIT = Action.of("wait")
 PLAIN = {
-    "PRESS_BACK": "navigate_back",
-    "PRESS_HOME": "navigate_home",
-    "PRESS_RECENT": "navigate_recent",
-    "WAIT": "wait",
-}
+    "PRESS_BACK": BACK, "PRESS_HOME": HOME, "PRESS_RECENT": RECENT, "WAIT": WAIT, "COMPLETE": SUCCESS,
+    "IMPOSSIBLE": FAILURE,
+}  # fmt: skip
 
 
 def _os_atlas(text: str, _: Size) -> Action:
@@ -112,9 +112,7 @@ def _os_atlas(text: str, _: Size) -> Action:
     if name == "SCROLL" and inner.lower() in OPPOSITE:
         return Action.of("scroll", direction=OPPOSITE[inner.lower()])
     if name in PLAIN:
-        return Action.of(PLAIN[name])
-    if name in ("COMPLETE", "IMPOSSIBLE"):
-        return Action.of("terminate", status="success" if name == "COMPLETE" else "failure")
+        return PLAIN[name]
     raise ConventionError(f"no OS-Atlas action: {text[:80]!r}")
 
 
@@ -128,9 +126,7 @@ def _odyssey(text: str, _: Size) -> Action:
     if name == "SCROLL" and rest.lower() in OPPOSITE:
         return Action.of("scroll", direction=rest.lower())
     if name in PLAIN:
-        return Action.of(PLAIN[name])
-    if name in ("COMPLETE", "IMPOSSIBLE"):
-        return Action.of("terminate", status="success" if name == "COMPLETE" else "failure")
+        return PLAIN[name]
     raise ConventionError(f"no GUI-Odyssey action: {text[:80]!r}")
 
 
@@ -156,17 +152,9 @@ def tool_call(text: str) -> dict[str, Any]:
     return arguments
 
 
-BUTTONS = {"back": "navigate_back", "home": "navigate_home", "menu": "navigate_recent"}
-CLICKS = {
-    "click": "click",
-    "left_click": "click",
-    "long_press": "long_press",
-    "double_click": "double_click",
-    "triple_click": "triple_click",
-    "right_click": "right_click",
-    "middle_click": "middle_click",
-    "mouse_move": "move",
-}
+BUTTONS = {"back": BACK, "home": HOME, "menu": RECENT, "enter": Action.of("key", key="Enter")}
+SAME = ("click", "long_press", "double_click", "triple_click", "right_click", "middle_click")
+CLICKS = {**dict(zip(SAME, SAME, strict=True)), "left_click": "click", "mouse_move": "move"}
 
 
 def mobile_use(call: Mapping[str, Any], scale: tuple[float, float]) -> Action:
@@ -193,13 +181,11 @@ def mobile_use(call: Mapping[str, Any], scale: tuple[float, float]) -> Action:
         return Action.of("key", key="+".join(map(str, keys)) if isinstance(keys, list) else keys)
     if kind == "system_button":
         button = str(call.get("button", "")).strip().lower()
-        if button == "enter":
-            return Action.of("key", key="Enter")
         if button not in BUTTONS:
             raise ConventionError(f"unknown button {button[:40]!r}")
-        return Action.of(BUTTONS[button])
+        return BUTTONS[button]
     if kind == "wait":
-        return Action.of("wait")
+        return WAIT
     if kind == "terminate":
         return Action.of("terminate", status=call.get("status"))
     raise ConventionError(f"unknown action {kind[:40]!r}")
@@ -216,19 +202,13 @@ def swipe_direction(start: Any, end: Any) -> str:
 BOX_TOKENS = re.compile(r"<\|box_(?:start|end)\|>|</?(?:point|bbox)>")
 PAIR = re.compile(r"(-?\d+(?:\.\d+)?)[\s,]+(-?\d+(?:\.\d+)?)(?:[\s,]+(-?\d+(?:\.\d+)?)[\s,]+(-?\d+(?:\.\d+)?))?")
 TARS_CLICKS = {
-    "click": "click",
-    "left_single": "click",
-    "left_double": "double_click",
-    "right_single": "right_click",
-    "long_press": "long_press",
-    "hover": "move",
-}
+    "click": "click", "left_single": "click", "left_double": "double_click", "right_single": "right_click",
+    "long_press": "long_press", "hover": "move",
+}  # fmt: skip
 TARS_PLAIN = {
-    "press_back": "navigate_back",
-    "press_home": "navigate_home",
-    "press_appselect": "navigate_recent",
-    "wait": "wait",
-}
+    "press_back": BACK, "press_home": HOME, "press_appselect": RECENT, "wait": WAIT, "finished": SUCCESS,
+    "call_user": FAILURE,
+}  # fmt: skip
 
 
 def _ui_tars_relative(text: str, _: Size) -> Action:
@@ -261,9 +241,7 @@ def _ui_tars(text: str, scale: tuple[float, float]) -> Action:
     if name in ("hotkey", "press"):
         return Action.of("key", key="+".join(str(arguments.get("key", arguments.get("content", ""))).split()))
     if name in TARS_PLAIN:
-        return Action.of(TARS_PLAIN[name])
-    if name in ("finished", "call_user"):
-        return Action.of("terminate", status="success" if name == "finished" else "failure")
+        return TARS_PLAIN[name]
     raise ConventionError(f"unknown action {name[:40]!r}")
 
 
@@ -302,26 +280,26 @@ def literal(text: str) -> Any:
 
 
 ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-GUI_R1 = {"moveto": "move", "doubleclick": "double_click", "rightclick": "right_click", "press_home": "navigate_home",
-          "press_back": "navigate_back", "press_recent": "navigate_recent"}  # fmt: skip
+GUI_R1_CLICKS = {"click": "click", "long_press": "long_press", "moveto": "move", "doubleclick": "double_click",
+                 "rightclick": "right_click"}  # fmt: skip
+GUI_R1_PLAIN = {"press_home": HOME, "press_back": BACK, "press_recent": RECENT, "wait": WAIT, "complete": SUCCESS,
+                "impossible": FAILURE}  # fmt: skip
 
 
 def _gui_r1(text: str, resized: Size) -> Action:
     """GUI-R1's ``<answer>[{'action', 'point', 'input_text'}]</answer>``, pixels of the resized image."""
     answer = gui_r1_answer(text)
     kind, written = answer["action"], str(answer.get("input_text", "")).replace("[", "").replace("]", "").strip()
-    if kind in ("click", "long_press", "moveto", "doubleclick", "rightclick"):
-        return Action.of(GUI_R1.get(kind, kind), **point(answer.get("point"), (float(resized[0]), float(resized[1]))))
+    if kind in GUI_R1_CLICKS:
+        return Action.of(GUI_R1_CLICKS[kind], **point(answer.get("point"), (float(resized[0]), float(resized[1]))))
     if kind in ("type", "select"):
         return Action.of(kind, text=written)
     if kind == "open_app":
         return Action.of("open_app", app=written)
     if kind == "scroll" and written.lower() in OPPOSITE:
         return Action.of("scroll", direction=OPPOSITE[written.lower()])
-    if kind in ("complete", "impossible"):
-        return Action.of("terminate", status="success" if kind == "complete" else "failure")
-    if kind == "wait" or kind in GUI_R1:
-        return Action.of(GUI_R1.get(kind, kind))
+    if kind in GUI_R1_PLAIN:
+        return GUI_R1_PLAIN[kind]
     raise ConventionError(f"unknown action {kind[:40]!r}")
 
 

@@ -12,13 +12,11 @@ from typing import Any
 
 from tracer.action import Action
 from tracer.planner.plan import Planner
-from tracer.scoring.contract import BenchmarkError, Worker
+from tracer.scoring.contract import Benchmark, BenchmarkError, Worker
 from tracer.scoring.run import Row
 from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import Element, State
 
-PLAYED = ("miniwob", "agentdojo", "bfcl")
-"""The benchmarks that bring their items and are played here: nothing has to be given but a planner."""
 UNPARSABLE: Row = {"action": {}}
 """A prediction without an action: a counted failure."""
 STEPS = 20
@@ -26,18 +24,21 @@ STEPS = 20
 OBSERVED = 4000  # characters of a tool's result that the planner is shown
 
 
-def screens(planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
-    """One forecast per screen; its first step, grounded by the tool agent, is the prediction."""
+class ScreenBenchmark(Benchmark):
+    """A benchmark whose items are single screens: the planner forecasts from each."""
 
-    def answer(items: Sequence[Row]) -> list[Row]:
-        states = [screen_state(item, images) for item in items]
-        rows = []
-        for state, plan in zip(states, planner.forecast(states, horizon), strict=True):
-            action = tools.ground(state, plan.forecast[0]) if plan.forecast else None
-            rows.append({"action": action.to_dict()} if action is not None else dict(UNPARSABLE))
-        return rows
+    def worker(self, planner: Planner, horizon: int, tools: ToolAgent, images: Path | None) -> Worker:
+        """The first step of a forecast per screen, grounded by the tool agent."""
 
-    return answer
+        def answer(items: Sequence[Row]) -> list[Row]:
+            states = [screen_state(item, images) for item in items]
+            rows = []
+            for state, plan in zip(states, planner.forecast(states, horizon), strict=True):
+                action = tools.ground(state, plan.forecast[0]) if plan.forecast else None
+                rows.append({"action": action.to_dict()} if action is not None else dict(UNPARSABLE))
+            return rows
+
+        return answer
 
 
 def screen_state(item: Mapping[str, Any], images: Path | None) -> State:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines, plugins
+from tracer import json_lines, plugins, tools
 from tracer import planner as planners
 from tracer.config import Config
 from tracer.environments.environment import World
@@ -110,8 +110,6 @@ def evaluate_into(
     if scorer.environment:
         json_lines.write(predictions, _episodes(folder, config, scorer, model, rows))
     else:
-        from tracer import tools
-
         shown = images or (path.parent if items else None)
         worker = scorer.worker(planners.load(model), config.planner.horizon, tools.load(config.grounding), shown)
         run(rows, worker, folder / "checkpoints" / "items", predictions, limits)

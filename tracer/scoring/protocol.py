@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tracer import plugins
+from tracer.action import Action
 from tracer.lineage.digest import digest_of
 
 
@@ -104,6 +105,10 @@ class BenchmarkProtocol(Section):
     def id(self) -> str:
         """The protocol's full name: ``benchmark/name``, and ``/lenient`` where it is."""
         return f"{self.benchmark}/{self.name}" + ("" if self.strict else "/lenient")
+
+    def name_of(self, action: Action, default: str) -> str:
+        """The protocol's name for an action of ours; ``default`` for a type that its action map lacks."""
+        return self.actions.get("terminate_failure" if action.get("status") == "failure" else action.type, default)
 
 
 def names(benchmark: str) -> list[str]:
