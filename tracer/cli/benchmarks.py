@@ -14,6 +14,7 @@ from tracer.config import Config
 
 Benchmark = StrEnum("Benchmark", {name: name for name in plugins.names(plugins.BENCHMARKS)})  # type: ignore[misc]
 Protocol = Annotated[str, typer.Option(help="A name listed by `tracer protocols BENCHMARK`.")]
+Items = Annotated[Path | None, typer.Option(help="items.jsonl; by default the benchmark's own list.")]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Accept empty predictions where the original does.")]
 
 
@@ -24,7 +25,7 @@ def evaluation_of(benchmark: str) -> Command:
         config: Config,
         protocol: Protocol,
         model: Annotated[str, typer.Option(help=f"The planner: {PLANNERS}; or demonstrators.")],
-        items: Annotated[Path | None, typer.Option(help="items.jsonl; by default the benchmark's own list.")] = None,
+        items: Items = None,
         images: Annotated[Path | None, typer.Option(help="The images' folder; by default that of --items.")] = None,
         out: Out = None,
         lenient: Lenient = False,
@@ -55,7 +56,7 @@ def score(
     protocol: Protocol,
     predictions: Annotated[Path, typer.Option(help="predictions.jsonl, or a runner's folder of results.")],
     out: Annotated[Path, typer.Option(help="The output folder.")],
-    items: Annotated[Path | None, typer.Option(help="items.jsonl; by default the benchmark's own list.")] = None,
+    items: Items = None,
     lenient: Lenient = False,
 ) -> Result:
     """Score the predictions of any model, without a model or a GPU. The formats: `tracer schema BENCHMARK`.
@@ -95,16 +96,15 @@ def protocols(
     """
     from tracer.scoring import protocol as rules_of
 
-    if benchmark and protocol:
-        rules = rules_of.load(benchmark, protocol)
-        return Result(data={"digest": rules.digest, **rules.model_dump(mode="json")})
-    found = [
-        rules_of.load(each, name) for each in ([benchmark] if benchmark else Benchmark) for name in rules_of.names(each)
+    chosen = [benchmark] if benchmark else plugins.names(plugins.BENCHMARKS)
+    rules = [
+        rules_of.load(each, name) for each in chosen for name in ([protocol] if protocol else rules_of.names(each))
     ]
-    rows = [(each.benchmark, each.name, each.items.count, each.digest, each.title) for each in found]
-    lines = [f"{of:16} {name:22} {count or '?':>6}  {digest:.12}  {title}" for of, name, count, digest, title in rows]
-    columns = ("benchmark", "protocol", "items", "digest", "title")
-    return Result(data=[dict(zip(columns, row, strict=True)) for row in rows], text="\n".join(lines))
+    data = [{"digest": each.digest, **each.model_dump(mode="json")} for each in rules]
+    if protocol:
+        return Result(data=data[0])
+    line = "{0.benchmark:16} {0.name:22} {1:>6}  {0.digest:.12}  {0.title}".format
+    return Result(data=data, text="\n".join(line(each, each.items.count or "?") for each in rules))
 
 
 def items(benchmark: Benchmark, protocol: Protocol, out: Annotated[Path, typer.Option(help="The file.")]) -> Result:

@@ -13,16 +13,13 @@ from tracer.config import Config
 from tracer.stages import MODELS, STAGES
 from tracer.training.stage import Stage
 
-BaseOut = Annotated[Path | None, typer.Option("--out", help="A folder; by default where the profile looks for it.")]
 Start = typer.Option(help=f"Another planner to start from: {PLANNERS}.", autocompletion=lambda: list(MODELS))
 
 StageName = StrEnum("StageName", {stage.name: stage.name for stage in STAGES})  # type: ignore[misc]
 
 
 def bootstrap(
-    config: Config,
-    episodes: Annotated[Path, typer.Option(help="What `tracer record` wrote.")],
-    out: Out = None,
+    config: Config, episodes: Annotated[Path, typer.Option(help="What `tracer record` wrote.")], out: Out = None
 ) -> Result:
     """Train the tiny base planner, supervised, from raw episodes.
 
@@ -65,7 +62,7 @@ def training_of(stage: Stage) -> Command:
     return train
 
 
-def hub(config: Config, out: BaseOut = None) -> Result:
+def hub(config: Config, out: Out = None) -> Result:
     """Fetch the profile's base planner from the hub, at its pinned commit.
 
     Example: tracer base hub --profile qwen3vl-8b
@@ -79,7 +76,7 @@ def hub(config: Config, out: BaseOut = None) -> Result:
 def smollm2(
     config: Config,
     profile: str = "smollm2",
-    out: BaseOut = None,
+    out: Out = None,
     weights: Annotated[Path | None, typer.Option(help="A GGUF file; by default the package's.")] = None,
     episodes: Annotated[Path | None, typer.Option(help="Raw episodes that teach it the grammar.")] = None,
 ) -> Result:
