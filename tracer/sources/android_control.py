@@ -144,11 +144,9 @@ def _action(raw: bytes, size: tuple[int, int], index: int) -> tuple[Action, bool
 
 
 def _elements(forest: bytes, size: tuple[int, int], index: int) -> tuple[Element, ...]:
-    from google.protobuf.message import DecodeError
-
     try:
-        windows = protobuf.forest_class().FromString(forest).windows
-    except DecodeError as error:
+        windows = protobuf.read("Forest", forest).windows
+    except protobuf.WireError as error:
         raise Refused("broken accessibility tree", f"screen {index}: {error}", FIX) from error
     if sum(len(window.tree.nodes) for window in windows) > MAX_NODES:
         raise Refused("too many elements", f"screen {index} has over {MAX_NODES} nodes", "leave the episode out")
