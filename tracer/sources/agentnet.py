@@ -23,7 +23,7 @@ import msgspec
 
 from tracer.instruction import describe
 from tracer.sources import large_json, pyautogui
-from tracer.sources.source import Refused, Rejected, SourceError, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, screen
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
 
@@ -128,21 +128,15 @@ def _trajectory(
     record: Line, id: str, meta: dict[str, str], pictures: Store | None, goal: Goal, labels: bool
 ) -> Trajectory:
     steps: list[Step] = []
-    image, width, height = None, 0, 0
     for moment in record.traj:
         value = moment.value
         if labels and (value.last_step_redundant or value.last_step_correct is False):
             continue
         actions = pyautogui.actions(value.code)
-        if pictures is not None:
-            image = pictures.get(moment.image)
-            width, height = picture_size(image, moment.image)
+        shown = {} if pictures is None else screen(pictures.get(moment.image), moment.image)
         # One recorded step of several calls was made on one screen, and its words describe all of them.
         words = value.action if len(actions) == 1 else ""
-        steps += [
-            Step(action=action, instruction=words or describe(action), image=image, width=width, height=height)
-            for action in actions
-        ]
+        steps += [Step(action=action, instruction=words or describe(action), **shown) for action in actions]
     if not steps:
         raise Refused("no actions", f"no step{' is left' if labels else ''}", "nothing is to be fixed")
     return Trajectory(

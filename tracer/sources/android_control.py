@@ -23,7 +23,7 @@ from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import protobuf, tfrecord
 from tracer.sources.actions import ANDROID_CONTROL
-from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, picture_size, split_lists
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, screen, split_lists
 from tracer.trajectory import Element, Step, Trajectory, element_at
 
 NAME = "android_control"
@@ -118,22 +118,22 @@ def _trajectory(
 
 
 def _steps(features: dict[str, list[Any]], index: int, elements: bool) -> Iterator[Step]:
-    image = features["screenshots"][index]
-    size = picture_size(image, f"screenshot {index}")
+    shown = screen(features["screenshots"][index], f"screenshot {index}")
+    size = shown["width"], shown["height"]
     said = (features["screenshot_widths"][index], features["screenshot_heights"][index])
     if size != said:
         detail = f"screenshot {index} is {size[0]} x {size[1]}, the record says {said[0]} x {said[1]}"
         raise Refused("wrong picture size", detail, FIX)
-    shown = _elements(features["accessibility_trees"][index], size, index) if elements else None
+    listed = _elements(features["accessibility_trees"][index], size, index) if elements else None
     action, enter = _action(features["actions"][index], size, index)
-    aimed = element_at(action.point, shown) if action.point else None
-    target = None if aimed is None or shown is None else shown[aimed]
-    words = _text(features["step_instructions"][index], "step instruction") or describe(action, target, shown)
-    screen: dict[str, Any] = {"image": image, "width": size[0], "height": size[1], "elements": shown}
-    yield Step(action=action, instruction=words, target=target.box if target else None, **screen)
+    aimed = element_at(action.point, listed) if action.point else None
+    target = None if aimed is None or listed is None else listed[aimed]
+    words = _text(features["step_instructions"][index], "step instruction") or describe(action, target, listed)
+    shown["elements"] = listed
+    yield Step(action=action, instruction=words, target=target.box if target else None, **shown)
     if enter:
         key = Action.of("key", key="Enter")
-        yield Step(action=key, instruction=describe(key), **screen)
+        yield Step(action=key, instruction=describe(key), **shown)
 
 
 def _action(raw: bytes, size: tuple[int, int], index: int) -> tuple[Action, bool]:

@@ -22,7 +22,7 @@ from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import large_json
 from tracer.sources.actions import GUI_ODYSSEY
-from tracer.sources.source import Refused, Rejected, SourceError, json_object, picture_size, split_lists
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, screen, split_lists
 from tracer.sources.store import Store, store
 from tracer.trajectory import Box, Step, Trajectory
 
@@ -93,17 +93,14 @@ def _trajectory(episode: dict[str, Any], id: str, split: str, pictures: Store) -
 
 def _step(step: dict[str, Any], pictures: Store) -> Step:
     name = _field(step, "screenshot", str)
-    image = pictures.get(name)
-    width, height = picture_size(image, name)
+    shown = screen(pictures.get(name), name)
     action = decoded(step.get("action"), step.get("info"))
     words = step.get("low_level_instruction")
     return Step(
         action=action,
         instruction=words if isinstance(words, str) and words else describe(action),
-        image=image,
-        width=width,
-        height=height,
         target=_target(step.get("sam2_bbox")),
+        **shown,
     )
 
 

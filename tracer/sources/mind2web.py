@@ -25,7 +25,7 @@ import orjson
 from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources.actions import MIND2WEB
-from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, picture_size
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, screen
 from tracer.trajectory import Box, Element, Step, Trajectory, centre, inside
 
 NAME = "mind2web"
@@ -196,7 +196,8 @@ def _step(row: Row, elements: bool) -> Step:
     image = (row["screenshot"] or {}).get("bytes")
     if not image:
         raise Refused("no screenshot", f"step {row['target_action_index']} has none", "it is published so")
-    size = picture_size(image, f"the screenshot of step {row['target_action_index']}")
+    shown = screen(image, f"the screenshot of step {row['target_action_index']}")
+    size = shown["width"], shown["height"]
     operation = json_object(row["operation"], "operation", FIX)
     candidates = [json_object(text, "pos_candidates", FIX) for text in row["pos_candidates"] or []]
     boxes = [(candidate, box) for candidate in candidates if (box := _box(candidate, size)) is not None]
@@ -206,16 +207,9 @@ def _step(row: Row, elements: bool) -> Step:
     point = centre(next((box for candidate, box in boxes if candidate.get("is_original_target")), boxes[0][1]))
     target = max((box for _, box in boxes if inside(point, box)), key=_area)
     action = _action(operation, point)
-    shown = _elements(candidates, row["neg_candidates"], size) if elements else None
-    return Step(
-        action=action,
-        instruction=_instruction(row["target_action_reprs"], action, target),
-        image=image,
-        width=size[0],
-        height=size[1],
-        elements=shown,
-        target=target,
-    )
+    listed = _elements(candidates, row["neg_candidates"], size) if elements else None
+    instruction = _instruction(row["target_action_reprs"], action, target)
+    return Step(action=action, instruction=instruction, elements=listed, target=target, **shown)
 
 
 def _action(operation: dict[str, Any], point: tuple[float, float]) -> Action:

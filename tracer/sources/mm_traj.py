@@ -22,7 +22,7 @@ import orjson
 
 from tracer.action import Action, ActionError
 from tracer.sources import calls, large_json
-from tracer.sources.source import Refused, Rejected, SourceError, picture_size, turn
+from tracer.sources.source import Refused, Rejected, SourceError, screen, turn
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
 
@@ -83,9 +83,9 @@ def _trajectory(record: Any, id: str, task: str, files: Store | None) -> Traject
     roles = [role for role, _ in turns]
     if len(turns) < 2 or roles != ["user", "assistant"] * (len(roles) // 2) + ["user"] * (len(roles) % 2):
         raise Refused("wrong field", f"the turns are {', '.join(roles)[:80]}, not user, assistant, ...", FIX)
-    image, size = _image(record.get("image"), files)
+    shown = _screen(record.get("image"), files)
     steps = [
-        _step(answer, turns[index - 1][1] if index > 1 else "", image, size)
+        _step(answer, turns[index - 1][1] if index > 1 else "", shown)
         for index, (role, answer) in enumerate(turns)
         if role == "assistant"
     ]
@@ -101,7 +101,7 @@ def _trajectory(record: Any, id: str, task: str, files: Store | None) -> Traject
     )
 
 
-def _image(named: Any, files: Store | None) -> tuple[bytes | None, tuple[int, int]]:
+def _screen(named: Any, files: Store | None) -> dict[str, Any]:
     """The first picture of a string, an object of placeholders, {} or nothing; other attachments stay in the goal."""
     by_token = {"<image>": named} if isinstance(named, str) else named or {}
     if not isinstance(by_token, dict) or not all(isinstance(path, str) for path in by_token.values()):
@@ -109,25 +109,16 @@ def _image(named: Any, files: Store | None) -> tuple[bytes | None, tuple[int, in
     paths = [by_token[token] for token in sorted(by_token)]
     pictures = [path for path in paths if path.lower().endswith(PICTURES)]
     if files is None or not pictures:
-        return None, (0, 0)
-    image = files.get(pictures[0])
-    return image, picture_size(image, pictures[0])
+        return {}
+    return screen(files.get(pictures[0]), pictures[0])
 
 
-def _step(answer: str, before: str, image: bytes | None, size: tuple[int, int]) -> Step:
+def _step(answer: str, before: str, shown: dict[str, Any]) -> Step:
     found = TURN.search(answer)
     if not found:
         raise Refused("code is not a call", f"no code block in the turn {answer[:80]!r}", FIX)
     observation = before.strip().removeprefix("Observation:").strip()
-    action = action_of(found[2].strip())
-    return Step(
-        action=action,
-        instruction=found[1].strip(),
-        image=image,
-        width=size[0],
-        height=size[1],
-        observation=observation,
-    )
+    return Step(action=action_of(found[2].strip()), instruction=found[1].strip(), observation=observation, **shown)
 
 
 def action_of(code: str) -> Action:

@@ -149,6 +149,12 @@ def split_lists(path: Path) -> dict[str, list[Any]]:
     return lists
 
 
+def screen(image: bytes, name: str) -> dict[str, Any]:
+    """The fields of a ``Step`` that its picture gives: image, width and height; raises ``Refused``."""
+    width, height = picture_size(image, name)
+    return {"image": image, "width": width, "height": height}
+
+
 def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int, int]:
     """Width and height in pixels, from the header alone; raises ``Refused`` for what is not a picture, or too large.
 
