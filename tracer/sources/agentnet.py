@@ -138,7 +138,7 @@ def _trajectory(
         words = value.action if len(actions) == 1 else ""
         steps += [Step(action=action, instruction=words or describe(action), **shown) for action in actions]
     if not steps:
-        raise Refused("no actions", f"no step{' is left' if labels else ''}", "nothing is to be fixed")
+        raise Refused("no actions", f"no step{' is left' if labels else ''}", "nothing to fix")
     return Trajectory(
         id=id,
         source=NAME,

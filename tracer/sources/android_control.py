@@ -95,7 +95,7 @@ def _trajectory(
     split, task = splits[episode]
     actions = features.get("actions") or []
     if not actions:
-        raise Refused("no actions", "the episode has no action", "nothing is to be fixed: it is published so")
+        raise Refused("no actions", "the episode has no action", "nothing to fix: it is published so")
     screens = len(actions) + 1
     for name in ("screenshots", "accessibility_trees", "screenshot_widths", "screenshot_heights"):
         if len(features.get(name) or []) != screens and (elements or name != "accessibility_trees"):
