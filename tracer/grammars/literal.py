@@ -2,7 +2,8 @@
 
     {"action": "click", "x": 512, "y": 80, "step": "click the button \\"Submit\\""}
 
-The integers are Qwen3-VL's convention. ``Reasoned`` is the same after a passage of reasoning.
+The integers are Qwen3-VL's convention. ``Reasoned`` is the same after a passage of reasoning. The prompt that asks for
+such answers is in tracer/planner/prompt.py.
 """
 
 from __future__ import annotations
