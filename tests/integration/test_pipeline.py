@@ -25,7 +25,7 @@ POLICY = {
     "resamples": 200,
     # Two steps of training make nothing better: what is shown here is that the gate decides, not what.
     "primary": {"name": "step", "evaluation": "evaluate", "item": ["trajectory", "step_index"], "cluster": "trajectory",
-                "metric": "step", "margin": 0.0},
+                "metric": "step", "min_gain": 0.0},
     "guards": [],
     "limits": [],
     "required": ["validation", "gate", "files"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.folders import STATES, Chain, episodes, results, step
+from tracer import json_lines
 from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import LINEAGE, LineageError, digest_of
@@ -241,16 +243,54 @@ def test_policy_is_refused_with_its_key(tmp_path: Path) -> None:
         policy.load(path)
 
 
+@pytest.mark.parametrize(("key", "place"), [("min_gain", "primary"), ("optional", "guards")])
+def test_the_old_name_of_two_settings_is_refused_with_the_new_ones(tmp_path: Path, key: str, place: str) -> None:
+    path = tmp_path / "promotion.yaml"
+    path.write_text(re.sub(rf"{key}: \S+", "margin: 0.02", POLICY.read_text()))
+    with pytest.raises(policy.ConfigError, match=rf"{place}(?s:.)*`min_gain` in `primary`, and `max_loss` in `guards`"):
+        policy.load(path)
+
+
+RULE = {"name": "x", "evaluation": "e", "item": ("trajectory",), "cluster": "trajectory", "metric": "step"}
+
+
+def evaluated(folder: Path, **sides: list[float]) -> list[dict[str, Path]]:
+    """An evaluation by each side, a trajectory for each value."""
+    for name, values in sides.items():
+        (folder / name).mkdir()
+        rows = [{"trajectory": number, "step": value} for number, value in enumerate(values)]
+        json_lines.write(folder / name / "results.jsonl", rows)
+    return [{"e": folder / name} for name in sides]
+
+
+@pytest.mark.parametrize(
+    ("gain", "min_gain", "max_loss", "passed"),
+    [
+        (0.10, 0.05, 0.0, [True, True]),
+        (0.10, 0.15, 0.0, [False, True]),  # better, but by less than is asked
+        (-0.10, 0.0, 0.05, [False, False]),
+        (-0.10, 0.0, 0.15, [False, True]),  # worse, but by less than is allowed
+    ],
+)
+def test_a_primary_has_to_gain_and_a_guard_may_lose(
+    tmp_path: Path, gain: float, min_gain: float, max_loss: float, passed: list[bool]
+) -> None:
+    theirs = [0.3, 0.4, 0.5] * 4
+    sides = evaluated(tmp_path, ours=[value + gain for value in theirs], theirs=theirs)
+    rules = policy.Policy(
+        confidence=0.95,
+        resamples=200,
+        primary=policy.Primary(**RULE, min_gain=min_gain),
+        guards=(policy.Guard(**RULE, max_loss=max_loss),),
+    )
+    assert [check.passed for check in policy.judge(rules, *sides)] == passed
+
+
 def test_shares_agree_with_a_computation_by_hand(tmp_path: Path) -> None:
     """Two trajectories of one step each: the bootstrap over them can draw only means 0, 1/2 and 1."""
-    rule = policy.Comparison(name="x", evaluation="e", item=("trajectory",), cluster="trajectory", metric="step")
-    sides = {}
-    for name, values in (("ours", (1, 1)), ("theirs", (0, 1))):
-        rows = [{"trajectory": number, "step": value} for number, value in enumerate(values)]
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        sides[name] = {"e": tmp_path / name}
+    rule = policy.Primary(**RULE)
+    ours, theirs = evaluated(tmp_path, ours=[1.0, 1.0], theirs=[0.0, 1.0])
     rules = policy.Policy(confidence=0.95, resamples=4000, primary=rule)
-    found = policy.paired(rules, rule, sides["ours"], sides["theirs"], seed=0)
+    found = policy.paired(rules, rule, ours, theirs, seed=0)
     assert (found["difference"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
     assert found["mcnemar_p"] == 1.0 and found["only_challenger"] == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from tracer import json_lines
 from tracer.evaluation.results import RESULTS
@@ -37,9 +37,29 @@ class Comparison(Section):
     """The field whose rows hang together."""
     metric: str
     where: dict[str, Any] = Field(default={})
-    margin: float = 0.0
-    """What the mean has to gain (primary), or may lose (guard, as a positive number)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "margin" in fields:
+            raise ValueError("`margin` has two names now: `min_gain` in `primary`, and `max_loss` in `guards`")
+        return fields
+
+
+class Primary(Comparison):
+    """The comparison that the challenger has to win."""
+
+    min_gain: float = Field(default=0.0, ge=0)
+    """How much the mean has to gain."""
+
+
+class Guard(Comparison):
+    """A comparison that the challenger must not lose."""
+
+    max_loss: float = Field(default=0.0, ge=0)
+    """How much the mean may lose."""
     optional: bool = False
+    """Whether the check is skipped where neither side has the evaluation."""
 
 
 class Limit(Section):
@@ -58,10 +78,10 @@ class Policy(Section):
 
     confidence: float = Field(gt=0.5, lt=1)
     resamples: int = Field(ge=100)
-    primary: Comparison
+    primary: Primary
     first: Literal["better", "not_worse"] = "better"
     """What the first champion has to be, compared with the base planner, in the primary comparison."""
-    guards: tuple[Comparison, ...] = ()
+    guards: tuple[Guard, ...] = ()
     limits: tuple[Limit, ...] = ()
     required: tuple[Literal["validation", "gate", "files"], ...] = ()
 
@@ -92,10 +112,17 @@ def judge(
     """The primary comparison, the guards and the limits, each as a check. ``first``: there is no champion yet."""
     better = not (first and policy.first == "not_worse")
     return [
-        compared(policy, policy.primary, ours, theirs, seed, better=better),
-        *(compared(policy, guard, ours, theirs, seed) for guard in policy.guards),
+        compared(policy, policy.primary, ours, theirs, seed, min_gain=policy.primary.min_gain if better else None),
+        *(guarded(policy, guard, ours, theirs, seed) for guard in policy.guards),
         *(within(limit, ours) for limit in policy.limits),
     ]
+
+
+def guarded(policy: Policy, guard: Guard, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int) -> Check:
+    """Whether a guard's mean is not significantly worse by more than it may lose."""
+    if guard.optional and not (rows(guard, ours) and rows(guard, theirs)):
+        return Check(name=guard.name, passed=True, description=f"{guard.name} was not evaluated: skipped", numbers={})
+    return compared(policy, guard, ours, theirs, seed, max_loss=guard.max_loss)
 
 
 def compared(
@@ -105,18 +132,22 @@ def compared(
     theirs: Mapping[str, Path],
     seed: int,
     *,
-    better: bool = False,
+    min_gain: float | None = None,
+    max_loss: float = 0.0,
 ) -> Check:
-    """Whether a mean is not significantly worse by more than the margin, or significantly ``better`` by at least it."""
-    if rule.optional and not better and not (rows(rule, ours) and rows(rule, theirs)):
-        return Check(name=rule.name, passed=True, description=f"{rule.name} was not evaluated: skipped", numbers={})
+    """Whether a mean is significantly better, by at least ``min_gain``.
+
+    Without ``min_gain``: whether it is not significantly worse by more than ``max_loss``.
+    """
     numbers = paired(policy, rule, ours, theirs, seed)
-    gained = numbers["difference"] >= rule.margin and numbers["low"] > 0
-    passed = gained if better else numbers["high"] >= -rule.margin
+    if min_gain is None:
+        passed, asked = numbers["high"] >= -max_loss, f"may lose {max_loss}"
+    else:
+        passed, asked = numbers["low"] > 0 and numbers["difference"] >= min_gain, f"has to gain {min_gain}"
     text = (
         f"{rule.name}: {numbers['challenger']:.4f} against {numbers['incumbent']:.4f} on {numbers['items']:.0f} items, "
         f"difference {numbers['difference']:+.4f}, one-sided {policy.confidence:.0%} bounds "
-        f"[{numbers['low']:+.4f}, {numbers['high']:+.4f}], margin {rule.margin}"
+        f"[{numbers['low']:+.4f}, {numbers['high']:+.4f}]; it {asked}"
     )
     return Check(name=rule.name, passed=passed, description=text, numbers=numbers)
 
