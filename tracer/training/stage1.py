@@ -14,6 +14,8 @@ from tracer.reward import trajectory_reward
 from tracer.training.score import Score, Scored
 from tracer.training.stage import Promise, Stage
 
+PARTS = ("align", "repetition")
+
 
 def scorer(config: Config) -> Score:
     """The stage-1 reward of an answer, its two weighted parts."""
@@ -25,7 +27,8 @@ def scorer(config: Config) -> Score:
         except ForecastError:
             forecast = None
         reward = trajectory_reward(forecast, prompt.reference, config.reward)
-        return Scored(parts={"align": reward.align, "repetition": -reward.repetition}, parsed=forecast is not None)
+        parts = zip(PARTS, (reward.align, -reward.repetition), strict=True)
+        return Scored(parts=dict(parts), parsed=forecast is not None)
 
     return score
 
@@ -36,7 +39,7 @@ STAGE = Stage(
     about="trajectory RL: forecasts are rewarded for matching what was really done",
     start="base",
     judge="reward",
-    parts=("align", "repetition"),
+    parts=PARTS,
     scorer=scorer,
     promises=(Promise(metric="similarity", text="Stage 1 forecasts more like the demonstrations than the base"),),
 )

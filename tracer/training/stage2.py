@@ -15,6 +15,8 @@ from tracer.reward import grounded_reward
 from tracer.training.score import Score, Scored
 from tracer.training.stage import Promise, Stage
 
+GROUNDED = "grounded"
+
 
 def scorer(config: Config) -> Score:
     """The stage-2 reward of an answer: what the frozen tool agent made of its first step."""
@@ -24,10 +26,10 @@ def scorer(config: Config) -> Score:
         try:
             forecast = written.parse(answer, prompt.state, config.planner.horizon)
         except ForecastError:
-            return Scored(parts={"grounded": 0.0}, parsed=False)
+            return Scored(parts={GROUNDED: 0.0}, parsed=False)
         executed = agent.ground(prompt.state, forecast[0])
         reward = grounded_reward(executed, prompt.reference[0], config.grounding.radius)
-        return Scored(parts={"grounded": reward}, parsed=True)
+        return Scored(parts={GROUNDED: reward}, parsed=True)
 
     return score
 
@@ -38,7 +40,7 @@ STAGE = Stage(
     about="grounded RL: the forecast's first step is rewarded for what the frozen tool agent makes of it",
     start="stage1",
     judge="grounding",
-    parts=("grounded",),
+    parts=(GROUNDED,),
     scorer=scorer,
     promises=(
         Promise(metric="step", text="Stage 2 takes more right steps than stage 1"),
