@@ -6,8 +6,7 @@ cluster, and whole trajectories are resampled (the cluster bootstrap; Davison an
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,10 +58,33 @@ def mean_interval(
     if not np.isfinite(array).all():
         raise ValueError("a value is not finite; leave out what is not scorable, and count it")
     sums, counts = _grouped(array, clusters)
-    means = _resampled_means(sums, counts, resamples, seed)
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
+
+    def mean(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> Any:
+        return sums.sum(axis=axis) / counts.sum(axis=axis)
+
+    low, high = percentile_interval(mean, (sums, counts), resamples=resamples, seed=seed, level=level)
     return Interval(mean=float(array.mean()), low=float(low), high=float(high), n=len(array), clusters=len(sums))
+
+
+def percentile_interval(
+    statistic: Callable[..., Any],
+    data: Sequence[np.ndarray],
+    *,
+    resamples: int,
+    seed: int,
+    level: float = LEVEL,
+    vectorized: bool = True,
+) -> tuple[Any, Any]:
+    """The percentile bootstrap interval of a statistic of paired arrays, whose places are drawn together."""
+    from scipy.stats import bootstrap
+
+    if len(data[0]) == 1:  # scipy refuses it, and there is nothing to draw
+        return statistic(*data), statistic(*data)
+    interval = bootstrap(
+        data, statistic, paired=True, vectorized=vectorized, n_resamples=resamples, batch=max(1, BLOCK // len(data[0])),
+        confidence_level=level, method="percentile", rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return interval.low, interval.high
 
 
 def paired_difference(
@@ -93,16 +115,16 @@ class McNemar:
 def mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> McNemar:
     """McNemar's exact test of paired yes/no outcomes: are the cases on which they differ split evenly?
 
-    p = min(1, 2 * P(X <= min(b, c))), X binomial with b + c draws and probability 1/2. Raises ``ValueError``.
+    The binomial test of one side's share of those cases against 1/2. Raises ``ValueError``.
     """
+    from scipy.stats import binomtest
+
     if len(ours) != len(theirs):
         raise ValueError(f"pairs are needed: {len(ours)} outcomes against {len(theirs)}")
     only_ours = sum(bool(a) and not b for a, b in zip(ours, theirs, strict=True))
     only_theirs = sum(bool(b) and not a for a, b in zip(ours, theirs, strict=True))
-    draws, fewer = only_ours + only_theirs, min(only_ours, only_theirs)
-    tail = sum(math.comb(draws, k) for k in range(fewer + 1))
-    # Whole numbers until the one division: exact for any number of cases.
-    p = min(1.0, 2 * tail / 2**draws) if draws else 1.0
+    draws = only_ours + only_theirs
+    p = float(binomtest(only_ours, draws).pvalue) if draws else 1.0
     return McNemar(only_ours=only_ours, only_theirs=only_theirs, p=p)
 
 
@@ -116,14 +138,3 @@ def _grouped(values: np.ndarray, clusters: Sequence[Hashable] | None) -> tuple[n
     index = np.asarray([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
     size = len(numbers)
     return np.bincount(index, weights=values, minlength=size), np.bincount(index, minlength=size).astype(np.float64)
-
-
-def _resampled_means(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    size = len(sums)
-    block = max(1, BLOCK // size)
-    means = []
-    for start in range(0, resamples, block):
-        drawn = rng.integers(0, size, (min(block, resamples - start), size))
-        means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
-    return np.concatenate(means)

@@ -42,6 +42,17 @@ def test_clusters_of_different_size_weigh_by_their_size():
     assert mean_interval([1, 1, 1, 0], ["long", "long", "long", "short"], resamples=50).mean == 0.75
 
 
+def test_one_cluster_has_an_interval_without_width():
+    found = mean_interval([1, 0, 0, 1], ["a"] * 4)
+    assert (found.mean, found.low, found.high, found.clusters) == (0.5, 0.5, 0.5, 1)
+
+
+def test_the_draws_are_fixed_by_the_seed():
+    # As computed before scipy drew them: the intervals of finished evaluations stay what they are.
+    found = mean_interval([1, 0, 1, 1, 0, 1, 0, 0], ["a", "a", "b", "c", "c", "c", "d", "e"], seed=3)
+    assert found.to_dict() == {"mean": 0.5, "low": 0.166667, "high": 0.714286, "n": 8, "clusters": 5}
+
+
 def test_the_same_seed_gives_the_same_interval_and_blocks_do_not_matter(monkeypatch):
     values = np.random.default_rng(5).normal(size=50).tolist()
     whole = mean_interval(values, resamples=500, seed=9)

@@ -16,7 +16,7 @@ import numpy
 
 from tracer.scoring.contract import Outcome
 from tracer.scoring.protocol import BenchmarkProtocol, Metric
-from tracer.statistics import BLOCK, LEVEL
+from tracer.statistics import percentile_interval
 
 EPSILON = 1e-5  # GTA's own guard in its F1 of tool selection
 
@@ -174,7 +174,7 @@ def as_dict(figure: Figure, interval: tuple[float, float] | None) -> Mapping[str
 
 
 def intervals(
-    figures: Mapping[str, Figure], *, resamples: int = 2000, seed: int = 0, level: float = LEVEL
+    figures: Mapping[str, Figure], *, resamples: int = 2000, seed: int = 0
 ) -> dict[str, tuple[float, float] | None]:
     """Percentile bootstrap intervals over clusters, all metrics on the same resamples.
 
@@ -184,24 +184,16 @@ def intervals(
     size = max((figure.clusters for figure in figures.values()), default=0)
     if not size:
         return dict.fromkeys(figures)
-    rng = numpy.random.default_rng(seed)
-    block = max(1, BLOCK // size)
-    values: dict[str, list[float | None]] = {name: [] for name in figures}
-    for start in range(0, resamples, block):
-        for drawn in rng.integers(0, size, (min(block, resamples - start), size)):
-            weights = numpy.bincount(drawn, minlength=size).astype(float)
-            for name, figure in figures.items():
-                values[name].append(figure.value(weights))
-    tail = 100 * (1 - level) / 2
-    found: dict[str, tuple[float, float] | None] = {}
-    for name, drawn_values in values.items():
-        known = [value for value in drawn_values if value is not None]
-        if len(known) < resamples:
-            found[name] = None
-        else:
-            low, high = numpy.percentile(known, [tail, 100 - tail])
-            found[name] = (float(low), float(high))
-    return found
+
+    def values(drawn: Any) -> Any:
+        weights = numpy.bincount(drawn, minlength=size)
+        return numpy.asarray([figure.value(weights) for figure in figures.values()], dtype=float)  # None becomes NaN
+
+    bounds = percentile_interval(values, (numpy.arange(size),), resamples=resamples, seed=seed, vectorized=False)
+    return {
+        name: (float(low), float(high)) if numpy.isfinite([low, high]).all() else None
+        for name, low, high in zip(figures, *bounds, strict=True)
+    }
 
 
 def summary(tally: Tally, items_digest: str, resamples: int, seed: int) -> dict[str, Any]:
