@@ -39,6 +39,30 @@ def test_score_compare_and_published(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "it is not a finished score" in capsys.readouterr().err
 
 
+def test_a_file_of_which_nothing_can_be_judged_exits_1_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items, predictions = tmp_path / "i.jsonl", tmp_path / "p.jsonl"
+    items.write_text(json.dumps({"id": "a", "goal": "?", "level": "1", "answer": "1"}))
+    given = ("score", "gaia", "--protocol", "validation", "--items", str(items), "--predictions", str(predictions))
+    for line, reason in (
+        ({"id": "a", "native": 5}, "1 items failed: malformed"),
+        ({"id": "a", "action": {}}, "1 items failed: unparsable"),
+    ):
+        predictions.write_text(json.dumps({**line, "model": "m"}))
+        assert run(*given, "--out", str(tmp_path / reason[-9:])) == 1
+        shown = capsys.readouterr().out
+        assert reason in shown and "the first: " in shown
+    assert "1 predictions have a field 'model', which is not read" in shown
+
+
+def test_the_help_of_score_names_the_formats_and_their_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("score", "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for said in ("JSON lines", "native", "convention", "tracer schema", "docs/benchmarks.md"):
+        assert said in shown
+
+
 def test_protocols_and_items(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("protocols") == 0
     assert "p1-high-7708" in capsys.readouterr().out

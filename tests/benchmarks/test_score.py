@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.forecasts import Oracle, sample, shards
+from tests.unit.test_offline import evaluated
+from tracer.benchmarks import gaia
+from tracer.config import Config
+from tracer.evaluation.results import read_scores
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.files import lines
@@ -71,12 +76,20 @@ def test_missing_predictions_are_counted_failures_and_listed(scored: Scored, tmp
         ('{"id": "q0", "native": ["a"]}', "malformed"),
         ('{"id": "q0"}', "malformed"),
         ('{"id": "q0", "native": "0", "action": {"type": "wait"}}', "malformed"),
-        ('{"id": "q0", "native": "0", "colour": "red"}', "malformed"),
         ('{"id": "q0", "text": "0"}', "malformed"),
         ('{"id": "q0", "text": "0", "convention": "telepathy"}', "malformed"),
         ('{"id": "q0", "native": "\\ud800"}', "malformed"),
         (json.dumps({"id": "q0", "native": "x" * 10_000_000}), "malformed"),
-        ('{"id": "q0", "native": "' + "9" * 200_000 + '"}', "unparsable"),
+        ('{"id": "q0", "native": ' + "9" * 5000 + "}", "malformed"),
+        ('{"id": "q0", "native": ' + "[" * 100_000 + "]" * 100_000 + "}", "malformed"),
+        ('{"id": "q0", "action": {"type": "click", "x": ' + "9" * 400 + ', "y": 0}}', "malformed"),
+        ('{"id": "q0", "convention": "qwen2.5-vl", "text": "{\\"arguments\\": ' + "9" * 5000 + '}"}', "unparsable"),
+        (
+            '{"id": "q0", "convention": "gui-r1", "text": "[{\'action\': \'click\', \'point\': ['
+            + "9" * 400
+            + ', 1]}]"}',
+            "unparsable",
+        ),
         ('{"id": "q0", "action": {"type": "click", "x": 2, "y": 0}}', "unparsable"),
         ('{"id": "q0", "action": {}}', "unparsable"),
         ('{"id": "q0", "action": {"type": "wait"}}', "unparsable"),
@@ -103,7 +116,6 @@ def test_a_bad_prediction_that_names_its_item_is_a_counted_failure(
         ("[1, 2]", r"line 1: no object with a string 'id'"),
         ("not json", r"line 1: not JSON"),
         ('{"id": "q0", "native": ' + "[" * 100_000, r"line 1: not JSON"),
-        ('{"id": "q0", "native": ' + "9" * 5000 + "}", r"line 1: not JSON"),
     ],
 )
 def test_a_line_that_cannot_be_assigned_ends_in_an_error_with_its_number(
@@ -111,6 +123,76 @@ def test_a_line_that_cannot_be_assigned_ends_in_an_error_with_its_number(
 ) -> None:
     with pytest.raises(BenchmarkError, match=message):
         scored([line, *right()[1:]])
+
+
+def test_an_invalid_byte_in_one_prediction_fails_that_prediction(items: Path, tmp_path: Path) -> None:
+    predictions = tmp_path / "p.jsonl"
+    predictions.write_bytes(b'{"id": "q0", "native": "\xff"}\n' + "\n".join(right()[1:]).encode())
+    score("gaia", "validation", items, predictions, tmp_path / "out", resamples=20)
+    assert failures(tmp_path / "out") == {"q0": "malformed"}
+
+
+def test_what_a_rule_did_not_expect_fails_one_item(scored: Scored, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = gaia.matches
+
+    def defective(ours: str, reference: str) -> bool:
+        if reference == "3":
+            raise ZeroDivisionError("a defect, \ud83d")
+        return judged(ours, reference)
+
+    monkeypatch.setattr(gaia, "matches", defective)
+    summary = scored(right())
+    assert summary["failed"] == {"unparsable": 1}
+    assert summary["first_failures"] == {"unparsable": "ZeroDivisionError: a defect, ?"}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(items: Path, tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        marked = tmp_path / f"items-{encoding}.jsonl"
+        marked.write_text(items.read_text(), encoding=encoding)
+        predictions = tmp_path / f"{encoding}.jsonl"
+        predictions.write_text("\n".join(right()), encoding=encoding)
+    score("gaia", "validation", tmp_path / "items-utf-8-sig.jsonl", tmp_path / "utf-8-sig.jsonl", tmp_path / "a")
+    assert read_summary(tmp_path / "a")["failed"] == {}
+    for given in ((items, tmp_path / "utf-16.jsonl"), (tmp_path / "items-utf-16.jsonl", tmp_path / "utf-8-sig.jsonl")):
+        with pytest.raises(BenchmarkError, match="is UTF-16; save it as UTF-8"):
+            score("gaia", "validation", *given, tmp_path / "b")
+
+
+def test_fields_that_are_not_read_are_counted(scored: Scored) -> None:
+    rows = [{**json.loads(line), "model": "m"} for line in right()]
+    summary = scored([json.dumps({**rows[0], "colour": "red"}), *map(json.dumps, rows[1:])])
+    assert (summary["failed"], summary["ignored_fields"]) == ({}, {"model": COUNT, "colour": 1})
+
+
+@pytest.mark.parametrize("missing", ["items", "predictions"])
+def test_a_file_that_does_not_exist_is_named_with_its_option(items: Path, tmp_path: Path, missing: str) -> None:
+    given = {"items": items, "predictions": items, missing: tmp_path / "nowhere.jsonl"}
+    with pytest.raises(BenchmarkError, match=f"nowhere.jsonl.*--{missing} names") as error:
+        score("gaia", "validation", given["items"], given["predictions"], tmp_path / "out")
+    assert "dvc" not in str(error.value)
+
+
+def test_evaluations_compare_too_where_they_were_made_alike(items: Path, tmp_path: Path) -> None:
+    data = shards(tmp_path / "data", sample())
+    evaluated(tmp_path / "a", data, Oracle(sample(), right=0.9))
+    evaluated(tmp_path / "b", data, Oracle(sample(), right=0.4))
+    mine, theirs = (read_scores(tmp_path / name)["splits"]["test"]["metrics"] for name in "ab")
+    found = compare(tmp_path / "a", tmp_path / "b")
+    assert found["metric"] == "step"
+    difference = found["groups"]["test"]["difference"]["mean"]
+    assert difference == pytest.approx(mine["step"]["mean"] - theirs["step"]["mean"], abs=1e-6)
+    assert found["groups"]["test"]["mcnemar"]["only_ours"] > 0
+    assert compare(tmp_path / "a", tmp_path / "b", "similarity")["groups"]["test"]["mcnemar"] is None
+    with pytest.raises(BenchmarkError, match="has no metric 'charm'"):
+        compare(tmp_path / "a", tmp_path / "b", "charm")
+    evaluated(tmp_path / "c", data, Oracle(sample(), right=0.4), Config(profile="test", planner={"horizon": 2}))
+    with pytest.raises(BenchmarkError, match="evaluated differently"):
+        compare(tmp_path / "a", tmp_path / "c")
+    (tmp_path / "p.jsonl").write_text("\n".join(right()))
+    score("gaia", "validation", items, tmp_path / "p.jsonl", tmp_path / "scored", resamples=20)
+    with pytest.raises(BenchmarkError, match="one is a benchmark's score, one an evaluation"):
+        compare(tmp_path / "a", tmp_path / "scored")
 
 
 def test_bad_items_are_errors(tmp_path: Path) -> None:

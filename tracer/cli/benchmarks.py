@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -59,14 +60,20 @@ def score(
     items: Items = None,
     lenient: Lenient = False,
 ) -> Result:
-    """Score the predictions of any model, without a model or a GPU. The formats: `tracer schema BENCHMARK`.
+    """Score the predictions of any model, without a model or a GPU. Exits 1 if none of them could be judged.
+
+    Both files are JSON lines. A prediction has the id of its item and one of: native (the answer in the protocol's own
+    form), action (tracer's), text with convention (a model's raw output), error (why there is none). `tracer schema
+    BENCHMARK` prints the fields of items and predictions; docs/benchmarks.md explains them.
 
     Example: tracer score gaia --protocol validation --items items.jsonl --predictions predictions.jsonl --out scored
     """
     from tracer.scoring.score import score
 
     score(benchmark, protocol, items, predictions, out, strict=not lenient)
-    return _scored(out)
+    scored = _scored(out)
+    judged = scored.data["items"]["scored"] - sum(scored.data["failed"].values())
+    return replace(scored, ok=judged > 0)
 
 
 def _scored(out: Path) -> Result:
@@ -80,7 +87,10 @@ def _scored(out: Path) -> Result:
         interval = " [{:.4f}, {:.4f}]".format(*figure["interval"]) if figure["interval"] else ""
         lines.append(f"  {name:20} {value}{interval}")
     for reason, count in summary["failed"].items():
-        lines.append(f"  {count} items failed: {reason} (failures.jsonl lists them)")
+        lines.append(f"  {count} items failed: {reason} ({out / 'failures.jsonl'} lists them)")
+        lines.append(f"    the first: {summary['first_failures'][reason][:200]}")
+    for name, count in summary["ignored_fields"].items():
+        lines.append(f"  {count} predictions have a field {name!r}, which is not read")
     if not summary["items"]["complete"]:
         lines.append(f"  not comparable: the protocol has {summary['items']['expected']} items")
     return Result(data={"out": str(out), **summary}, text="\n".join(lines))

@@ -28,6 +28,8 @@ class Tally:
     protocol: BenchmarkProtocol
     items: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    """The first failure of each reason."""
     clusters: dict[str, int] = field(default_factory=dict)
     strata: dict[str, int] = field(default_factory=dict)
     _sums: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class Tally:
         self.items += 1
         if outcome.reason:
             self.reasons[outcome.reason] += 1
+            self.examples.setdefault(outcome.reason, outcome.detail)
         index = self._cluster(outcome)
         self._items[index] += 1
         for name, (numerator, denominator) in outcome.parts.items():
@@ -217,6 +220,7 @@ def summary(tally: Tally, items_digest: str, resamples: int, seed: int) -> dict[
         },
         "clusters": len(tally.clusters),
         "failed": dict(sorted(tally.reasons.items())),
+        "first_failures": tally.examples,
         "unparsable_share": (tally.reasons["unparsable"] + tally.reasons["malformed"]) / tally.items,
         "figures": {name: as_dict(figure, bounds[name]) for name, figure in figures.items()},
         "groups": tally.groups(),

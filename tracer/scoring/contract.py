@@ -48,7 +48,9 @@ class Row(Part):
 
 
 class PredictionRow(Row):
-    """A prediction: exactly one of ``native``, ``action``, ``text`` and ``error``."""
+    """A prediction: exactly one of ``native``, ``action``, ``text`` and ``error``; other fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
 
     action: dict[str, Any] | None = None
     """An action of tracer/action.py: fractions of the screen, the finger's direction."""

@@ -1,12 +1,15 @@
 """Reading items and predictions line by line, however large or damaged the files are.
 
 Items are ours to trust: a bad one is an error. Predictions are anybody's: a bad line is a counted failure where it
-names its item, and an error that names the line where it does not.
+names its item, and an error that names the line where it does not. Fields that no protocol reads are counted.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,8 @@ LONGEST_LINE = 64 * 2**20
 """Bytes of a line beyond which a file is refused."""
 LONGEST_PREDICTION = 2**20
 """Bytes of a prediction beyond which it is a counted failure."""
+PIECE = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]|[^"\[\]{}]+', re.DOTALL)
+"""A string, a bracket, or what is between them."""
 
 
 class Malformed(ValueError):
@@ -38,7 +43,11 @@ def lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     if not path.is_file():
         raise BenchmarkError(f"{path} is not a file; name an existing JSON-lines file")
     with open(path, "rb") as file:
-        number, offset = 0, 0
+        start = file.read(3)
+        if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            raise BenchmarkError(f"{path} is UTF-16; save it as UTF-8")
+        number, offset = 0, len(BOM_UTF8) if start == BOM_UTF8 else 0
+        file.seek(offset)
         while line := file.readline(LONGEST_LINE + 1):
             number += 1
             if len(line) > LONGEST_LINE:
@@ -79,6 +88,8 @@ class Predictions:
     def __init__(self, path: Path, model: type[PredictionRow]) -> None:
         """Raises ``BenchmarkError`` for a line without a usable id, and for an id that comes twice."""
         self.path, self.model = path, model
+        self.ignored: Counter[str] = Counter()
+        """How many predictions had a field that is not read."""
         self._places: dict[str, Place] = {}
         for number, offset, line in lines(path):
             key = self._key(number, line)
@@ -108,7 +119,10 @@ class Predictions:
             raise Malformed(f"line {place.number}: {place.length} bytes; a prediction has at most {LONGEST_PREDICTION}")
         self._file.seek(place.offset)
         try:
-            return self.model.model_validate(orjson.loads(self._file.read(place.length)))
+            row = orjson.loads(self._file.read(place.length))
+            prediction = self.model.model_validate(row)
+            self.ignored.update(row.keys() - self.model.model_fields.keys())
+            return prediction
         except orjson.JSONDecodeError as error:
             raise Malformed(f"line {place.number}: not strict JSON (NaN, Infinity, ...): {error}") from error
         except ValidationError as error:
@@ -129,14 +143,27 @@ class Predictions:
 
 
 def _loads(line: bytes) -> Any:
-    """JSON, or what Python's laxer reader makes of it: enough to learn the id of a line with a NaN in it."""
+    """JSON, or what laxer readers make of it: enough to learn the id of a line with a NaN, or too deep, in it."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as strict:
-        try:
-            return json.loads(line)
-        except (ValueError, RecursionError):
-            raise Malformed(f"not JSON ({strict})") from strict
+        for lax in (line, _shallow(line)):
+            try:
+                return json.loads(lax.decode(errors="replace"), parse_int=float)  # a float has no limit of digits
+            except (ValueError, RecursionError):
+                continue
+        raise Malformed(f"not JSON ({strict})") from strict
+
+
+def _shallow(line: bytes) -> bytes:
+    """The line with every object and list inside its outermost one emptied."""
+    kept, depth = [], 0
+    for piece in PIECE.findall(line):
+        depth -= piece in (b"]", b"}")
+        if depth < 2:
+            kept.append(piece)
+        depth += piece in (b"[", b"{")
+    return b"".join(kept)
 
 
 def _brief(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from tracer.evaluation import results
 from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.score import RESULTS, SUMMARY
 from tracer.statistics import mcnemar, paired_difference
@@ -21,19 +22,23 @@ from tracer.statistics import mcnemar, paired_difference
 def compare(
     ours: Path, theirs: Path, metric: str | None = None, *, resamples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    """The paired difference of a metric between two score folders; the protocol's primary metric by default.
+    """The paired difference of a metric between two scores of a benchmark, or two evaluations of the same states.
 
-    ``difference`` is the mean of ours minus theirs over items, with a bootstrap interval over clusters; ``mcnemar``
-    the exact test where every item is right or wrong. Raises ``BenchmarkError`` where the two are not comparable.
+    By default the metric is the protocol's primary one; of an evaluation, the first step or the success. ``difference``
+    is the mean of ours minus theirs over items, with a bootstrap interval over clusters; ``mcnemar`` the exact test
+    where every item is right or wrong. Raises ``BenchmarkError`` where the two are not comparable.
     """
     summaries = [read_summary(folder) for folder in (ours, theirs)]
+    scored = ["protocol_digest" in summary for summary in summaries]
+    if not any(scored):
+        return _evaluations(ours, theirs, summaries, metric, resamples)
+    if not all(scored):
+        raise BenchmarkError(f"of {ours} and {theirs}, one is a benchmark's score, one an evaluation")
     refuse_different(summaries[0], summaries[1], ours, theirs)
     rules = summaries[0]
     name = metric or rules["primary"]
     part = rules["figures"].get(name, {}).get("of") or name
     left, right, clusters = _pairs(ours, theirs, part)
-    difference = paired_difference(left, right, clusters, resamples=resamples, seed=seed)
-    binary = all(value in (0.0, 1.0) for value in (*left, *right))
     return {
         "benchmark": rules["benchmark"],
         "protocol": rules["protocol"],
@@ -42,9 +47,51 @@ def compare(
         "ours": summaries[0]["figures"].get(name, {}).get("value"),
         "theirs": summaries[1]["figures"].get(name, {}).get("value"),
         "items": len(left),
-        "difference": difference.to_dict(),
+        **_apart(left, right, clusters, resamples, seed),
+    }
+
+
+def _apart(left: list[float], right: list[float], clusters: list[Any], resamples: int, seed: int = 0) -> dict[str, Any]:
+    binary = all(value in (0.0, 1.0) for value in (*left, *right))
+    return {
+        "difference": paired_difference(left, right, clusters, resamples=resamples, seed=seed).to_dict(),
         "mcnemar": asdict(mcnemar([v == 1 for v in left], [v == 1 for v in right])) if binary else None,
     }
+
+
+def _evaluations(
+    ours: Path, theirs: Path, scores: list[dict[str, Any]], metric: str | None, resamples: int
+) -> dict[str, Any]:
+    """The differences of two evaluations (tracer/evaluation), by split and, where episodes were played, by agent."""
+    for folder, found in zip((ours, theirs), scores, strict=True):
+        if "protocol" not in found:
+            raise BenchmarkError(f"{folder} has no scores to compare: {found.get('skipped', 'it is no evaluation')}")
+    if scores[0]["protocol"] != scores[1]["protocol"]:
+        apart = [key for key in {**scores[0]["protocol"], **scores[1]["protocol"]}
+                 if scores[0]["protocol"].get(key) != scores[1]["protocol"].get(key)]  # fmt: skip
+        raise BenchmarkError(f"{ours} and {theirs} were evaluated differently ({', '.join(apart)}): run both alike")
+    name = metric or ("step" if "splits" in scores[0] else "success")
+    groups: dict[str, dict[str, Any]] = {}
+    left, right = (_by_group(folder) for folder in (ours, theirs))
+    for group in left:
+        rows = left[group]
+        if not all(name in row for row in rows):
+            raise BenchmarkError(f"{ours} has no metric {name!r}")
+        try:
+            pairs = results.paired(rows, right.get(group, []), name)
+        except ValueError as error:
+            raise BenchmarkError(f"{ours} and {theirs}, {group}: {error}") from error
+        values = [[float(row[name]) for row in side] for side in zip(*pairs, strict=True)] or [[], []]
+        clusters = [results.cluster(row) for row, _ in pairs]
+        groups[group] = {"items": len(pairs), **_apart(values[0], values[1], clusters, resamples)}
+    return {"protocol": scores[0]["protocol"], "metric": name, "groups": groups}
+
+
+def _by_group(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(folder):
+        found.setdefault("/".join([*filter(None, [row.get("strategy")]), row["split"]]), []).append(row)
+    return found
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -52,7 +99,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     if not path.is_file():
         raise BenchmarkError(f"{folder} contains no {SUMMARY}: it is not a finished score; run `tracer score` into it")
-    summary: dict[str, Any] = json.loads(path.read_text())
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return summary
 
 
@@ -60,12 +107,15 @@ def refuse_different(left: dict[str, Any], right: dict[str, Any], ours: Path, th
     """Raise ``BenchmarkError`` unless both were scored by one protocol digest on one item set."""
     if left["protocol_digest"] != right["protocol_digest"]:
         raise BenchmarkError(
-            f"{ours} was scored by {left['protocol']} ({left['protocol_digest'][:12]}), "
-            f"{theirs} by {right['protocol']} ({right['protocol_digest'][:12]}): "
+            f"{ours} was scored by {_rules(left)}, {theirs} by {_rules(right)}: "
             f"different protocols are never compared; score both by one"
         )
     if left["items"]["digest"] != right["items"]["digest"]:
         raise BenchmarkError(f"{ours} and {theirs} were scored on different items; score both on one items.jsonl")
+
+
+def _rules(summary: dict[str, Any]) -> str:
+    return f"{summary['protocol']}, version {summary['protocol_version']} ({summary['protocol_digest'][:12]})"
 
 
 def _pairs(ours: Path, theirs: Path, part: str) -> tuple[list[float], list[float], list[str]]:

@@ -9,6 +9,7 @@ Streams: items are read once, each prediction when its item comes. Writes
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from tracer.scoring.files import items as read_items
 
 RESULTS, FAILURES, SUMMARY = "results.jsonl", "failures.jsonl", "scores.json"
 DETAIL = 500  # characters of a reason that are kept
+log = logging.getLogger(__name__)
 
 
 def score(
@@ -47,6 +49,13 @@ def score(
     empty predictions where the original does; it is another protocol digest. Raises ``BenchmarkError``,
     ``ProtocolError``.
     """
+    if not predictions.exists():
+        raise BenchmarkError(
+            f"{predictions} does not exist; --predictions names a predictions.jsonl, or the folder of results that the "
+            f"benchmark's own runner wrote"
+        )
+    if items is not None and not items.is_file():
+        raise BenchmarkError(f"{items} is not a file; --items names an items.jsonl (docs/benchmarks.md, Items)")
     rules = protocols.load(benchmark, protocol, None if strict else False)
     scorer = benchmark_class(benchmark)(rules)
     inputs = {"predictions": predictions} | ({"items": items} if items is not None else {})
@@ -96,14 +105,17 @@ def score_into(
         given.close()
     if not tally.items:
         raise BenchmarkError(f"{items} contains no items")
-    scores = summary(tally, file_digest(items), resamples, seed)
+    scores = summary(tally, file_digest(items), resamples, seed) | {"ignored_fields": dict(given.ignored)}
     write_json(folder / SUMMARY, scores)
     figure = scores["figures"][rules.primary]["value"]
     return {rules.primary: figure, "items": tally.items, "failed": sum(tally.reasons.values())}
 
 
 def judge(scorer: Benchmark, item: Row, given: Predictions) -> Outcome:
-    """The outcome of one item; what cannot be judged fails, with its reason."""
+    """The outcome of one item; what cannot be judged fails, with its reason. Every route of every protocol ends here.
+
+    Raises ``BenchmarkError`` where no prediction could be judged: a missing package, model or task.
+    """
     try:
         prediction = given.take(item.id)
         if prediction is None:
@@ -111,14 +123,20 @@ def judge(scorer: Benchmark, item: Row, given: Predictions) -> Outcome:
         if prediction.error is not None:
             return _failed(scorer, item, "crashed", prediction.error)
         return scorer.outcome(item, prediction)
+    except BenchmarkError:
+        raise
     except Malformed as error:
         return _failed(scorer, item, "malformed", str(error))
     except Unparsable as error:
         return _failed(scorer, item, "unparsable", str(error))
+    except Exception as error:  # predictions are anybody's: what a rule did not expect fails its item, not the run
+        log.debug("the prediction of %s could not be judged", item.id, exc_info=True)
+        return _failed(scorer, item, "unparsable", f"{type(error).__name__}: {error}")
 
 
 def _failed(scorer: Benchmark, item: Row, reason: str, detail: str) -> Outcome:
-    return replace(scorer.outcome(item, None), reason=reason, detail=detail[:DETAIL])
+    shown = detail[:DETAIL].encode(errors="replace").decode()  # a lone surrogate cannot be written
+    return replace(scorer.outcome(item, None), reason=reason, detail=shown)
 
 
 def _line(item: Row, outcome: Outcome) -> dict[str, Any]:
