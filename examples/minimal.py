@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tracer import tools
 from tracer.examples import Example, examples
-from tracer.forecast import Forecast, ForecastError
+from tracer.forecast import Forecast
 from tracer.grammars.grammar import grammar
 from tracer.planner.transformers import TransformersPlanner, image_tokens
 from tracer.reward import RewardConfig, advantages, grounded_reward, trajectory_reward
@@ -59,11 +59,8 @@ def sample(planner: TransformersPlanner, state: State, size: int, temperature: f
 
 
 def parse(planner: TransformersPlanner, state: State, text: str) -> Forecast | None:
-    """2. Parse a forecast; None if a line of it does not parse: nothing is repaired, and nothing is earned."""
-    try:
-        return grammar(planner.settings.grammar).parse(text, state, planner.settings.horizon)
-    except ForecastError:
-        return None
+    """2. Parse a forecast: the steps before the first line that does not parse; None if that is the first line."""
+    return grammar(planner.settings.grammar).read(text, state, planner.settings.horizon).forecast
 
 
 def trajectory(example: Example, forecast: Forecast | None) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.episodes import HEIGHT, WIDTH, picture
 from tracer.action import Action
 from tracer.dataset import write_shards
-from tracer.forecast import ForecastError, ForecastStep, reference
+from tracer.forecast import ForecastStep, reference
 from tracer.grammars.pointing import Pointing
 from tracer.instruction import describe
 from tracer.planner.plan import Plan
@@ -103,7 +103,5 @@ class Oracle:
             for step in reference(found, index, horizon)
         ]
         text = Pointing().format(steps, seen) if draw.random() < self._parsed else "klick 4"
-        try:
-            return Plan(text=text, forecast=Pointing().parse(text, seen, horizon))
-        except ForecastError as error:
-            return Plan(text=text, forecast=None, error=str(error))
+        reading = Pointing().read(text, seen, horizon)
+        return Plan(text=text, forecast=reading.forecast, error=reading.error)

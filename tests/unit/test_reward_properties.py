@@ -168,17 +168,15 @@ def test_words_around_a_literal_forecast_change_nothing(
 ) -> None:
     literal, reasoned, state = grammar("literal"), grammar("reasoned"), State(goal="")
     lines = literal.format([ForecastStep(action=action, instruction="do it") for action in made], state)
-    alone = literal.parse(lines, state, 10)
+    alone = literal.read(lines, state, 10)
     around = f"{before}\n{lines}\n{after}"
-    assert literal.parse(around, state, 10) == alone
-    assert reasoned.parse(f'{reasoning}\n{{"action": "wait"}}</think>{around}', state, 10) == alone
+    assert literal.read(around, state, 10) == alone
+    assert reasoned.read(f'{reasoning}\n{{"action": "wait"}}</think>{around}', state, 10) == alone
     spread = "\n\n".join(f"  {line}," for line in lines.split("\n"))
-    assert literal.parse(spread, state, 10) == alone
-    found = trajectory_reward(literal.parse(around, state, 10), reference, config)
-    assert found == trajectory_reward(alone, reference, config)
+    assert literal.read(spread, state, 10) == alone
     # The order of the keys says nothing either.
     turned = "\n".join(json.dumps(dict(reversed(json.loads(line).items()))) for line in lines.split("\n"))
-    assert literal.parse(turned, state, 10) == alone
+    assert literal.read(turned, state, 10) == alone
 
 
 @patient

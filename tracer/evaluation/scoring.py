@@ -23,11 +23,12 @@ METRICS: Mapping[str, str] = {
     "prefix_share": "the same as a share of the reference's steps",
     "repetition": "mean repetition of the forecast's steps",
     "excess": "the same beyond what the reference itself repeats at that step",
-    "parsed": "answers that parse",
+    "parsed": "answers whose first line parses",
+    "cut": "forecasts that end before a later line that does not parse",
 }
 """The metrics of a state, in the order of the tables."""
 
-BINARY = ("step", "step_own", "type", "grounding", "grounding_own", "parsed")
+BINARY = ("step", "step_own", "type", "grounding", "grounding_own", "parsed", "cut")
 EXACT = 1 - 1e-9
 
 
@@ -36,6 +37,7 @@ class StateScore:
     """One state's scores, by the names of ``METRICS``. None: not scorable, and left out of the mean."""
 
     parsed: float
+    cut: float
     type: float
     grounding: float | None
     grounding_own: float | None
@@ -69,6 +71,7 @@ def score(plan: Plan, executed: Action | None, reference: Forecast, config: Rewa
     excess = [max(0.0, mine - theirs) for mine, theirs in zip(repeated, expected, strict=False)]
     return StateScore(
         parsed=float(bool(forecast)),
+        cut=float(bool(forecast and plan.error)),
         type=float(first is not None and first.action.type == reference[0].action.type),
         grounding=_place(executed, reference[0], radius),
         grounding_own=_place(own, reference[0], radius),

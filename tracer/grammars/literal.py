@@ -12,13 +12,14 @@ import json
 from collections.abc import Sequence
 
 from tracer.action import COORDINATES, LARGEST, Action, ActionError
-from tracer.forecast import SCALE, Forecast, ForecastError, ForecastStep
+from tracer.forecast import SCALE, ForecastError, ForecastStep
+from tracer.grammars.reading import Grammar
 from tracer.trajectory import State
 
 THOUGHT = "</think>"
 
 
-class Literal:
+class Literal(Grammar):
     """JSON lines, one per step."""
 
     def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
@@ -33,16 +34,16 @@ class Literal:
                 line[name] = round(line[name] * SCALE)
         return {**line, "step": step.instruction}
 
-    def parse(self, text: str, state: State, horizon: int) -> Forecast:
-        """The first ``horizon`` steps of a text; raises ``ForecastError``."""
-        # Words around the lines are no part of the forecast.
+    def lines(self, text: str) -> list[str]:
+        """The lines that begin like an object: words around them are no part of the forecast."""
         lines = text.split("\n")  # splitlines would split texts at U+2028 and the like
         lines = [line.strip().removesuffix(",") for line in lines if line.strip().startswith("{")]
         if not lines:
             raise ForecastError("no line holds a JSON object")
-        return tuple(self._step(line) for line in lines[:horizon])
+        return lines
 
-    def _step(self, line: str) -> ForecastStep:
+    def step(self, line: str, state: State) -> ForecastStep:
+        """The step of a JSON object; raises ``ForecastError``."""
         try:
             fields = json.loads(line)
             json.dumps(fields, ensure_ascii=False).encode()  # refuses half a surrogate pair, which no file can hold
@@ -68,9 +69,9 @@ class Reasoned(Literal):
         """The text of a forecast, with an empty reasoning."""
         return f"{THOUGHT}\n\n{super().format(forecast, state)}"
 
-    def parse(self, text: str, state: State, horizon: int) -> Forecast:
-        """The steps after the reasoning; raises ``ForecastError``, also where the reasoning does not end."""
+    def lines(self, text: str) -> list[str]:
+        """The lines after the reasoning; raises ``ForecastError``, also where the reasoning does not end."""
         _, ended, answer = text.rpartition(THOUGHT)
         if not ended:  # cut off: a step drafted on the way is not what the planner settled on
             raise ForecastError("the reasoning does not end")
-        return super().parse(answer, state, horizon)
+        return super().lines(answer)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from tracer.action import COORDINATES, GRAMMAR, Action, ActionError
-from tracer.forecast import Forecast, ForecastError, ForecastStep
+from tracer.forecast import ForecastError, ForecastStep
+from tracer.grammars.reading import Grammar
 from tracer.instruction import VERBS, describe, refer
 from tracer.trajectory import Element, State, centre, element_at
 
@@ -54,7 +55,7 @@ def point(text: str, goal: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-class Pointing:
+class Pointing(Grammar):
     """Lines that point at elements and spans, one per step."""
 
     def format(self, forecast: Sequence[ForecastStep], state: State) -> str:
@@ -103,14 +104,15 @@ class Pointing:
                 return f"@{index}"
         return written
 
-    def parse(self, text: str, state: State, horizon: int) -> Forecast:
-        """The first ``horizon`` steps of a text; raises ``ForecastError``."""
+    def lines(self, text: str) -> list[str]:
+        """The lines that are not blank; raises ``ForecastError`` where there is none."""
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         if not lines:
             raise ForecastError("the text is empty")
-        return tuple(self._step(line, state) for line in lines[:horizon])
+        return lines
 
-    def _step(self, line: str, state: State) -> ForecastStep:
+    def step(self, line: str, state: State) -> ForecastStep:
+        """The step of a line; raises ``ForecastError``."""
         kind, _, rest = line.partition(" ")
         elements = (state.elements or ())[:MAX_ELEMENTS]
         if kind not in GRAMMAR:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tracer.forecast import Forecast
+from tracer.grammars.reading import ParseRule
 from tracer.planner.settings import PlannerConfig
 from tracer.trajectory import State
 
@@ -17,12 +18,12 @@ SETTINGS = "planner.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A planner's answer: its text, and the forecast in it, or why there is none."""
+    """A planner's answer: its text, and the forecast in it (``tracer.grammars.reading``), or why there is none."""
 
     text: str
     forecast: Forecast | None
     error: str = ""
-    """Why the text does not parse; empty if it does."""
+    """Why the text, or the rest of it, does not parse; empty if it does."""
 
 
 class Planner(Protocol):
@@ -48,6 +49,7 @@ class PlannerSettings:
     history: int
     image: bool
     max_new_tokens: int
+    parse: ParseRule = "prefix"
 
     @classmethod
     def of(cls, config: PlannerConfig) -> PlannerSettings:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from tracer.grammars.reading import ParseRule
 from tracer.settings import Section
 
 OWN_FOLDERS = ("data", "build", ".", "..")
@@ -27,6 +28,8 @@ class PlannerConfig(Section):
     revision: str | None = None
     """The pinned commit of a base from the hub; a folder is pinned by its content."""
     grammar: Literal["pointing", "literal", "reasoned"] = "pointing"
+    parse: ParseRule = "prefix"
+    """Whether a line of an answer that does not parse costs the lines from there on, or the whole forecast."""
     horizon: int = Field(default=5, ge=1)
     """T, the steps of a forecast."""
     history: int = Field(default=4, ge=0)

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-from tracer.forecast import ForecastError
 from tracer.grammars.grammar import grammar
 from tracer.planner.adapter import CONFIG as ADAPTER
 from tracer.planner.adapter import is_adapter, load_adapter, load_processor, model_folder, save_adapter
@@ -32,7 +31,7 @@ class TransformersPlanner:
         self.settings = settings
         self.name = name
         self.batch_size = batch_size
-        self._grammar = grammar(settings.grammar)
+        self._grammar = grammar(settings.grammar, settings.parse)
 
     @classmethod
     def load(
@@ -100,14 +99,12 @@ class TransformersPlanner:
 
     def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
         """One plan per state, from the greedy answers."""
-        return [self.parse(text, state, horizon) for text, state in zip(self.answer(states), states, strict=True)]
+        return [self.read(text, state, horizon) for text, state in zip(self.answer(states), states, strict=True)]
 
-    def parse(self, text: str, state: State, horizon: int) -> Plan:
+    def read(self, text: str, state: State, horizon: int) -> Plan:
         """The plan that an answer contains, or why it contains none."""
-        try:
-            return Plan(text=text, forecast=self._grammar.parse(text, state, horizon))
-        except ForecastError as error:
-            return Plan(text=text, forecast=None, error=str(error))
+        reading = self._grammar.read(text, state, horizon)
+        return Plan(text=text, forecast=reading.forecast, error=reading.error)
 
     def save(self, folder: Path, state: dict[str, Any] | None = None) -> None:
         """Write the weights (of an adapter, those alone), the processor and the settings.

@@ -8,8 +8,9 @@ from pathlib import Path
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.examples import Example, examples
-from tracer.forecast import Forecast, ForecastError, ForecastStep
+from tracer.forecast import Forecast, ForecastStep
 from tracer.grammars.grammar import grammar
+from tracer.grammars.reading import ParseRule, Reading
 from tracer.lineage.digest import LineageError
 from tracer.reporting.tables import aligned
 from tracer.reward import (
@@ -80,15 +81,17 @@ def explain_files(
     if really.is_dir() and trajectory is None:
         raise LineageError(f"{really} is a folder of trajectories; name one with --trajectory")
     horizon = config.planner.horizon
-    forecast, error = _parsed(predicted, horizon)
+    reading = _read(predicted, horizon, "prefix")
     if really.is_dir():
         done = example(really, trajectory, step, horizon).reference
     else:
-        parsed, wrong = _parsed(really, horizon)
-        if parsed is None:
-            raise LineageError(f"{really} contains no reference, which is one JSON object per line: {wrong}")
-        done = parsed
-    note = f"{predicted} does not parse: {error}\n" if error else ""
+        known = _read(really, horizon, "whole")
+        if known.forecast is None:
+            raise LineageError(f"{really} contains no reference, which is one JSON object per line: {known.error}")
+        done = known.forecast
+    said = "is read up to a line that does not parse" if reading.cut else "does not parse"
+    note = f"{predicted} {said}: {reading.error}\n" if reading.error else ""
+    forecast = reading.forecast
     return trajectory_reward(forecast, done, config.reward), note + explain(forecast, done, config.reward)
 
 
@@ -107,14 +110,11 @@ def example(folder: Path, trajectory: str | None, step: int, horizon: int) -> Ex
     return list(examples([found], horizon))[step]
 
 
-def _parsed(path: Path, horizon: int) -> tuple[Forecast | None, str]:
-    """The forecast in a file in the grammar ``literal``; or None, and why it does not parse."""
+def _read(path: Path, horizon: int, rule: ParseRule) -> Reading:
+    """What a file in the grammar ``literal`` contains."""
     if not path.is_file():
         raise LineageError(f"{path} is not a file; give one JSON object per line, in the grammar `literal`")
-    try:
-        return grammar("literal").parse(path.read_text(encoding="utf-8"), State(goal=""), horizon), ""
-    except ForecastError as error:
-        return None, str(error)
+    return grammar("literal", rule).read(path.read_text(encoding="utf-8"), State(goal=""), horizon)
 
 
 def _why(

@@ -14,7 +14,7 @@ from tracer.evaluation.offline import selected
 from tracer.evaluation.results import Row, case, read_rows
 from tracer.evaluation.scoring import correct
 from tracer.examples import Example
-from tracer.forecast import Forecast, ForecastError
+from tracer.forecast import Forecast
 from tracer.grammars.grammar import grammar
 from tracer.reporting.overlay import paint
 from tracer.reporting.tables import PLANNERS
@@ -106,10 +106,8 @@ def exhibit(config: Config, found: Example, rows: Mapping[str, Row]) -> Exhibit:
 
 def parsed(text: str, found: Example, config: Config) -> Forecast | None:
     """The forecast that the evaluation read in an answer: its results keep the text."""
-    try:
-        return grammar(config.planner.grammar).parse(text, found.state, config.planner.horizon)
-    except ForecastError:
-        return None
+    written = grammar(config.planner.grammar, config.planner.parse)
+    return written.read(text, found.state, config.planner.horizon).forecast
 
 
 def data_uri(content: bytes, kind: str) -> str:

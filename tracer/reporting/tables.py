@@ -27,10 +27,11 @@ METRICS = {
     "step_own": "step success, own coordinates",
     "grounding_own": "grounding, own coordinates",
     "parsed": "parsed",
+    "cut": "cut short",
 }
 IN_STEPS = ("prefix", "steps")
 """Metrics that are numbers of steps; all others are shares."""
-LOWER_IS_BETTER = ("excess",)
+LOWER_IS_BETTER = ("excess", "cut")
 STRATEGIES = {
     "anticipatory": "anticipatory: forecast T, execute one, forecast again",
     "reactive": "reactive: forecast one, execute it",

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from tracer.action import Action, ActionError
-from tracer.forecast import ForecastError
 from tracer.grammars.literal import Literal as LiteralGrammar
 from tracer.trajectory import State
 
@@ -75,10 +74,10 @@ def point(value: Any, scale: tuple[float, float]) -> dict[str, float]:
 
 
 def _forecast_line(text: str, _: Size) -> Action:
-    try:
-        return LiteralGrammar().parse(text, State(goal=""), 1)[0].action
-    except ForecastError as error:
-        raise ConventionError(str(error)) from error
+    reading = LiteralGrammar().read(text, State(goal=""), 1)
+    if reading.forecast is None:
+        raise ConventionError(reading.error)
+    return reading.forecast[0].action
 
 
 THOUSAND = (1000.0, 1000.0)

@@ -42,7 +42,8 @@ class SampleLog:
                     "answer": text,
                     "reward": score.total,
                     "parts": dict(score.parts),
-                    "parsed": score.parsed,
+                    "parsed": score.reading.forecast is not None,
+                    "error": score.reading.error,
                     "picture": picture,
                 }
             )

@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tracer.examples import Example
+from tracer.grammars.reading import Reading
 from tracer.training.settings import GrpoConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """The reward of one completion, in named parts that sum to it. ``parsed`` is False for an unparsable forecast."""
+    """The reward of one completion, in named parts that sum to it."""
 
     parts: Mapping[str, float]
-    parsed: bool
+    reading: Reading
+    """What was read in the completion."""
 
     @property
     def total(self) -> float:

@@ -22,6 +22,9 @@ class BootstrapConfig(Section):
     learning_rate: float = Field(default=1.5e-3, gt=0)
     warmup: int = Field(default=50, ge=0)
     checkpoint_every: int = Field(default=250, gt=0)
+    renumbered: float = Field(default=0.5, ge=0, le=1)
+    """The share of examples whose spans are numbered at random, so that the planner reads numbers instead of learning
+    them by heart."""
     bf16: bool = False
     """Mixed precision: a third faster where the processor has bf16 arithmetic, far slower where it has not."""
 

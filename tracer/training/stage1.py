@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from tracer.config import Config
 from tracer.examples import Example
-from tracer.forecast import ForecastError
 from tracer.grammars.grammar import grammar
 from tracer.reward import trajectory_reward
 from tracer.training.score import Score, Scored
@@ -19,16 +18,13 @@ PARTS = ("align", "repetition")
 
 def scorer(config: Config) -> Score:
     """The stage-1 reward of an answer, its two weighted parts."""
-    written = grammar(config.planner.grammar)
+    written = grammar(config.planner.grammar, config.planner.parse)
 
     def score(prompt: Example, answer: str) -> Scored:
-        try:
-            forecast = written.parse(answer, prompt.state, config.planner.horizon)
-        except ForecastError:
-            forecast = None
-        reward = trajectory_reward(forecast, prompt.reference, config.reward)
+        reading = written.read(answer, prompt.state, config.planner.horizon)
+        reward = trajectory_reward(reading.forecast, prompt.reference, config.reward)
         parts = zip(PARTS, (reward.align, -reward.repetition), strict=True)
-        return Scored(parts=dict(parts), parsed=forecast is not None)
+        return Scored(parts=dict(parts), reading=reading)
 
     return score
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from tracer import tools
 from tracer.config import Config
 from tracer.examples import Example
-from tracer.forecast import ForecastError
 from tracer.grammars.grammar import grammar
 from tracer.reward import grounded_reward
 from tracer.training.score import Score, Scored
@@ -20,16 +19,14 @@ GROUNDED = "grounded"
 
 def scorer(config: Config) -> Score:
     """The stage-2 reward of an answer: what the frozen tool agent made of its first step."""
-    written, agent = grammar(config.planner.grammar), tools.load(config.grounding)
+    written = grammar(config.planner.grammar, config.planner.parse)
+    agent = tools.load(config.grounding)
 
     def score(prompt: Example, answer: str) -> Scored:
-        try:
-            forecast = written.parse(answer, prompt.state, config.planner.horizon)
-        except ForecastError:
-            return Scored(parts={GROUNDED: 0.0}, parsed=False)
-        executed = agent.ground(prompt.state, forecast[0])
+        reading = written.read(answer, prompt.state, config.planner.horizon)
+        executed = agent.ground(prompt.state, reading.forecast[0]) if reading.forecast else None
         reward = grounded_reward(executed, prompt.reference[0], config.grounding.radius)
-        return Scored(parts={GROUNDED: reward}, parsed=True)
+        return Scored(parts={GROUNDED: reward}, reading=reading)
 
     return score
 

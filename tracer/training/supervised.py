@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,15 +16,18 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from tracer.config import Config
 from tracer.examples import Example, examples
-from tracer.planner.prompt import answer, messages
+from tracer.grammars.pointing import MAX_SPANS
+from tracer.planner.prompt import answer, chat
 from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.settings import ConfigError
 from tracer.sources import jsonl
 from tracer.training.checkpoints import Checkpoints, last_checkpoint
+from tracer.training.settings import BootstrapConfig
 from tracer.training.trl.named_weights import NamedWeights
 from tracer.trajectory import Trajectory
 
@@ -65,11 +69,11 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example]
         disable_tqdm=True,
     )
 
-    rows = encoded(samples, planner)
+    lessons = Lessons(samples, planner, options, config.seed)
     trainer = SupervisedTrainer(
         model=planner.model,
         args=arguments,
-        train_dataset=[rows[index] for index in sorted_batches(rows, options.batch, options.steps, config.seed)],
+        train_dataset=lessons,
         data_collator=partial(collate, planner),
         callbacks=[Checkpoints(checkpoints, keep=1)],
     )
@@ -94,32 +98,60 @@ class SupervisedTrainer(NamedWeights, Trainer):
     """transformers' own, resumable."""
 
 
-def encoded(samples: Sequence[Example], planner: TransformersPlanner) -> list[dict[str, Any]]:
-    """Per example: tokens (prompt with its image tokens, then answer), labels for the answer alone, the state."""
-    processor, tokenizer, settings = planner.processor, planner.tokenizer, planner.settings
-    asked = [
-        processor.apply_chat_template(messages(sample.state, settings), add_generation_prompt=True, tokenize=False)
-        for sample in samples
-    ]
-    if settings.image:  # what the processor does to a text, without reading every picture for it
-        size = processor.image_processor.size
-        patches = (size["height"] // processor.patch_size) * (size["width"] // processor.patch_size)
-        asked = [text.replace(processor.image_token, processor.image_token * patches) for text in asked]
-    answered = [answer(sample.reference, sample.state, settings) + tokenizer.eos_token for sample in samples]
-    ids = (tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in (asked, answered))
-    return [
-        {"input_ids": before + after, "labels": [IGNORED] * len(before) + after, "state": sample.state}
-        for before, after, sample in zip(*ids, samples, strict=True)
-    ]
+class Lessons(Dataset[dict[str, Any]]):
+    """What is learned in which order: per lesson the tokens (the prompt with its image tokens, then the answer), labels
+    for the answer alone, and the state. Raises ``ConfigError`` if the examples cannot fill a batch.
+
+    In a share of the lessons the goal's spans are numbered at random, anew each time an example comes up, so that a
+    number has to be looked up in the prompt.
+    """
+
+    def __init__(
+        self, samples: Sequence[Example], planner: TransformersPlanner, options: BootstrapConfig, seed: int
+    ) -> None:
+        self.samples, self.tokenizer, self.options, self.seed = samples, planner.tokenizer, options, seed
+        self.prompts = [chat(planner.processor, sample.state, planner.settings) for sample in samples]
+        if planner.settings.image:  # what the processor does to a text, without reading every picture for it
+            size, patch = planner.processor.image_processor.size, planner.processor.patch_size
+            tokens = planner.processor.image_token * ((size["height"] // patch) * (size["width"] // patch))
+            self.prompts = [text.replace(planner.processor.image_token, tokens) for text in self.prompts]
+        self.answers = [
+            answer(sample.reference, sample.state, planner.settings) + self.tokenizer.eos_token for sample in samples
+        ]
+        lengths = [len(ids) for ids in self._ids([a + b for a, b in zip(self.prompts, self.answers, strict=True)])]
+        self.order = sorted_batches(lengths, options.batch, options.steps, seed)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        index, draw = self.order[position], random.Random(f"{self.seed}/{position}")
+        texts = [self.prompts[index], self.answers[index]]
+        if draw.random() < self.options.renumbered:
+            texts = renumbered(texts, draw)
+        asked, answered = self._ids(texts)
+        return {
+            "input_ids": asked + answered,
+            "labels": [IGNORED] * len(asked) + answered,
+            "state": self.samples[index].state,
+        }
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return list(self.tokenizer(texts, add_special_tokens=False)["input_ids"])
 
 
-def sorted_batches(rows: Sequence[Mapping[str, Any]], batch: int, steps: int, seed: int) -> list[int]:
-    """The rows' order over the whole training: random batches, each sorted by length to need little padding.
+def renumbered(texts: Sequence[str], draw: random.Random) -> list[str]:
+    """The texts of one example with the numbers of the goal's spans, ``$1`` to ``$9``, exchanged alike in all."""
+    numbers = str.maketrans("123456789", "".join(draw.sample("123456789", MAX_SPANS)))
+    return [re.sub(r"\$[1-9]", lambda found: found[0].translate(numbers), text) for text in texts]
+
+
+def sorted_batches(lengths: Sequence[int], batch: int, steps: int, seed: int) -> list[int]:
+    """The order of examples over the whole training: random batches, each sorted by length to need little padding.
 
     Whole batches of one length, which pad less still, are batches of one or two pages, and learning swings with them.
-    Raises ``ConfigError`` if the rows cannot fill a batch.
+    Raises ``ConfigError`` if the examples cannot fill a batch.
     """
-    lengths = [len(row["input_ids"]) for row in rows]
     if len(lengths) < batch:
         raise ConfigError(f"{len(lengths)} states cannot fill a batch of {batch}; lower bootstrap.batch")
     order: list[int] = []

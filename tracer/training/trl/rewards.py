@@ -38,7 +38,8 @@ class Recorder:
     ) -> list[Scored]:
         texts, states = [completion[0]["content"] for completion in completions], [self.states[i] for i in index]
         scored = [self.objective.score(state, text) for state, text in zip(states, texts, strict=True)]
-        log_metric("unparsable", sum(not each.parsed for each in scored) / len(texts))
+        log_metric("unparsable", sum(each.reading.forecast is None for each in scored) / len(texts))
+        log_metric("cut", sum(each.reading.cut for each in scored) / len(texts))
         log_metric("dead_groups", health.dead_groups(index, [each.parts for each in scored]))
         log_metric("repeated", sum(map(health.repeated_lines, texts)) / len(texts))
         lengths = [len(ids) for ids in completion_ids]
