@@ -37,5 +37,5 @@ def test_batches_are_sorted_within_and_every_example_comes_up_once_an_epoch() ->
         batch = [lengths[index] for index in order[start : start + 4]]
         assert batch == sorted(batch)
     assert order == sorted_batches(lengths, batch=4, steps=4, seed=0) != sorted_batches(lengths, 4, 4, seed=1)
-    with pytest.raises(ConfigError, match="lower bootstrap.batch"):
+    with pytest.raises(ConfigError, match=r"lower bootstrap\.batch"):
         sorted_batches(lengths, batch=9, steps=1, seed=0)
