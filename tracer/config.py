@@ -21,7 +21,7 @@ from tracer.registry.settings import RegistryConfig
 from tracer.reward import RewardConfig
 from tracer.settings import ConfigError, Section
 from tracer.tools.settings import GroundingConfig
-from tracer.training.settings import SHARDED, BootstrapConfig, GateConfig, GrpoConfig, LaunchConfig
+from tracer.training.settings import SHARDED, BootstrapConfig, GateConfig, GroundedConfig, GrpoConfig, LaunchConfig
 
 PARAMS = Path("params.yaml")
 
@@ -40,7 +40,7 @@ class Config(Section):
     reward: RewardConfig = RewardConfig()
     grounding: GroundingConfig = GroundingConfig()
     stage1: GrpoConfig = GrpoConfig()
-    stage2: GrpoConfig = GrpoConfig()
+    stage2: GroundedConfig = GroundedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gates: GateConfig = GateConfig()
     launch: LaunchConfig = LaunchConfig()

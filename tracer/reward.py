@@ -25,6 +25,9 @@ from tracer.trajectory import Box, Point, inside
 class RewardConfig(Section):
     """The stage-1 reward. gamma, align and repetition are the paper's; the rest it leaves open, and is ours."""
 
+    form: Literal["paper", "prototype"] = "paper"
+    """The paper's sum, or that of the authors' published prototype (``prototype_reward``), which reads of this section
+    only how arguments are compared."""
     gamma: float = Field(default=0.9, gt=0, le=1)
     """Discount of later steps."""
     align: float = Field(default=1.0, ge=0)
@@ -71,6 +74,8 @@ def trajectory_reward(forecast: Forecast | None, reference: Forecast, config: Re
     """
     if not forecast:
         return NOTHING
+    if config.form == "prototype":
+        return prototype_reward(forecast, reference, config)
     repeated = [repetition(forecast, index) for index in range(len(forecast))]
     if config.penalty == "excess":
         expected = [repetition(reference, index) for index in range(len(reference))]
@@ -93,6 +98,57 @@ def trajectory_reward(forecast: Forecast | None, reference: Forecast, config: Re
         penalty = sum(step.discount * step.repetition for step in steps)
     penalty *= config.repetition
     return TrajectoryReward(total=align - penalty, align=align, repetition=penalty, steps=steps)
+
+
+PROTOTYPE_GAMMA = 0.8
+PROTOTYPE_TYPE = (0.6, 0.8)
+"""What the right type is worth, of the present step and of later ones; the arguments are worth the rest."""
+PROTOTYPE_SHIFT = 0.1
+"""Off for each place that a step is away from where the reference has it."""
+PROTOTYPE_MATCH = 0.5
+"""What a step has to be worth, the shift off, to be matched with another place."""
+PROTOTYPE_LENGTH = 0.1
+"""Off for each step too many or too few."""
+
+
+def prototype_reward(forecast: Forecast, reference: Forecast, config: RewardConfig) -> TrajectoryReward:
+    """The reward of the authors' prototype of stage 1, in [0, 1]: no repetition penalty, but one for the length.
+
+    R = clip((sum_t gamma^(t-1) worth_t - 0.1 |difference of lengths|) / sum_t gamma^(t-1), 0, 1), t over the
+    reference's steps. Where both have one length, steps are compared place by place; otherwise each forecast step, in
+    order, takes the free reference step that it is worth most at, less 0.1 for each place of shift, if that is over
+    0.5. Source: the settings of cheryyunl/EasyR1 (2025), without the share for the answer's format: ours has none.
+    """
+    discounts = [PROTOTYPE_GAMMA**index for index in range(max(len(forecast), len(reference)))]
+    free = list(range(len(reference)))
+    worths, earned = [], 0.0
+    for index, step in enumerate(forecast):
+        if len(forecast) == len(reference):
+            place, worth = index, _worth(step, reference[index], index, config)
+        else:
+            shifted = {at: _worth(step, reference[at], at, config) - PROTOTYPE_SHIFT * abs(at - index) for at in free}
+            place = max(shifted, key=shifted.__getitem__, default=0)  # of equals the first
+            worth = shifted.get(place, 0.0)
+            if worth > PROTOTYPE_MATCH:
+                free.remove(place)
+            else:
+                worth = 0.0
+        worths.append(worth)
+        earned += discounts[place] * worth
+    earned -= PROTOTYPE_LENGTH * abs(len(forecast) - len(reference))
+    total = min(1.0, max(0.0, earned / sum(discounts[: len(reference)])))
+    steps = tuple(
+        StepReward(similarity=worth, repetition=0.0, discount=discount)
+        for worth, discount in zip(worths, discounts, strict=False)
+    )
+    return TrajectoryReward(total=total, align=total, repetition=0.0, steps=steps)
+
+
+def _worth(predicted: ForecastStep, reference: ForecastStep, place: int, config: RewardConfig) -> float:
+    if predicted.action.type != reference.action.type:
+        return 0.0
+    kind = PROTOTYPE_TYPE[min(place, 1)]
+    return kind + (1 - kind) * argument_similarity(predicted, reference, config)
 
 
 def similarity(predicted: ForecastStep, reference: ForecastStep, config: RewardConfig) -> float:

@@ -215,6 +215,35 @@ def test_a_short_forecast_earns_what_it_says() -> None:
     assert trajectory_reward((REFERENCE[0], step("wait")), REFERENCE[:1], CONFIG).total == pytest.approx(1.0)
 
 
+PROTOTYPE = RewardConfig(form="prototype")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        ("ab", "ab", 1.0),
+        # The present step has the right type and the wrong text, 0.6; the next is right: (0.6 + 0.8 * 1) / 1.8.
+        ("xb", "ab", 1.4 / 1.8),
+        # A later step's type is worth 0.8: (1 + 0.8 * 0.8) / 1.8.
+        ("ax", "ab", 1.64 / 1.8),
+        # One step too few: (1 - 0.1) / (1 + 0.8).
+        ("a", "ab", 0.9 / 1.8),
+        # One too many in front: x takes place 1 at 0.8 - 0.1 over place 0 at 0.6, a takes place 0 at 1 - 0.1:
+        # (0.8 * 0.7 + 0.9 - 0.1) / 1.8, and b is left without a place.
+        ("xab", "ab", 1.36 / 1.8),
+        # Five steps too many cost half of what the first earns.
+        ("a" + "w" * 5, "a", 0.5),
+        # Nothing matches, and the length is taken off nothing.
+        ("w", "ab", 0.0),
+    ],
+)
+def test_prototype_reward(ours: str, theirs: str, expected: float) -> None:
+    made = [tuple(step("wait") if letter == "w" else step("type", text=letter) for letter in s) for s in (ours, theirs)]
+    reward = trajectory_reward(*made, PROTOTYPE)
+    assert reward.total == reward.align == pytest.approx(expected)
+    assert reward.repetition == 0 and len(reward.steps) == len(ours)
+
+
 @pytest.mark.parametrize("penalty", ["cumulative", "consecutive", "excess"])
 def test_nothing_earns_exactly_nothing(penalty: str) -> None:
     config = RewardConfig.model_validate({"penalty": penalty})

@@ -74,6 +74,16 @@ def test_reward_is_bounded(forecast: Forecast, reference: Forecast, config: Rewa
 
 
 @patient
+@given(forecasts(), forecasts(), st.sampled_from(("edit", "token_f1")))
+def test_the_prototypes_reward_is_between_0_and_1_and_1_for_the_reference(
+    forecast: Forecast, reference: Forecast, text: str
+) -> None:
+    config = RewardConfig.model_validate({"form": "prototype", "text": text})
+    assert 0.0 <= trajectory_reward(forecast, reference, config).total <= 1.0
+    assert trajectory_reward(reference, reference, config).total == pytest.approx(1.0)
+
+
+@patient
 @given(fractions, fractions, fractions, fractions, boxes() | st.none(), fractions, configs)
 def test_a_nearer_point_never_scores_lower(
     x: float, y: float, goal_x: float, goal_y: float, target: Box | None, share: float, config: RewardConfig

@@ -35,19 +35,19 @@ STAGE = Stage(
     title="stage 3",
     about="whole forecasts once more",
     start="stage2",
-    judge="reward",
+    judges=("reward",),
     parts=stage1.STAGE.parts,
     scorer=scorer,
     promises=(Promise(metric="prefix", text="Stage 3 is right for longer than stage 2"),),
 )
 '''
-FIELD = "    stage2: GrpoConfig = GrpoConfig()\n"
+FIELD = "    stage1: GrpoConfig = GrpoConfig()\n"
 CHANGES = {
     "tracer/stages.py": (
         ("import stage1, stage2", "import stage1, stage2, stage3"),
         ("stage2.STAGE)", "stage2.STAGE, stage3.STAGE)"),
     ),
-    "tracer/config.py": ((FIELD, FIELD + FIELD.replace("stage2", "stage3")),),
+    "tracer/config.py": ((FIELD, FIELD + FIELD.replace("stage1", "stage3")),),
 }
 SHOW = """
 import json, warnings

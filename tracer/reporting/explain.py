@@ -43,6 +43,8 @@ def explain(predicted: Forecast | None, reference: Forecast, config: RewardConfi
         f"lambda_align {config.align:g}, lambda_rep {config.repetition:g}\n"
         f"rep: {config.penalty}, {PENALTIES[config.penalty]}\n"
     )
+    if config.form == "prototype":
+        head = "R = clip((sum of 0.8^(t-1) * worth - 0.1 * |difference of lengths|) / sum of 0.8^(t-1), 0, 1)\n"
     if not predicted:
         return head + "no forecast: it is empty or does not parse, and earns exactly nothing\nreward 0.0000\n"
     rows = [("t", "forecast", "really done", "gamma^(t-1)", "sim", "rep", "align", "penalty", "why")]

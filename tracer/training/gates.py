@@ -48,7 +48,7 @@ def recipe(config: Config, stage: Stage, trained: Path, start: Path, trajectorie
         "config": {
             "gates": config.gates.model_dump(),
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
-            stage.judge: getattr(config, stage.judge).model_dump(),
+            **stage.rules(config),
         },
         "inputs": {"stage": trained, "parent": start, "trajectories": trajectories},
         "module": __name__,

@@ -55,6 +55,9 @@ class GrpoConfig(Section):
     scale_rewards: Literal["group", "batch", "none"] = "group"
     aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
     """Whether the reward parts are summed before they are normalised over the group (the paper), or after."""
+    dead_groups: Literal["count", "skip"] = "count"
+    """Whether groups whose rewards are all equal count in the mean over completions (as in TRL), which makes the update
+    smaller and lets the KL term pull on them, or are left out of the update."""
     clip: float = Field(default=0.2, gt=0)
     """epsilon, the clipping range of the policy ratio."""
     pass_rate_samples: int = Field(default=4, ge=0)
@@ -87,6 +90,14 @@ class GrpoConfig(Section):
                 f"whole groups; choose an accumulation that divides groups"
             )
         return self
+
+
+class GroundedConfig(GrpoConfig):
+    """Stage 2."""
+
+    keep: float = Field(default=0.0, ge=0)
+    """How much of the stage-1 reward is added to the grounded one, which judges the first step alone; 0 is the
+    paper's."""
 
 
 class GateConfig(Section):

@@ -40,9 +40,9 @@ class Stage:
     """What it is, in one line, for descriptions and help texts."""
     start: str
     """The planner it starts from: ``base``, or the name of an earlier stage."""
-    judge: str
-    """The section of the configuration that its reward reads, besides ``planner``."""
-    parts: tuple[str, ...]
+    judges: tuple[str, ...]
+    """The sections of the configuration that its reward reads, besides ``planner`` and its own."""
+    parts: Callable[[Config], tuple[str, ...]]
     """The names of the reward's parts."""
     scorer: Callable[[Config], Score]
     """Makes the reward of an answer, in ``parts``."""
@@ -55,7 +55,9 @@ class Stage:
 
     def objective(self, config: Config) -> Objective:
         """What it trains for."""
-        return Objective(name=self.name, options=self.options(config), parts=self.parts, score=self.scorer(config))
+        return Objective(
+            name=self.name, options=self.options(config), parts=self.parts(config), score=self.scorer(config)
+        )
 
     @property
     def gate(self) -> str:
@@ -69,7 +71,11 @@ class Stage:
 
     def plugins(self, config: Config) -> list[str]:
         """The modules of the plugins that its reward uses."""
-        return [plugins.module_of(plugins.TOOLS, config.grounding.agent)] if self.judge == "grounding" else []
+        return [plugins.module_of(plugins.TOOLS, config.grounding.agent)] if "grounding" in self.judges else []
+
+    def rules(self, config: Config) -> dict[str, Any]:
+        """The sections that its reward reads, as a digest takes them."""
+        return {name: getattr(config, name).model_dump() for name in self.judges}
 
     def recipe(self, config: Config, trajectories: Path, start: Path) -> dict[str, Any]:
         """What its digest is made of, as ``lineage.run_step`` and ``lineage.expected_digest`` take it."""
@@ -78,7 +84,7 @@ class Stage:
             "name": self.name,
             "config": {
                 "planner": config.planner.model_dump(exclude={"base", "revision", "max_prompt_tokens"}),
-                self.judge: getattr(config, self.judge).model_dump(),
+                **self.rules(config),
                 self.name: options.model_dump(),
                 # Each process samples from a stream of random numbers of its own, or all of them from one.
                 "processes": config.launch.processes if options.sampling == "stream" else 1,

@@ -34,8 +34,8 @@ STAGE = Stage(
     title="stage 1",
     about="trajectory RL: forecasts are rewarded for matching what was really done",
     start="base",
-    judge="reward",
-    parts=PARTS,
+    judges=("reward",),
+    parts=lambda _: PARTS,
     scorer=scorer,
     promises=(Promise(metric="similarity", text="Stage 1 forecasts more like the demonstrations than the base"),),
 )

@@ -1,7 +1,8 @@
 """Stage 2, grounded RL: the forecast's first step goes to a frozen tool agent, and only its outcome is rewarded.
 
 For a step on a screen the tool agent turns the step instruction and the screen into a place, worth 1 if it lies where
-the reference acted, else 0. GRPO turns the rewards of a group of forecasts into advantages.
+the reference acted, else 0. Nothing holds the later steps; ``stage2.keep`` adds a share of the stage-1 reward. GRPO
+turns the rewards of a group of forecasts into advantages.
 """
 
 from __future__ import annotations
@@ -10,15 +11,20 @@ from tracer import tools
 from tracer.config import Config
 from tracer.examples import Example
 from tracer.grammars.grammar import grammar
-from tracer.reward import grounded_reward
+from tracer.reward import grounded_reward, trajectory_reward
 from tracer.training.score import Score, Scored
 from tracer.training.stage import Promise, Stage
 
-GROUNDED = "grounded"
+GROUNDED, KEPT = "grounded", "kept"
+
+
+def parts(config: Config) -> tuple[str, ...]:
+    """The names of the reward's parts."""
+    return (GROUNDED, KEPT) if config.stage2.keep else (GROUNDED,)
 
 
 def scorer(config: Config) -> Score:
-    """The stage-2 reward of an answer: what the frozen tool agent made of its first step."""
+    """The stage-2 reward of an answer: what the tool agent made of its first step, and what is kept of stage 1."""
     written = grammar(config.planner.grammar, config.planner.parse)
     agent = tools.load(config.grounding)
 
@@ -26,7 +32,12 @@ def scorer(config: Config) -> Score:
         reading = written.read(answer, prompt.state, config.planner.horizon)
         executed = agent.ground(prompt.state, reading.forecast[0]) if reading.forecast else None
         reward = grounded_reward(executed, prompt.reference[0], config.grounding.radius)
-        return Scored(parts={GROUNDED: reward}, reading=reading)
+        found = {GROUNDED: reward}
+        if config.stage2.keep:
+            found[KEPT] = (
+                config.stage2.keep * trajectory_reward(reading.forecast, prompt.reference, config.reward).total
+            )
+        return Scored(parts=found, reading=reading)
 
     return score
 
@@ -36,8 +47,8 @@ STAGE = Stage(
     title="stage 2",
     about="grounded RL: the forecast's first step is rewarded for what the frozen tool agent makes of it",
     start="stage1",
-    judge="grounding",
-    parts=(GROUNDED,),
+    judges=("grounding", "reward"),
+    parts=parts,
     scorer=scorer,
     promises=(
         Promise(metric="step", text="Stage 2 takes more right steps than stage 1"),

@@ -124,8 +124,14 @@ def score(
             0, chunk, torch.arange(len(chunk), device=group.device)
         )  # (groups,): the place in the chunk, or -1
         members = (number[group] >= 0).nonzero().squeeze(1)
+        last = not rows and chunk[-1] == order[-1]  # something has to go through the model, for the loss's gradient
+        if not bool(completion_mask[members].any()) and not last:
+            continue  # groups that are left out of the update
         some = {name: value[chunk] for name, value in inputs.items()}
-        length, width = int(some["attention_mask"].sum(dim=1).max()), int(completion_mask[members].sum(dim=1).max())
+        length, width = (
+            int(some["attention_mask"].sum(dim=1).max()),
+            max(1, int(completion_mask[members].sum(dim=1).max())),
+        )
         some |= {name: some[name][:, -length:] for name in ("input_ids", "attention_mask")}
         mask = completion_mask[members, :width].bool()
         found = _score_packed(model, some, completions[members, :width], mask, number[group[members]], temperature)
@@ -133,8 +139,8 @@ def score(
         rows.append(members)
         logprobs.append(torch.nn.functional.pad(found[0], padding))
         entropies.append(torch.nn.functional.pad(found[1], padding))
-    back = torch.cat(rows).argsort()  # (batch,)
-    return torch.cat(logprobs)[back], torch.cat(entropies)[back]
+    where, nothing = torch.cat(rows), torch.zeros(completions.shape, device=completions.device)
+    return nothing.index_copy(0, where, torch.cat(logprobs)), nothing.index_copy(0, where, torch.cat(entropies))
 
 
 def _score_packed(

@@ -15,10 +15,10 @@ import torch
 
 from tracer.planner.transformers import image_tokens
 from tracer.training.trl import groups
-from tracer.training.trl.resumable import ResumableTrainer
+from tracer.training.trl.live_groups import LiveGroups
 
 
-class SharedPromptTrainer(ResumableTrainer):
+class SharedPromptTrainer(LiveGroups):
     """GRPO over groups that share one copy of their prompt."""
 
     num_generations: int

@@ -20,7 +20,7 @@ from tracer.training.samples import SampleLog
 from tracer.training.score import Objective
 from tracer.training.settings import GrpoConfig
 from tracer.training.trl.arguments import arguments, dataset, lora
-from tracer.training.trl.resumable import ResumableTrainer
+from tracer.training.trl.live_groups import LiveGroups
 from tracer.training.trl.rewards import Recorder
 from tracer.training.trl.shared_prompt import SharedPromptTrainer
 
@@ -52,12 +52,14 @@ def build(
         peft_config=None if is_adapter(planner.model) else lora(stage),
         callbacks=[Checkpoints(out / "checkpoints", stage.keep_checkpoints), *callbacks],
     )
+    if isinstance(trainer, LiveGroups):
+        trainer.skip_dead = stage.dead_groups == "skip"
     if isinstance(trainer, SharedPromptTrainer):
         trainer.by_step = stage.sampling == "step"
     return trainer
 
 
-def trainer_class(model: Any, stage: GrpoConfig) -> type[ResumableTrainer]:
+def trainer_class(model: Any, stage: GrpoConfig) -> type[LiveGroups]:
     """The trainer that serves a model and a stage. Raises ``ConfigError`` for a sampling it cannot serve."""
     # Sharded weights need TRL's generation, in which all processes wait for each other.
     shared = stage.rollouts == "transformers" and model.config.model_type in SHARED and not processes.sharded()
@@ -66,4 +68,4 @@ def trainer_class(model: Any, stage: GrpoConfig) -> type[ResumableTrainer]:
             f"sampling 'step' is for groups that share their prompt, which rollouts {stage.rollouts!r} of a "
             f"{model.config.model_type} do not; set sampling to 'stream'"
         )
-    return SharedPromptTrainer if shared else ResumableTrainer
+    return SharedPromptTrainer if shared else LiveGroups
