@@ -42,11 +42,32 @@ def test_odyssey_mean_over_categories() -> None:
     assert figures["success"].value() == pytest.approx((1 / 2 + 1 / 1) / 2)
 
 
+def test_a_category_without_a_whole_episode_has_a_success_of_0() -> None:
+    outcomes = [step("a", 1, 1, "x"), step("b", 1, 2, "y")]
+    figures = tally("gui_odyssey", "official-random", outcomes).figures()
+    assert (figures["step"].value(), figures["success"].value()) == (1.0, (1 + 0) / 2)
+
+
+def test_gui_r1_leaves_out_the_actions_without_a_hit() -> None:
+    def one(kind: str, right: int, step: tuple[int, int]) -> Outcome:
+        return Outcome(parts={"type": (right, 1), "grounding": (0, 0), "step": step}, cluster=kind, category=kind)
+
+    outcomes = [one("click", 1, (1, 1)), one("click", 0, (0, 1)), one("scroll", 0, (0, 1)), one("wait", 1, (0, 0))]
+    figures = tally("android_control", "p2-high", outcomes).figures()
+    assert (figures["type"].value(), figures["type_all"].value()) == (2 / 3, 2 / 4)  # the scroll is left out
+    assert (figures["step"].value(), figures["step_all"].value()) == (1 / 2, 1 / 3)
+    assert (figures["type"].numerator, figures["type"].denominator) == (2, 3)
+    assert figures["grounding"].value() is None
+    assert figures["type"].value([1, 1, 1, 0]) == 1 / 2  # without the wait, its type is not there
+
+
 def test_mind2web_macro_counts_missing_steps_as_wrong() -> None:
     outcomes = [step("a", 1, 4), step("a", 1, 4), step("b", 1, 1)]
     figures = tally("mind2web", "coordinate-task", outcomes).figures()
     assert figures["step"].value() == pytest.approx((2 / 4 + 1) / 2)
-    assert figures["step_micro"].value() == 1.0
+    assert figures["step_micro"].value() == 3 / 5
+    mindact = tally("mind2web", "candidate-task", outcomes).figures()  # which scores the steps that there are
+    assert (mindact["step"].value(), mindact["step_micro"].value()) == (1.0, 1.0)
     assert figures["task"].value() == 1.0  # b; a is not whole
 
 
@@ -60,7 +81,7 @@ def test_gta_f1_of_tool_selection() -> None:
     figures = tally("gta", "end-to-end-objective", [Outcome(parts=parts, cluster="q")]).figures()
     precision, recall = 2 / (4 + 1e-5), 2 / 3
     assert figures["logic_f1"].value() == pytest.approx(2 * precision * recall / (precision + recall + 1e-5), abs=1e-12)
-    assert figures["creativity_f1"].value() is None  # no gold call
+    assert figures["creativity_f1"].value() == 0  # no gold call
 
 
 def test_the_interval_of_a_plain_mean_is_that_of_the_statistics() -> None:

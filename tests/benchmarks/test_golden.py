@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.test_second import Given
 from tracer.benchmarks.android_control import Node, candidate_boxes
 from tracer.benchmarks.mind2web import page_blocks, row_item
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import Outcome, benchmark_class
+from tracer.scoring.score import judge
 
 
 def parts(benchmark: str, protocol: str, item: dict[str, Any], prediction: dict[str, Any], strict: bool = True) -> Any:
@@ -80,6 +82,17 @@ def test_p1_other_actions_need_the_same_line() -> None:
     assert parts("android_control", "p1-high-7708", item, text)["step"] == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("ours", "right"),
+    [("WAIT", 1), ("WAIT ", 0), ("WAIT<|im_end|>", 1), ("WAIT<|im_end|>\n", 0), ("mWAITing", 0), ("minWAITmend", 1)],
+)
+def test_p1_strips_characters_and_no_blanks(ours: str, right: int) -> None:
+    item = control({"action_type": "wait"})
+    text = {"text": f"actions:\n{ours}", "convention": "os-atlas"}
+    assert parts("android_control", "p1-high-7708", item, text)["step"] == (right, 1)
+    assert parts("android_control", "p1-high-7708", item, {"native": ours})["step"] == (right, 1)
+
+
 def test_p1_counts_an_episode_for_its_first_subsplit() -> None:
     scorer = benchmark_class("android_control")(protocols.load("android_control", "p1-high-7708"))
     item = scorer.item_model.model_validate({"id": "i", **control(CLICK, subsplits=["category_unseen", "app_unseen"])})
@@ -123,6 +136,47 @@ def test_p2_single_words_match_by_substring_and_back_has_no_step() -> None:
     native = {"action": "press_back"}
     found = parts("android_control", "p2-high", back, {"native": native})
     assert found == {"type": (1, 1), "grounding": (0, 0), "step": (0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("more", "strict", "hit"),
+    [
+        ({"point": [], "input_text": "x"}, True, 0),
+        ({"point": None, "input_text": None}, True, 0),
+        ({}, True, 0),
+        ({}, False, 1),  # the script places it at (0, 0), and the step is at (100, 100)
+        ({"point": [100, 100, 5]}, True, 1),
+    ],
+)
+def test_p2_type_counts_whatever_else_is_missing(more: dict[str, Any], strict: bool, hit: int) -> None:
+    item = control({"action_type": "click", "x": 100, "y": 100})
+    found = parts("android_control", "p2-high", item, {"native": {"action": "click", **more}}, strict)
+    assert found == {"type": (1, 1), "grounding": (hit, 1), "step": (hit, 1)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "step"),
+    [
+        ("<answer>[{'action': 'click', 'point': [100, 120], 'input_text': 'x'}]</answer>", 1, 1),
+        ("<answer>so {'action': 'click', 'point': [100, 120]} it is</answer>", 1, 1),  # no literal, yet found
+        ("<answer>{'action': 'click', 'at': [900, 9], 'point': [100, 120]}</answer>", 1, 1),  # the last pair
+        ("<answer>{'action': 'click', 'point': [100,\n 120]\n}</answer>", 1, 1),
+        ("<answer>{'action': 'click',\n 'point': [100, 120]}</answer>", 1, 0),  # a brace on another line
+        ("<answer>{'action': 'click', 'point': [100.0, 120.0]}</answer>", 1, 0),  # whole numbers only
+        ('<answer>[{"action": "click", "point": [100, 120]}]</answer>', 0, 1),  # the quotes are part of the pattern
+        ("[{'action': 'click', 'point': [100, 120]}]", 0, 0),  # no answer
+    ],
+)
+def test_p2_reads_a_text_piece_by_piece(answer: str, kind: int, step: int) -> None:
+    item = control({"action_type": "click", "x": 100, "y": 120})
+    found = parts("android_control", "p2-high", item, {"text": answer, "convention": "gui-r1"})
+    assert (found["type"], found["step"]) == ((kind, 1), (step, 1))
+
+
+def test_p2_an_answer_without_a_text_says_no_input_text() -> None:
+    item = control({"action_type": "input_text", "text": "no input"})  # {no, input} of {no, input, text}: F1 0.8
+    for native in ({"action": "type"}, {"action": "type", "input_text": None}):
+        assert parts("android_control", "p2-high", item, {"native": native})["step"] == (1, 1)
 
 
 BOX = [500.0, 1180.0, 580.0, 1220.0]  # 80 x 40 about (540, 1200); enlarged by 1.2: 492 to 588, 1176 to 1224
@@ -180,6 +234,58 @@ def test_p3_texts_apps_swipes_buttons() -> None:
     assert parts("android_control", "p3-high", wait, {"action": {"type": "wait"}})["step"] == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("call", "right"),
+    [
+        ({"action": "wait"}, 1),
+        ({"action": "wait", "coordinate": [1, 2, 3]}, 1),
+        ({"action": "wait", "coordinate": []}, 0),  # every place is scaled first, needed or not
+        ({"action": "wait", "coordinate2": None}, 0),
+    ],
+)
+def test_p3_a_malformed_place_fails_the_step_that_does_not_need_it(call: dict[str, Any], right: int) -> None:
+    item = control({"action_type": "wait"})
+    scorer = benchmark_class("android_control")(protocols.load("android_control", "p3-high"))
+    row = scorer.item_model.model_validate({"id": "i", **item})
+    prediction: Any = Given(scorer.prediction_model.model_validate({"id": "i", "native": call}))
+    found = judge(scorer, row, prediction)
+    assert (found.parts["type"][0], found.parts["step"][0]) == (right, right)
+
+
+def test_p3_a_button_that_is_missing_is_an_error() -> None:
+    for call, same in (({"button": "Menu"}, 1), ({}, 0)):
+        scorer = benchmark_class("android_control")(protocols.load("android_control", "p3-high"))
+        row = scorer.item_model.model_validate({"id": "i", **control({"action_type": "navigate_back"})})
+        native = {"action": "system_button", **call}
+        prediction: Any = Given(scorer.prediction_model.model_validate({"id": "i", "native": native}))
+        assert judge(scorer, row, prediction).parts["type"] == (same, 1)
+
+
+WAIT_CALL = '{"name": "mobile_use", "arguments":{"action": "wait"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        (f"<tool_call>{WAIT_CALL}</tool_call>", 1),
+        (f"I wait. {WAIT_CALL} Done.", 1),
+        (f"<tool_call>{WAIT_CALL}<conclusion>waited}}}}", 1),
+        (f"<tool_call>{WAIT_CALL[:-2]}", 1),  # its two braces are added
+        (f"{WAIT_CALL}</tool_call> more", 1),
+        (f"<think><tool_call></think>{WAIT_CALL}", 1),
+        (f"<tool_call>now {WAIT_CALL}</tool_call>", 0),
+        (f"<tool_call></tool_call><tool_call>{WAIT_CALL}</tool_call>", 0),  # the first counts
+        ('{"arguments": {"action": "wait"}}', 0),
+    ],
+)
+def test_p3_digs_the_call_out_of_prose(text: str, right: int) -> None:
+    scorer = benchmark_class("android_control")(protocols.load("android_control", "p3-high"))
+    row = scorer.item_model.model_validate({"id": "i", **control({"action_type": "wait"})})
+    prediction = scorer.prediction_model.model_validate({"id": "i", "text": text, "convention": "qwen2.5-vl"})
+    given: Any = Given(prediction)
+    assert judge(scorer, row, given).parts["step"] == (right, 1)
+
+
 NODES = [
     {"box": [0.0, 0.0, 1080.0, 2400.0]},
     {"box": [500.0, 1100.0, 600.0, 1300.0], "text": "Clock", "description": "Navigate back"},
@@ -216,6 +322,30 @@ def test_p4_equivalences_and_exact_keys() -> None:
     for text, right in (("Oslo", 1), ("oslo", 0)):
         native = {"action_type": "input_text", "text": text}
         assert parts("android_control", "p4-high", typed, {"native": native})["step"] == (right, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "right"), [("Oslo", 549, 1), ("oslo", 549, 0), ("Oslo", 560, 0)]  # a hit needs text and box
+)  # fmt: skip
+def test_p4_type_text_has_a_place(text: str, x: int, right: int) -> None:
+    item = control({"action_type": "type_text", "x": 540, "y": 1200, "text": "Oslo"}, nodes=NODES)
+    native = {"action_type": "type_text", "x": x, "y": 1209, "text": text}
+    found = parts("android_control", "p4-high", item, {"native": native})
+    assert found == {"step": (right, 1), "grounding": (right, 1)}
+    ours = {"type": "type", "text": text, "x": x / 1080, "y": 1209 / 2400}
+    assert parts("android_control", "p4-high", item, {"action": ours}) == found
+
+
+def test_p4_back_for_a_click_is_a_matter_of_grounding() -> None:
+    item = control({"action_type": "click", "x": 510, "y": 1120}, nodes=NODES)
+    for where, right in (({}, 1), ({"x": 510, "y": 1120}, 1), ({"x": 5, "y": 5}, 0)):
+        native = {"action_type": "navigate_back", **where}
+        found = parts("android_control", "p4-high", item, {"native": native})
+        assert found == {"step": (right, 1), "grounding": (right, 1)}
+    done = control({"action_type": "status", "goal_status": "successful"})
+    for status, right in (("successful", 1), ("infeasible", 0)):
+        native = {"action_type": "status", "goal_status": status}
+        assert parts("android_control", "p4-high", done, {"native": native})["step"] == (right, 1)
 
 
 def test_candidate_boxes_are_those_with_the_nearest_centres() -> None:
@@ -257,6 +387,44 @@ def test_odyssey_os_atlas_variant() -> None:
     assert parts("gui_odyssey", "os-atlas", home, {"native": "PRESS_HOME: now"})["step"] == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("ours", "same", "right"),
+    [
+        ("CLICK: (360, 500)", 1, 1),
+        ("CLICK: (640, 500)", 1, 1),
+        ("CLICK: [[600, 500]]", 1, 1),
+        ("CLICK: 500", 1, 1),  # one number for both axes
+        ("CLICK: '(600, 500)'", 1, 1),  # read once more
+        ("CLICK: ('600', '500')", 1, 0),
+        ("CLICK: (600, 500, 1)", 1, 0),
+        ("CLICK: garbage", 1, 0),
+        ("LONG_PRESS: garbage", 1, 0),  # what cannot be read counts as of the right action
+        ("LONG_PRESS: (500, 500)", 0, 0),
+    ],
+)
+def test_odyssey_official_points(ours: str, same: int, right: int) -> None:
+    item = odyssey("CLICK", [[500, 500], [500, 500]])  # published twice
+    found = parts("gui_odyssey", "official-random", item, {"native": ours})
+    assert found == {"type": (same, 1), "step": (right, 1)}
+
+
+def test_odyssey_official_radius_is_as_numpy_reckons_it() -> None:
+    # 0.56 - 0.42 is 0.14000000000000007 in floating point, 0.52 - 0.38 is 0.14.
+    for gold, ours, right in ((420, 560, 0), (380, 520, 1)):
+        item = odyssey("CLICK", [[gold, 500]])
+        assert parts("gui_odyssey", "official-random", item, {"native": f"CLICK: ({ours}, 500)"})["step"] == (right, 1)
+
+
+def test_odyssey_official_texts() -> None:
+    named = odyssey("TEXT", "KEY_HOME")
+    assert parts("gui_odyssey", "official-random", named, {"native": "TYPE: KEY_HOME"})["step"] == (1, 1)
+    assert parts("gui_odyssey", "official-random", named, {"native": "PRESS_HOME"})["type"] == (0, 1)
+    assert parts("gui_odyssey", "official-random", named, {"native": "CLICK: garbage"})["type"] == (1, 1)
+    assert parts("gui_odyssey", "official-random", named, {"native": "CLICK"})["type"] == (0, 1)
+    held = odyssey("LONG_PRESS", "KEY_BACK")
+    assert parts("gui_odyssey", "official-random", held, {"native": "PRESS_BACK"})["step"] == (1, 1)
+
+
 def test_odyssey_gui_r1_and_our_actions() -> None:
     scroll = odyssey("SCROLL", [[500, 800], [500, 200]])  # the finger goes up
     for protocol in ("gui-r1", "official-random", "os-atlas"):
@@ -288,9 +456,14 @@ def test_mind2web_coordinate_mode() -> None:
     found = parts("mind2web", "coordinate-task", web("TYPE", "new york"), typed)
     # {type, new, york} in {type, new, york, city}: p 3/4, r 1, F1 6/7
     assert found["operation_f1"] == (pytest.approx(6 / 7), 1) and found["element"] == (1, 1) and found["step"] == (0, 1)
-    # The value of a CLICK counts on neither side; a token of punctuation is dropped.
+    # {click, x} against {click}: p 1/2, r 1, F1 2/3. A value of none is none; a token of punctuation is dropped.
+    for value, f1 in (("x", 2 / 3), ("None", 1)):
+        noisy = {"native": {"op": "CLICK", "value": value, "point": [5, 5]}}
+        assert parts("mind2web", "coordinate-task", web("CLICK"), noisy)["operation_f1"] == (pytest.approx(f1), 1)
     noisy = {"native": {"op": "CLICK", "value": "x", "point": [5, 5]}}
-    assert parts("mind2web", "coordinate-task", web("CLICK"), noisy)["step"] == (1, 1)
+    assert parts("mind2web", "coordinate-task", web("CLICK", "x"), noisy)["step"] == (1, 1)
+    untyped = {"native": {"op": "TYPE", "value": "NONE", "point": [5, 5]}}
+    assert parts("mind2web", "coordinate-task", web("TYPE", ""), untyped)["step"] == (1, 1)
     dotted = {"native": {"op": "TYPE", "value": "new york .", "point": [5, 5]}}
     assert parts("mind2web", "coordinate-task", web("TYPE", "new york"), dotted)["step"] == (1, 1)
     assert parts("mind2web", "coordinate-task", web("CLICK", image=None), click)["element"] == (0, 1)
@@ -303,7 +476,15 @@ def test_mind2web_candidate_mode() -> None:
     assert parts("mind2web", "candidate-task", web("CLICK"), {"native": {"op": "CLICK", "element": "8"}})[
         "element"
     ] == (0, 1)
-    assert parts("mind2web", "candidate-task", web("CLICK"), {"native": {"op": "CLICK"}})["element"] == (0, 1)
+    none = parts("mind2web", "candidate-task", web("CLICK"), {"native": {"op": "CLICK"}})  # none of the above
+    assert none == {"element": (0, 1), "operation_f1": (0, 1), "step": (0, 1)}
+    for op, value, f1 in (("TYPE", "A.B", 1), ("TYPE", "a.b", 1 / 2), ("type", "A.B", 2 / 3), ("TYPE", "A.B\nx", 1)):
+        ours = {"native": {"op": op, "value": value, "element": "7"}}
+        found = parts("mind2web", "candidate-task", web("TYPE", "A.B"), ours)
+        assert found["operation_f1"] == (pytest.approx(f1), 1), (op, value)
+    # Beside a CLICK the recorded value is not shown, a predicted one is: {CLICK, x} against {CLICK}.
+    ours = {"native": {"op": "CLICK", "value": "x", "element": "7"}}
+    assert parts("mind2web", "candidate-task", web("CLICK", "x"), ours)["operation_f1"] == (pytest.approx(2 / 3), 1)
     lost = parts("mind2web", "candidate-task", web("CLICK", in_top=False), right)
     assert lost == {"element": (0, 1), "operation_f1": (0, 1), "step": (0, 1)}
 
@@ -358,6 +539,19 @@ def test_gaia_null_is_the_text_none_and_answers_are_actions_too() -> None:
     assert parts("gaia", "validation", item, {"action": {"type": "answer", "text": "none!"}})["accuracy"] == (1, 1)
 
 
+def test_gaia_answers_of_any_length() -> None:
+    item = {"goal": "q", "level": "1", "answer": "Paris"}
+    assert parts("gaia", "validation", item, {"native": "Paris" + " " * 200_000})["accuracy"] == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"), [(12, 1), (12.5, 1), ([1, 12], 1), ({"n": 12}, 1), ("", 0), (None, 0), (True, 0)]
+)
+def test_t3_answers_that_are_no_text_are_printed(answer: Any, right: int) -> None:
+    item = {"goal": "q", "turns": [{"answer": "12"}], "objective": {"whitelist": [["12"]]}}
+    assert parts("gta", "t3", item, {"native": {"answer": answer}})["answer"] == (right, 1)
+
+
 def test_gta_denominators_and_word_boundaries() -> None:
     call = {"tool": "OCR", "arguments": {"image": "a.jpg"}}
     item = {
@@ -391,6 +585,16 @@ def test_android_world_counts_only_what_the_agent_called_done() -> None:
     assert parts("android_world", "run-py", item, {"native": {"score": 1.0, "done": True}})["success"] == (1, 1)
     assert parts("android_world", "run-py", item, {"native": {"score": 1.0, "done": False}})["success"] == (0, 1)
     assert parts("android_world", "run-py", item, {"native": {"score": 0.5, "done": True}})["success"] == (0.5, 1)
+
+
+def test_what_did_not_finish_counts_0_or_leaves_the_mean() -> None:
+    for benchmark, protocol, item in (
+        ("osworld", "verified-50", {"domain": "os", "infeasible": False}),
+        ("android_world", "run-py", {"template": "T", "instance": 0, "difficulty": "easy"}),
+    ):
+        scorer = benchmark_class(benchmark)(protocols.load(benchmark, protocol))
+        unfinished = scorer.outcome(scorer.item_model.model_validate({"id": "i", **item}), None)
+        assert unfinished.parts == {"success": (0, 1), "success_finished": (0, 0)}
 
 
 def test_osworld_scores_are_fractional() -> None:

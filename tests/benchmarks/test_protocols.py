@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
+from tests.benchmarks.test_second import MODULES
 from tracer import package_data, plugins, schema
 from tracer.plugins import PluginError
 from tracer.scoring import protocol as protocols
@@ -34,6 +37,13 @@ def test_digests_are_distinct_and_stable() -> None:
     assert len(digests) == len(EVERY)
     assert protocols.load("gaia", "validation").digest == protocols.load("gaia", "validation").digest
     assert protocols.load("gaia", "validation", strict=False).digest not in digests
+
+
+def test_a_protocol_that_inherits_keeps_the_deviations() -> None:
+    candidate = protocols.load("mind2web", "candidate-domain").deviations
+    assert set(protocols.load("mind2web", "candidate-task").deviations) == set(candidate)
+    assert len(candidate) == 3 and any("failed prediction" in line for line in candidate)
+    assert set(protocols.load("gta", "step").deviations) < set(protocols.load("gta", "step-objective").deviations)
 
 
 def test_published_counts() -> None:
@@ -70,13 +80,12 @@ def test_the_schemas_are_those_of_the_models(benchmark: str) -> None:
     jsonschema.Draft202012Validator.check_schema(document)
 
 
-@pytest.mark.parametrize(("name", "benchmark"), [("gaia", "gaia"), ("odyssey", "gui_odyssey"), ("gta", "gta")])
-def test_real_rows_follow_the_schemas(name: str, benchmark: str) -> None:
-    document = schema.schema(benchmark)
-    cases = (Path(__file__).parent / "data" / f"{name}.jsonl").read_text().splitlines()[:20]
-    for case in map(json.loads, cases):
+@pytest.mark.parametrize("module", MODULES)
+def test_rows_follow_the_schemas(module: Any) -> None:
+    document = schema.schema(next(iter(module.RULES))[0])
+    for case in module.cases(random.Random(0), 20):
         for kind in ("item", "prediction"):
-            jsonschema.validate(case[kind], {**document, "$ref": f"#/$defs/{kind}"})
+            jsonschema.validate({"id": "i", **case[kind]}, {**document, "$ref": f"#/$defs/{kind}"})
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"native": "no id"}, {**document, "$ref": "#/$defs/prediction"})
 

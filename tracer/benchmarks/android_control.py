@@ -35,20 +35,24 @@ NEEDED = {
     "scroll": ("direction",),
     "open_app": ("app_name",),
     "input_text": ("text",),
+    "type_text": ("x", "y", "text"),
+    "status": ("goal_status",),
 }
 
 
 class Recorded(Part):
-    """An action as the data set has it."""
+    """An action as the data set has it; ``type_text`` and ``status`` are UGround's (P4)."""
 
     action_type: Literal[
-        "click", "long_press", "scroll", "open_app", "input_text", "navigate_home", "navigate_back", "wait"
-    ]
+        "click", "long_press", "scroll", "open_app", "input_text", "navigate_home", "navigate_back", "wait",
+        "type_text", "status",
+    ]  # fmt: skip
     x: float | None = None
     y: float | None = None
     direction: Literal["up", "down", "left", "right"] | None = None
     app_name: str | None = None
     text: str | None = None
+    goal_status: str | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

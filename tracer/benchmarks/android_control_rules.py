@@ -5,6 +5,7 @@ Each takes an item and a prediction and returns the parts of its metrics; a pred
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from tracer.benchmarks import os_atlas
 from tracer.benchmarks.android_control import SUBSPLITS, Item, Prediction, smallest_node
 from tracer.benchmarks.gui_r1 import Answer, answer_of, gui_r1_parts
 from tracer.scoring.contract import Outcome, Part, Parts, Unparsable
-from tracer.scoring.conventions import OPPOSITE, ConventionError, swipe_direction, tool_call
+from tracer.scoring.conventions import OPPOSITE, swipe_direction
 from tracer.scoring.drivers import ScreenBenchmark
 from tracer.scoring.matching import contains_either_way, enlarge, within
 from tracer.scoring.protocol import BenchmarkProtocol
@@ -81,6 +82,7 @@ class AndroidControl(ScreenBenchmark):
             parts=self.rule(item, prediction),
             cluster=str(item.episode),
             size=item.steps,
+            category=item.action.action_type,
             groups=(f"type={item.action.action_type}", *([f"split={first}"] if first else [])),
         )
 
@@ -91,7 +93,7 @@ def os_atlas_line(item: Item) -> str:
     if action.action_type in ("click", "long_press"):
         x, y = _point(item)
         return os_atlas.point_line(action.action_type.upper(), x / item.width, y / item.height)
-    names = {"navigate_back": "PRESS_BACK", "navigate_home": "PRESS_HOME", "wait": "WAIT"}
+    names = {"navigate_back": "PRESS_BACK", "navigate_home": "PRESS_HOME", "wait": "WAIT", "status": "COMPLETE"}
     if action.action_type in names:
         return names[action.action_type]
     if action.action_type == "scroll":
@@ -119,7 +121,10 @@ def os_atlas_rule(protocol: BenchmarkProtocol, match: OsAtlasMatch) -> Rule:
     return parts
 
 
-GUI_R1_TYPES = {"input_text": "type", "navigate_back": "press_back", "navigate_home": "press_home"}
+GUI_R1_TYPES = {
+    "input_text": "type", "type_text": "type", "navigate_back": "press_back", "navigate_home": "press_home",
+    "status": "complete",
+}  # fmt: skip
 
 
 def gui_r1_rule(protocol: BenchmarkProtocol, match: GuiR1Match) -> Rule:
@@ -127,14 +132,14 @@ def gui_r1_rule(protocol: BenchmarkProtocol, match: GuiR1Match) -> Rule:
 
     def parts(item: Item, prediction: Prediction | None) -> Parts:
         action = item.action
-        written = {"open_app": action.app_name, "input_text": action.text, "scroll": action.direction}
         reference = Answer(
             action=GUI_R1_TYPES.get(action.action_type, action.action_type),
             point=_point(item) if action.action_type in ("click", "long_press") else None,
-            text=written.get(action.action_type) or "",
+            text=action.app_name or action.text or action.direction or "",
         )
-        ours = None if prediction is None else answer_of(prediction, protocol, (item.width, item.height))
-        return gui_r1_parts(ours, reference, (item.width, item.height), match.radius, match.text_f1_from)
+        size = (item.width, item.height)
+        ours = None if prediction is None else answer_of(prediction, protocol, size)
+        return gui_r1_parts(ours, reference, size, match.radius, match.text_f1_from, protocol.strict)
 
     return parts
 
@@ -161,10 +166,7 @@ def _mobile_use(prediction: Prediction, protocol: BenchmarkProtocol, item: Item)
     """The ``mobile_use`` arguments of a prediction, and the size of the image their pixels are of."""
     size = [item.width, item.height]
     if prediction.native is not None or prediction.convention == "qwen2.5-vl":
-        try:
-            native = prediction.native if prediction.native is not None else tool_call(prediction.text or "")
-        except ConventionError as error:
-            raise Unparsable(str(error)) from error
+        native = prediction.native if prediction.native is not None else _dug_out(prediction.text or "")
         if not isinstance(native, dict):
             raise Unparsable(f"mobile_use arguments are an object, not {str(native)[:80]!r}")
         return native, prediction.resized or size
@@ -182,63 +184,96 @@ def _mobile_use(prediction: Prediction, protocol: BenchmarkProtocol, item: Item)
     return call, size
 
 
+CALL = '{"name": "mobile_use", "arguments":'
+
+
+def _dug_out(text: str) -> Any:
+    """The arguments of the call in a model's output, as InfiGUI-R1's script finds them; raises ``ValueError``.
+
+    After the thinking, between the tags of a tool call; without an opening tag from where a call begins, without a
+    closing one up to the last two braces before a conclusion.
+    """
+    rest = text.rpartition("</think>")[2]
+    if "<tool_call>" in rest:
+        body = rest.split("<tool_call>")[1]
+    elif CALL in rest:
+        body = CALL + rest.partition(CALL)[2]
+    else:
+        raise Unparsable(f"no mobile_use call: {rest[:80]!r}")
+    if "</tool_call>" in body:
+        body = body.partition("</tool_call>")[0]
+    else:
+        body = body.partition("<conclusion>")[0].rsplit("}}", 1)[0] + "}}"
+    call = json.loads(body)
+    return call.get("arguments") if isinstance(call, dict) else None
+
+
 SWIPES = {"up": [0, -1], "down": [0, 1], "left": [-1, 0], "right": [1, 0]}
 
 
 def _box_match(
     item: Item, ours: Mapping[str, Any], resized: list[int], match: BoxMatch, strict: bool
 ) -> tuple[bool, bool]:
-    """(type match, exact match) of P3."""
-    action, kind = item.action, ours.get("action")
+    """(type match, exact match) of P3. Every place of a call is read, needed or not; raises ``Unparsable``."""
+    action, kind = item.action, _needed(ours, "action")
+    places = {name: _share(ours[name], resized) for name in ("coordinate", "coordinate2") if name in ours}
     if action.action_type in ("click", "long_press"):
-        if kind != action.action_type:
-            return False, False
         x, y = _point(item)
-        return True, _hits(_pair(ours, "coordinate"), item, (x, y), resized, match)
-    if action.action_type == "input_text":
-        return (True, _text_match(ours, action.text, strict)) if kind == "type" else (False, False)
+        centre = (x / item.width, y / item.height)
+        same = kind == action.action_type
+        return same, same and _hits(_needed(places, "coordinate"), item, centre, resized, match)
+    if action.action_type in ("input_text", "type_text"):
+        return kind == "type", kind == "type" and _text_match(ours, action.text, strict)
     if action.action_type == "open_app":
-        if kind == "open":
-            return True, _text_match(ours, action.app_name, strict)
         if kind == "click" and item.boxes:
-            left, top, right, bottom = item.boxes[0]
+            left, top, right, bottom = _shares(item, item.boxes[0])
             centre = ((left + right) / 2, (top + bottom) / 2)
-            return True, _hits(_pair(ours, "coordinate"), item, centre, resized, match)
-        return False, False
+            return True, _hits(_needed(places, "coordinate"), item, centre, resized, match)
+        return kind == "open", kind == "open" and _text_match(ours, action.app_name, strict)
     if action.action_type == "scroll":
         if kind != "swipe":
             return False, False
         # The record has the screen's direction, a swipe is the finger's.
         wanted = OPPOSITE[action.direction or "up"]
-        start, end = (
-            (x / resized[0], y / resized[1]) for x, y in (_pair(ours, "coordinate"), _pair(ours, "coordinate2"))
-        )
-        return True, swipe_direction(start, end) == wanted
-    if action.action_type == "wait":
-        return (True, True) if kind == "wait" else (False, False)
+        return True, swipe_direction(_needed(places, "coordinate"), _needed(places, "coordinate2")) == wanted
+    if action.action_type in ("wait", "status"):
+        same = kind == {"wait": "wait", "status": "terminate"}[action.action_type]
+        return same, same
+    if kind != "system_button":
+        return False, False
     button = {"navigate_back": "back", "navigate_home": "home"}[action.action_type]
-    return (True, str(ours.get("button")).strip().lower() == button) if kind == "system_button" else (False, False)
+    return True, _needed(ours, "button").lower().strip() == button
+
+
+def _needed(call: Mapping[str, Any], name: str) -> Any:
+    if name not in call:
+        raise Unparsable(f"the call has no {name!r}")
+    return call[name]
+
+
+def _share(value: Any, resized: list[int]) -> tuple[float, float]:
+    """A point in pixels of the resized image as shares of its sides; raises ``Unparsable``."""
+    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(each, int | float) for each in value[:2]):
+        raise Unparsable(f"a place has to be a pair of numbers, not {str(value)[:80]!r}")
+    return value[0] / resized[0], value[1] / resized[1]
+
+
+def _shares(item: Item, box: list[float]) -> tuple[float, float, float, float]:
+    return box[0] / item.width, box[1] / item.height, box[2] / item.width, box[3] / item.height
 
 
 def _hits(
-    point: tuple[float, float], item: Item, centre: tuple[float, float], resized: list[int], match: BoxMatch
+    ours: tuple[float, float], item: Item, centre: tuple[float, float], resized: list[int], match: BoxMatch
 ) -> bool:
-    """In an enlarged candidate box, or near enough to the recorded point, both in fractions of the screen."""
-    ours = (point[0] / resized[0], point[1] / resized[1])
-    for box in item.boxes:
-        scaled = (box[0] / item.width, box[1] / item.height, box[2] / item.width, box[3] / item.height)
-        if within(ours, enlarge(scaled, match.enlarge)):
-            return True
-    across = (centre[0] / item.width - ours[0]) * resized[0]
-    down = (centre[1] / item.height - ours[1]) * resized[1]
-    return math.hypot(across, down) <= match.radius * max(resized)
+    """In an enlarged candidate box, or near enough to the recorded point, all in shares of the screen."""
+    if any(within(ours, enlarge(_shares(item, box), match.enlarge)) for box in item.boxes):
+        return True
+    across, down = (centre[0] - ours[0]) * resized[0], (centre[1] - ours[1]) * resized[1]
+    return math.sqrt(across**2 + down**2) <= match.radius * max(resized)
 
 
 def _text_match(ours: Mapping[str, Any], reference: str | None, strict: bool) -> bool:
-    written = ours.get("text")
-    if not isinstance(written, str):
-        raise Unparsable(f"'text' has to be a string, not {str(written)[:80]!r}")
-    return contains_either_way(written.lower().strip(), (reference or "").lower().strip(), strict)
+    return contains_either_way(_needed(ours, "text").lower().strip(), (reference or "").lower().strip(), strict)
 
 
 def smallest_node_rule(protocol: BenchmarkProtocol, match: NodeMatch) -> Rule:
@@ -254,22 +289,28 @@ def smallest_node_rule(protocol: BenchmarkProtocol, match: NodeMatch) -> Rule:
     return parts
 
 
+PLACED = ("click", "long_press", "type_text")
+
+
 def _node_match(item: Item, ours: Mapping[str, Any]) -> tuple[bool, bool]:
     """(right, whether the step was one of grounding) of P4."""
     action, kind = item.action, ours.get("action_type")
-    reference = action.action_type
-    if kind == reference and kind in ("click", "long_press"):
+    kinds = {kind, action.action_type}
+    if kind == action.action_type and kind in PLACED:
         node = smallest_node(item.nodes, _point(item))
-        return node is not None and within((_number(ours, "x"), _number(ours, "y")), node.box), True
-    if reference == "open_app" and kind == "click":
-        return _names(item, (_number(ours, "x"), _number(ours, "y")), action.app_name), True
-    if reference == "navigate_back" and kind == "click":
-        return _names(item, (_number(ours, "x"), _number(ours, "y")), "back"), True
-    if reference == "click" and kind == "open_app":
-        return _names(item, _point(item), str(ours.get("app_name", ""))), False
-    if reference == "click" and kind == "navigate_back":
-        return _names(item, _point(item), "back"), False
+        hit = node is not None and within(_place(ours), node.box)
+        return hit and (kind != "type_text" or ours.get("text") == action.text), True
+    if kinds == {"click", "open_app"}:
+        name = action.app_name if kind == "click" else str(ours.get("app_name", ""))
+        return _names(item, _answered(item, ours), name), kind == "click"
+    if kinds == {"click", "navigate_back"}:
+        return _names(item, _answered(item, ours), "back"), True
     return all(ours.get(key) == value for key, value in action.fields().items()), False
+
+
+def _answered(item: Item, ours: Mapping[str, Any]) -> tuple[float, float]:
+    """Where a click went, or would have gone where the answer is another action for it."""
+    return _place(ours) if ours.get("action_type") == "click" or "x" in ours else _point(item)
 
 
 def _names(item: Item, point: tuple[float, float], name: str | None) -> bool:
@@ -287,6 +328,10 @@ def _recorded(prediction: Prediction, protocol: BenchmarkProtocol, item: Item) -
         return prediction.native
     action = prediction.read_action((item.width, item.height))
     call: dict[str, Any] = {"action_type": protocol.name_of(action, action.type)}
+    if action.type == "type" and item.action.action_type == "type_text":
+        call["action_type"] = "type_text"
+    if action.type == "terminate":
+        call["goal_status"] = "successful" if action.get("status") == "success" else "infeasible"
     if action.point:
         call |= {"x": action.point[0] * item.width, "y": action.point[1] * item.height}
     if action.type == "scroll":
@@ -302,18 +347,10 @@ def _point(item: Item) -> tuple[float, float]:
     return float(item.action.x or 0), float(item.action.y or 0)
 
 
-def _pair(call: Mapping[str, Any], name: str) -> tuple[float, float]:
-    value = call.get(name)
-    if not isinstance(value, list) or len(value) != 2:
-        raise Unparsable(f"{name!r} has to be a pair of numbers, not {str(value)[:80]!r}")
-    return _finite(value[0], name), _finite(value[1], name)
-
-
-def _number(call: Mapping[str, Any], name: str) -> float:
-    return _finite(call.get(name), name)
-
-
-def _finite(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Unparsable(f"{name!r} has to be a finite number, not {str(value)[:80]!r}")
-    return float(value)
+def _place(call: Mapping[str, Any]) -> tuple[float, float]:
+    """The point of an action in pixels; raises ``Unparsable``."""
+    for name in ("x", "y"):
+        value = call.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise Unparsable(f"{name!r} has to be a number, not {str(value)[:80]!r}")
+    return float(call["x"]), float(call["y"])

@@ -1,7 +1,8 @@
 """AndroidWorld: 116 task templates on an emulator, scored from the folder its own runner writes.
 
 An episode's reward counts only if the agent said it was done. A crashed episode is NaN there and leaves the mean; here
-it scores 0 and is listed, and so does one that never ran. The rate is the mean over templates of their mean.
+it scores 0 and is listed, and so does one that never ran; ``success_finished`` leaves them out. The rate is the mean
+over templates of their mean.
 """
 
 from __future__ import annotations
@@ -64,7 +65,11 @@ class AndroidWorld(Benchmark):
         if prediction is not None:
             episode = prediction.required("the episode's score and whether the agent was done")
             score = episode.score if episode.done else 0.0
-        return Outcome(parts={"success": (score, 1)}, cluster=item.template, groups=(f"difficulty={item.difficulty}",))
+        return Outcome(
+            parts={"success": (score, 1), "success_finished": (score, prediction is not None)},
+            cluster=item.template,
+            groups=(f"difficulty={item.difficulty}",),
+        )
 
     def own_items(self) -> Iterator[dict[str, Any]]:
         """The 116 templates of the family ``android_world``, one instance each (run.py's default)."""

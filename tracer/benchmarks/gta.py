@@ -104,7 +104,8 @@ class Run(Part):
     """A prediction: ``turns`` for the official protocols, ``answer`` and ``blocks`` for T3's."""
 
     turns: list[Turn] = Field(default_factory=list)
-    answer: str | None = None
+    answer: Any = ""
+    """T3-Agent's: any value, read as Python prints it."""
     blocks: list[Block] = Field(default_factory=list)
 
 
@@ -211,7 +212,7 @@ class Gta(Benchmark):
 
     def _t3(self, item: Item, run: Run | None) -> dict[str, tuple[float, float]]:
         run = run or Run()
-        answer = run.answer or ""
+        answer = str(run.answer)
         right = False
         if item.objective is not None and not (self.protocol.strict and not answer.strip()):
             right = all(any(a.lower() in answer.lower() for a in group) for group in item.objective.whitelist)

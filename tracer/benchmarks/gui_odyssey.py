@@ -7,10 +7,10 @@ Its SR is of episodes; what peers print as SR is of steps, which is the official
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
+import numpy
 from pydantic import Field, model_validator
 from rapidfuzz.distance import Levenshtein
 
@@ -20,9 +20,10 @@ from tracer.benchmarks.gui_r1 import Answer, answer_of, gui_r1_parts
 from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
 from tracer.scoring.conventions import ConventionError, literal
 from tracer.scoring.drivers import ScreenBenchmark
-from tracer.scoring.matching import contains_either_way, within
+from tracer.scoring.matching import contains_either_way
 from tracer.scoring.protocol import BenchmarkProtocol
 
+PLACED = ("CLICK", "LONG_PRESS")
 KEYS = {"KEY_HOME": "PRESS_HOME", "KEY_BACK": "PRESS_BACK", "KEY_APPSELECT": "PRESS_RECENT"}
 
 
@@ -50,9 +51,10 @@ class Item(Row):
         if self.box is not None and len(self.box) != 4:
             raise ValueError("box has to hold four numbers; leave an empty sam2_bbox out")
         points = {"CLICK": 1, "LONG_PRESS": 1, "SCROLL": 2}.get(self.action)
-        if points and self.info not in list(KEYS):
-            if isinstance(self.info, str) or len(self.info) != points or any(len(pair) != 2 for pair in self.info):
-                raise ValueError(f"info of a {self.action} holds {points} points, or a KEY_ name")
+        if points and not (self.action in PLACED and self.info in list(KEYS)):
+            # A click's point is published twice; the first counts.
+            if isinstance(self.info, str) or len(self.info) < points or any(len(pair) != 2 for pair in self.info):
+                raise ValueError(f"info of a {self.action} holds {points} points; a click's may be a KEY_ name")
         elif isinstance(self.info, list) and self.action in ("TEXT", "TYPE"):
             raise ValueError("info of a TEXT is a string")
         return self
@@ -78,21 +80,21 @@ class Match(Part):
 
 def reference(item: Item) -> tuple[str, str]:
     """The step's official (action, info), for example ``("CLICK", "(512, 80)")`` or ``("PRESS_HOME", "")``."""
-    if isinstance(item.info, str) and item.info in KEYS:
+    if item.action in PLACED and isinstance(item.info, str):
         return KEYS[item.info], ""
     if item.action in ("TEXT", "TYPE"):
         return "TYPE", str(item.info)
     if item.action == "SCROLL":
-        (x1, y1), (x2, y2) = points(item)
+        (x1, y1), (x2, y2) = points(item)[:2]
         return "SCROLL", scroll_direction(x2 - x1, y2 - y1).upper()
-    if item.action in ("CLICK", "LONG_PRESS"):
+    if item.action in PLACED:
         x, y = points(item)[0]
         return item.action, f"({_plain(x)}, {_plain(y)})"
     return ("COMPLETE" if item.action == "COMPLETE" else "IMPOSSIBLE"), ""
 
 
 def points(item: Item) -> list[tuple[float, float]]:
-    """The points of a click (one) or a scroll (two), 0 to 1000."""
+    """The points of a click (the first counts) or a scroll (two), 0 to 1000."""
     return [(float(x), float(y)) for x, y in item.info] if isinstance(item.info, list) else []
 
 
@@ -120,20 +122,20 @@ class GuiOdyssey(ScreenBenchmark):
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one step. Raises ``Unparsable``."""
+        kind = reference(item)[0]
         return Outcome(
             parts=self._parts(item, prediction),
             cluster=item.episode,
             size=item.step_length,
             stratum=item.category,
-            groups=(f"category={item.category}", f"type={reference(item)[0]}"),
+            category=kind,
+            groups=(f"category={item.category}", f"type={kind}"),
         )
 
     def _official(self, item: Item, prediction: Prediction | None) -> dict[str, tuple[float, float]]:
         same, right = False, False
         if prediction is not None:
-            same, right = official_match(
-                self._command(prediction, item), reference(item), item.box, self.match, self.protocol.strict
-            )
+            same, right = official_match(self._command(prediction, item), item, self.match, self.protocol.strict)
         return {"type": (same, 1), "step": (right, 1)}
 
     def _command(self, prediction: Prediction, item: Item) -> str:
@@ -146,7 +148,7 @@ class GuiOdyssey(ScreenBenchmark):
         return command(prediction.read_action((item.width, item.height)), self.protocol)
 
     def _os_atlas(self, item: Item, prediction: Prediction | None) -> dict[str, tuple[float, float]]:
-        line = "" if prediction is None else os_atlas.line(prediction, self.protocol, (item.width, item.height))
+        line = "" if prediction is None else os_atlas.line(prediction, self.protocol, (item.width, item.height)).strip()
         wanted = os_atlas_line(item)
         kind = wanted.split(" ")[0]
         same = line.split(" ")[0].strip(":") == kind
@@ -162,7 +164,7 @@ class GuiOdyssey(ScreenBenchmark):
 
     def _gui_r1(self, item: Item, prediction: Prediction | None) -> dict[str, tuple[float, float]]:
         kind, info = reference(item)
-        placed = kind in ("CLICK", "LONG_PRESS")
+        placed = kind in PLACED
         size = (item.width, item.height)
         x, y = points(item)[0] if placed else (0.0, 0.0)
         answer = Answer(
@@ -171,13 +173,14 @@ class GuiOdyssey(ScreenBenchmark):
             text=info if kind in ("TYPE", "SCROLL") else "",
         )
         ours = None if prediction is None else answer_of(prediction, self.protocol, size)
-        return dict(gui_r1_parts(ours, answer, size, self.match.radius, self.match.text_f1_from or 0.0))
+        text_f1_from = self.match.text_f1_from or 0.0
+        return dict(gui_r1_parts(ours, answer, size, self.match.radius, text_f1_from, self.protocol.strict))
 
 
 def os_atlas_line(item: Item) -> str:
     """The step as OS-Atlas writes it."""
     kind, info = reference(item)
-    if kind in ("CLICK", "LONG_PRESS"):
+    if kind in PLACED:
         x, y = points(item)[0]
         return os_atlas.point_line(kind, x / 1000, y / 1000)
     return f"{kind} [{info}]" if kind in ("TYPE", "SCROLL") else kind
@@ -199,26 +202,39 @@ def split_command(line: str) -> tuple[str, str]:
     return pieces[0].strip(), pieces[1].strip() if len(pieces) > 1 else ""
 
 
-def official_match(
-    line: str, wanted: tuple[str, str], box: list[float] | None, match: Match, strict: bool
-) -> tuple[bool, bool]:
-    """(same action, right) by the official script."""
+def official_match(line: str, item: Item, match: Match, strict: bool) -> tuple[bool, bool]:
+    """(same action, right) by the official script, which counts what it cannot evaluate as of the right action."""
     kind, info = split_command(line)
-    reference_kind, reference_info = split_command(f"{wanted[0]}: {wanted[1]}")
-    if kind != reference_kind:
+    wanted = reference(item)
+    place: Any = info
+    if kind in PLACED and ":" in line:
+        try:
+            place = literal(info)
+        except ConventionError:
+            return True, False
+    if kind != wanted[0]:
         return False, False
     if kind == "TYPE":
-        return True, text_match(info, reference_info, match.text_similarity_from or 0.0, strict)
+        reference_text = split_command(f"TYPE: {wanted[1]}")[1]
+        return True, text_match(info, reference_text, match.text_similarity_from or 0.0, strict)
     if kind == "SCROLL":
-        return True, info.lower() == reference_info.lower()
-    if kind in ("CLICK", "LONG_PRESS"):
-        point = _point(info)
-        if point is None:
-            return True, False
-        x, y = literal(reference_info)
-        near = math.hypot((point[0] - x) / 1000, (point[1] - y) / 1000) <= match.radius
-        return True, near or (box is not None and within(point, box))
-    return True, True
+        return True, info.lower() == wanted[1].lower()
+    return True, kind not in PLACED or near(place, points(item)[0], item.box, match.radius)
+
+
+def near(place: Any, wanted: tuple[float, float], box: list[float] | None, radius: float) -> bool:
+    """In the box, or within the radius as numpy reckons it: also a nested point, or one number for both axes.
+
+    A place in quotes is read once more. What neither the box nor numpy takes is far.
+    """
+    try:
+        place = literal(place.strip()) if isinstance(place, str) else place
+        if box is not None and box[0] <= place[0] <= box[2] and box[1] <= place[1] <= box[3]:
+            return True
+        with numpy.errstate(all="ignore"):
+            return bool(numpy.linalg.norm(numpy.asarray(place) / 1000 - numpy.asarray(wanted) / 1000) <= radius)
+    except (ConventionError, ArithmeticError, LookupError, TypeError, ValueError):
+        return False
 
 
 def text_match(ours: str, theirs: str, similarity_from: float, strict: bool) -> bool:
@@ -227,19 +243,6 @@ def text_match(ours: str, theirs: str, similarity_from: float, strict: bool) -> 
         return True
     longer = max(len(ours), len(theirs))
     return 1 - Levenshtein.distance(ours, theirs) / longer >= similarity_from
-
-
-def _point(info: str) -> tuple[float, float] | None:
-    try:
-        value = literal(info)
-    except ConventionError:
-        return None
-    good = (
-        isinstance(value, tuple | list)
-        and len(value) == 2
-        and all(isinstance(number, int | float) and math.isfinite(number) and abs(number) < 1e6 for number in value)
-    )
-    return (float(value[0]), float(value[1])) if good else None
 
 
 def annotation_items(annotation: Mapping[str, Any], low: bool = False) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Multimodal-Mind2Web: one step of a web task; element accuracy, operation F1 and step success.
 
 Two modes: ``coordinate`` (a point inside any positive box, UGround's) and ``candidate`` (the id of a candidate among
-the positives, MindAct's). Figures are macro: the mean over tasks of a task's mean, its missing steps counted as wrong.
+the positives, MindAct's). Figures are macro, the mean over tasks of a task's mean; missing steps are wrong by UGround.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tracer.scoring.drivers import ScreenBenchmark
 from tracer.scoring.matching import operation_f1
 from tracer.scoring.protocol import BenchmarkProtocol
 
-VALUED = ("TYPE", "SELECT")
+OPERATIONS = ("CLICK", "SELECT", "TYPE")
 BLOCK, OVERLAP = (1280, 1000), 200
 
 
@@ -72,8 +72,6 @@ class Match(Part):
     """The rules of a protocol."""
 
     rule: Literal["coordinate", "candidate"]
-    drop_punctuation: bool
-    """Whether tokens of punctuation count in the operation F1."""
 
 
 class Mind2Web(ScreenBenchmark):
@@ -88,10 +86,7 @@ class Mind2Web(ScreenBenchmark):
         element, f1 = False, 0.0
         if prediction is not None:
             ours = self._operation(prediction, item)
-            element = self._element(item, ours)
-            f1 = operation_f1(written(ours.op, ours.value), written(item.op, item.value), self.match.drop_punctuation)
-            if self.match.rule == "candidate" and not item.in_top:
-                f1 = 0.0
+            element, f1 = {"candidate": candidate, "coordinate": coordinate}[self.match.rule](item, ours)
         return Outcome(
             parts={"element": (element, 1), "operation_f1": (f1, 1), "step": (element and f1 == 1.0, 1)},
             cluster=item.task,
@@ -106,18 +101,33 @@ class Mind2Web(ScreenBenchmark):
             return prediction.native
         return operation(prediction.read_action((item.width, item.height)), item, self.protocol)
 
-    def _element(self, item: Item, ours: Operation) -> bool:
-        if self.match.rule == "candidate":
-            return item.in_top and ours.element is not None and ours.element in item.positives
-        if ours.point is None or item.image is None:
-            return False
-        x, y = ours.point
-        return any(left <= x <= left + width and top <= y <= top + height for left, top, width, height in item.boxes)
+
+def coordinate(item: Item, ours: Operation) -> tuple[bool, float]:
+    """(element, operation F1) by UGround's script: values count for every operation, the value "none" for none."""
+    x, y = ours.point or (math.nan, math.nan)
+    element = item.image is not None and any(
+        left <= x <= left + width and top <= y <= top + height for left, top, width, height in item.boxes
+    )
+    value = "" if ours.value.lower() == "none" else ours.value
+    return element, operation_f1(f"{ours.op} {value}", f"{item.op} {item.value}", exact=False)
 
 
-def written(op: str, value: str) -> str:
-    """ "OP VALUE", the value only for the operations that have one."""
-    return f"{op} {value}" if op.strip().upper() in VALUED else op
+def candidate(item: Item, ours: Operation) -> tuple[bool, float]:
+    """(element, operation F1) by MindAct's script: 0 without a positive in the ranker's first 50, or a choice.
+
+    An operation is one of three, in capitals, or none; a value ends with its line. A recorded CLICK has no value.
+    """
+    if not item.in_top or ours.element is None:
+        return False, 0.0
+    op = next((known for known in OPERATIONS if ours.op.startswith(known)), "")
+    value = item.value if item.op != "CLICK" else ""
+    f1 = operation_f1(f"{op} {first_line(ours.value)}", f"{item.op} {first_line(value)}", exact=True)
+    return ours.element in item.positives, f1
+
+
+def first_line(text: str) -> str:
+    """What of a value a regular expression's dot reads."""
+    return text.partition("\n")[0]
 
 
 def operation(action: Action, item: Item, protocol: BenchmarkProtocol) -> Operation:

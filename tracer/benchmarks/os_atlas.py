@@ -17,6 +17,8 @@ from tracer.scoring.matching import integers, token_f1
 from tracer.scoring.protocol import BenchmarkProtocol
 
 NOWHERE = (-100, -100)
+STRIPPED = "<|im_end|>"
+"""The scripts strip these characters, not this token, from both ends of a line."""
 
 
 def point_line(name: str, x: float, y: float) -> str:
@@ -29,7 +31,7 @@ def line(prediction: Any, protocol: BenchmarkProtocol, size: tuple[int, int]) ->
     if prediction.native is not None:
         if not isinstance(prediction.native, str) or not prediction.native.strip():
             raise Unparsable(f"an action line is needed, not {str(prediction.native)[:80]!r}")
-        return str(prediction.native).strip()
+        return str(prediction.native).strip(STRIPPED)
     if prediction.convention == "os-atlas":
         return from_answer(prediction.text or "")
     return from_action(prediction.read_action(size), protocol)
@@ -38,8 +40,8 @@ def line(prediction: Any, protocol: BenchmarkProtocol, size: tuple[int, int]) ->
 def from_answer(text: str) -> str:
     """The action line of a model's answer, which follows ``actions:`` on a line of its own; raises ``Unparsable``."""
     _, marker, rest = text.partition("actions:\n")
-    found = rest.partition("actions:\n")[0].removesuffix("<|im_end|>").strip()
-    if not marker or not found:
+    found = rest.partition("actions:\n")[0].strip(STRIPPED)
+    if not marker or not found.strip():
         raise Unparsable(f"no line after 'actions:': {text[:80]!r}")
     return found
 
@@ -59,7 +61,7 @@ def from_action(action: Action, protocol: BenchmarkProtocol) -> str:
 
 def distance(ours: tuple[int, int], theirs: tuple[int, int]) -> float:
     """The distance of two points in the units they are given in."""
-    return math.hypot(ours[0] - theirs[0], ours[1] - theirs[1])
+    return math.sqrt((ours[0] - theirs[0]) ** 2 + (ours[1] - theirs[1]) ** 2)
 
 
 def android_control_match(ours: str, reference: str, radius: float, text_f1_above: float) -> bool:

@@ -1,7 +1,8 @@
 """OSWorld-Verified: 361 desktop tasks, scored from the result folder its own runner writes.
 
-Scores may be fractional; a task without a result counts 0. FAIL earns 1 on the 30 infeasible tasks and 0 on all others,
-which the runner's evaluator decides. Figures from before the Verified release (July 2025) are another benchmark.
+Scores may be fractional. A task without a result counts 0 in ``success`` and leaves the mean ``success_finished``. FAIL
+earns 1 on the 30 infeasible tasks and 0 on all others, which the runner's evaluator decides. Figures from before the
+Verified release (July 2025) are another benchmark.
 """
 
 from __future__ import annotations
@@ -60,7 +61,11 @@ class OsWorld(Benchmark):
             self.limit(ending.steps)
             score = ending.score
         kind = "infeasible" if item.infeasible else "feasible"
-        return Outcome(parts={"success": (score, 1)}, cluster=item.id, groups=(f"domain={item.domain}", f"kind={kind}"))
+        return Outcome(
+            parts={"success": (score, 1), "success_finished": (score, prediction is not None)},
+            cluster=item.id,
+            groups=(f"domain={item.domain}", f"kind={kind}"),
+        )
 
     def own_items(self) -> Iterator[dict[str, Any]]:
         """The 361 tasks of ``test_nogdrive.json``."""
@@ -84,7 +89,7 @@ def _ending(task: Path) -> dict[str, Any]:
     path = task / RESULT
     if not path.is_file():
         return {"error": f"no {RESULT}: the task was not finished"}
-    text = path.read_text().strip()
+    text = path.read_text(encoding="utf-8", errors="replace").strip()
     try:
         score = {"True": 1.0, "False": 0.0}[text] if text in ("True", "False") else float(text)
     except ValueError:

@@ -38,6 +38,9 @@ class Tally:
     _stratum: list[int] = field(default_factory=list)
     _groups: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._hits = any(metric.kind == "hit" for metric in self.protocol.metrics.values())
+
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.items += 1
@@ -47,11 +50,12 @@ class Tally:
         index = self._cluster(outcome)
         self._items[index] += 1
         for name, (numerator, denominator) in outcome.parts.items():
-            rows = self._sums.setdefault(name, [])
-            while len(rows) <= index:
-                rows.append([0.0, 0.0])
-            rows[index][0] += numerator
-            rows[index][1] += denominator
+            for key in (name, *([_hit(name, outcome.category)] if self._hits else [])):
+                rows = self._sums.setdefault(key, [])
+                while len(rows) <= index:
+                    rows.append([0.0, 0.0])
+                rows[index][0] += numerator
+                rows[index][1] += denominator
             for group in outcome.groups:
                 sums = self._groups.setdefault(group, {}).setdefault(name, [0.0, 0.0])
                 sums[0] += numerator
@@ -78,6 +82,10 @@ class Tally:
         }
 
 
+def _hit(name: str, category: str) -> str:
+    return f"{name}\0{category}"
+
+
 def _pooled(sums: list[float]) -> dict[str, float | None]:
     return {"value": sums[0] / sums[1] if sums[1] else None, "numerator": sums[0], "denominator": sums[1]}
 
@@ -91,10 +99,13 @@ class Figure:
         self._strata = len(tally.strata)
         self.clusters = len(tally.clusters)
         sources = [metric.precision, metric.recall] if metric.kind == "f1" else [metric.of or name]
+        if metric.kind == "hit":
+            sources = [key for key in tally._sums if key.startswith(_hit(sources[0], ""))]
         self._sums = [self._array(tally, source) for source in sources]
         sizes = [size if size is not None else items for size, items in zip(tally._sizes, tally._items, strict=True)]
-        self._sizes = numpy.asarray(sizes, dtype=float)
-        self._complete = self._sizes == numpy.asarray(tally._items, dtype=float)
+        self._complete = numpy.asarray(sizes, dtype=float) == numpy.asarray(tally._items, dtype=float)
+        if metric.padded:
+            self._sums[0][:, 1] = numpy.maximum(self._sums[0][:, 1], sizes)
 
     def _array(self, tally: Tally, name: str) -> Any:
         rows = list(tally._sums.get(name, []))
@@ -104,12 +115,12 @@ class Figure:
     @property
     def numerator(self) -> float:
         """The sum of all numerators."""
-        return float(self._sums[0][:, 0].sum())
+        return self._totals(numpy.ones(self.clusters))[0]
 
     @property
     def denominator(self) -> float:
         """The sum of all denominators."""
-        return float(self._sums[0][:, 1].sum())
+        return self._totals(numpy.ones(self.clusters))[1]
 
     @property
     def dropped(self) -> int:
@@ -133,14 +144,21 @@ class Figure:
             return self._episodes(weights)
         return self._macro(weights) if kind == "macro" else self._ratio(weights)
 
-    def _ratio(self, weights: Any, source: int = 0) -> float | None:
-        numerator, denominator = weights @ self._sums[source]
-        return float(numerator / denominator) if denominator else None
+    def _totals(self, weights: Any) -> tuple[float, float]:
+        """The numerators' and the denominators' sum, of a ``hit`` metric over the categories with a hit."""
+        if self.metric.kind != "hit":
+            numerator, denominator = weights @ self._sums[0]
+            return float(numerator), float(denominator)
+        totals = [weights @ sums for sums in self._sums]
+        counted = [(float(numerator), float(denominator)) for numerator, denominator in totals if numerator]
+        return sum(numerator for numerator, _ in counted), sum(denominator for _, denominator in counted)
+
+    def _ratio(self, weights: Any) -> float | None:
+        numerator, denominator = self._totals(weights)
+        return numerator / denominator if denominator else None
 
     def _macro(self, weights: Any) -> float | None:
         numerator, denominator = self._sums[0][:, 0], self._sums[0][:, 1]
-        if self.metric.padded:
-            denominator = numpy.maximum(denominator, self._sizes)
         counted = weights * (denominator > 0)
         total = counted.sum()
         shares = numpy.divide(numerator, denominator, out=numpy.zeros(self.clusters), where=denominator > 0)
@@ -150,13 +168,15 @@ class Figure:
         counted = weights * self._complete
         total = counted.sum()
         right = self._sums[0][:, 0] >= self._sums[0][:, 1]
-        return float((counted * right).sum() / total) if total else None
+        if not total:
+            return 0.0 if weights.any() else None
+        return float((counted * right).sum() / total)
 
     def _f1(self, weights: Any) -> float | None:
         hits, predicted = weights @ self._sums[0]
         _, reference = weights @ self._sums[1]
         if not reference:
-            return None
+            return 0.0
         precision, recall = hits / (predicted + EPSILON), hits / reference
         return float(2 * precision * recall / (precision + recall + EPSILON))
 

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -58,7 +58,7 @@ class PredictionRow(Row):
     """A model's raw output; ``convention`` says how to read it."""
     convention: str | None = None
     """One of tracer/scoring/conventions.py."""
-    resized: list[int] | None = Field(default=None, min_length=2, max_length=2)
+    resized: list[Annotated[int, Field(gt=0)]] | None = Field(default=None, min_length=2, max_length=2)
     """Width and height of the image as the model saw it, for conventions in its pixels; absent: the item's size."""
     error: str | None = None
     """Why there is no answer: the run of this item crashed or timed out. A counted failure."""
@@ -106,6 +106,8 @@ class Outcome:
     """How many items the cluster has in the benchmark, where the protocol asks for it."""
     stratum: str = ""
     """What a mean over categories runs over."""
+    category: str = ""
+    """What a ``hit`` metric tells apart, for example the type of the recorded action."""
     groups: tuple[str, ...] = ()
     """Breakdowns that are reported beside the total, for example ``split=app_unseen``."""
     reason: str = ""

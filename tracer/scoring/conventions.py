@@ -20,7 +20,7 @@ from tracer.trajectory import State
 Convention = Literal["literal", "os-atlas", "odyssey", "qwen2.5-vl", "qwen3-vl", "ui-tars", "ui-tars-1.5", "gui-r1"]
 Size = tuple[int, int]
 OPPOSITE = {"up": "down", "down": "up", "left": "right", "right": "left"}
-LONGEST = 1_000_000  # characters of a text worth reading: a step's answer has a few hundred
+LONGEST = 100_000  # characters of a text worth reading: a step's answer has a few hundred
 
 
 class ConventionError(ValueError):
@@ -81,7 +81,7 @@ def _forecast_line(text: str, _: Size) -> Action:
 
 
 THOUSAND = (1000.0, 1000.0)
-OS_ATLAS = re.compile(r"^\s*([A-Z_]+)\s*:?\s*(.*?)\s*$", re.DOTALL)
+OS_ATLAS = re.compile(r"([A-Z_]+)\s*:?(.*)", re.DOTALL)
 OS_ATLAS_POINT = re.compile(r"^<point>\s*\[\[\s*(-?\d+)\s*,\s*(-?\d+)\s*\]\]\s*</point>?$")
 SUCCESS, FAILURE = Action.of("terminate", status="success"), Action.of("terminate", status="failure")
 BACK, HOME, RECENT = (Action.of(f"navigate_{where}") for where in ("back", "home", "recent"))
@@ -94,10 +94,10 @@ PLAIN = {
 
 def _os_atlas(text: str, _: Size) -> Action:
     """``actions:`` and ``CLICK <point>[[x,y]]</point>``, 0 to 1000; a scroll names the screen's direction."""
-    match = OS_ATLAS.match(text.rpartition("actions:\n")[2].removesuffix("<|im_end|>"))
+    match = OS_ATLAS.match(text.rpartition("actions:\n")[2].removesuffix("<|im_end|>").strip())
     if match is None:
         raise ConventionError(f"no OS-Atlas action: {text[:80]!r}")
-    name, rest = match.groups()
+    name, rest = match[1], match[2].strip()
     inner = rest[1:-1] if rest.startswith("[") and rest.endswith("]") and not rest.startswith("[[") else rest
     if name in ("CLICK", "LONG_PRESS"):
         found = OS_ATLAS_POINT.match(rest)
@@ -199,7 +199,8 @@ def swipe_direction(start: Any, end: Any) -> str:
 
 
 BOX_TOKENS = re.compile(r"<\|box_(?:start|end)\|>|</?(?:point|bbox)>")
-PAIR = re.compile(r"(-?\d+(?:\.\d+)?)[\s,]+(-?\d+(?:\.\d+)?)(?:[\s,]+(-?\d+(?:\.\d+)?)[\s,]+(-?\d+(?:\.\d+)?))?")
+NUMBER = r"(-?\d++(?:\.\d++)?)"
+PAIR = re.compile(rf"(?<!\d){NUMBER}[\s,]++{NUMBER}(?:[\s,]++{NUMBER}[\s,]++{NUMBER})?")
 TARS_CLICKS = {
     "click": "click", "left_single": "click", "left_double": "double_click", "right_single": "right_click",
     "long_press": "long_press", "hover": "move",
@@ -272,13 +273,14 @@ def call(code: str) -> tuple[str, dict[str, Any]]:
 
 def literal(text: str) -> Any:
     """A Python literal; raises ``ConventionError``."""
+    if len(text) > LONGEST:
+        raise ConventionError(f"{len(text)} characters; a literal longer than {LONGEST} is not read")
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ConventionError(f"no literal: {text[:80]!r}") from error
 
 
-ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 GUI_R1_CLICKS = {"click": "click", "long_press": "long_press", "moveto": "move", "doubleclick": "double_click",
                  "rightclick": "right_click"}  # fmt: skip
 GUI_R1_PLAIN = {"press_home": HOME, "press_back": BACK, "press_recent": RECENT, "wait": WAIT, "complete": SUCCESS,
@@ -304,8 +306,8 @@ def _gui_r1(text: str, resized: Size) -> Action:
 
 def gui_r1_answer(text: str) -> dict[str, Any]:
     """The first object of a GUI-R1 answer; raises ``ConventionError``."""
-    found = ANSWER.search(text)
-    answers = literal((found[1] if found else text).strip())
+    inside, closing, _ = text.partition("<answer>")[2].partition("</answer>")
+    answers = literal((inside if closing else text).strip())
     first = answers[0] if isinstance(answers, list) and answers else answers
     if not isinstance(first, dict) or not isinstance(first.get("action"), str):
         raise ConventionError(f"no answer with an action: {text[:80]!r}")

@@ -39,13 +39,14 @@ def _unbracketed(text: str) -> str:
     return text.replace("[", "").replace("]", "")
 
 
-def operation_f1(ours: str, theirs: str, drop_punctuation: bool) -> float:
+def operation_f1(ours: str, theirs: str, *, exact: bool) -> float:
     """Mind2Web's operation F1 over "OP VALUE" token sets: 1 where both are empty, 0 where one is.
 
-    ``drop_punctuation`` leaves out tokens that are a run of ``string.punctuation`` (UGround's script).
+    ``exact`` tells upper from lower case (MindAct). Otherwise they are one, and tokens that are a run of
+    ``string.punctuation`` are left out (UGround).
     """
-    left, right = (set(text.lower().split()) for text in (ours, theirs))
-    if drop_punctuation:
+    left, right = (set((text if exact else text.lower()).split()) for text in (ours, theirs))
+    if not exact:
         left, right = ({token for token in side if token not in string.punctuation} for side in (left, right))
     if not left and not right:
         return 1.0

@@ -45,13 +45,14 @@ class ItemSet(Section):
 class Metric(Section):
     """How a metric's numerators and denominators become one figure.
 
-    ``pooled``: sum over sum. ``macro``: the mean over clusters of their sum over sum; with ``padded``, a cluster's
-    denominator is at least its size. ``strata``: the mean over strata of the pooled figure. ``episodes``: the share of
-    complete clusters that are right in every item; ``strata_episodes``: its mean over strata. ``f1``: of the pooled
-    metrics ``precision`` and ``recall`` it names.
+    ``pooled``: sum over sum. ``macro``: the mean over clusters of their sum over sum. With ``padded``, a cluster's
+    denominator is at least its size, in both. ``hit``: pooled over the categories of which some item was hit.
+    ``strata``: the mean over strata of the pooled figure. ``episodes``: the share of complete clusters that are right
+    in every item, 0 where none is complete; ``strata_episodes``: its mean over strata. ``f1``: of the pooled metrics
+    ``precision`` and ``recall`` it names, 0 where there is nothing to recall.
     """
 
-    kind: Literal["pooled", "macro", "strata", "episodes", "strata_episodes", "f1"] = "pooled"
+    kind: Literal["pooled", "hit", "macro", "strata", "episodes", "strata_episodes", "f1"] = "pooled"
     of: str = ""
     """The parts it reads; by default those of its own name."""
     padded: bool = False
@@ -161,9 +162,10 @@ def _resolve(document: Mapping[str, Any], benchmark: str, name: str, seen: tuple
 
 
 def _merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """``own`` over ``base``; the sections ``items`` and ``decoding`` key by key, every other value whole."""
+    """``own`` over ``base``: ``items`` and ``decoding`` key by key, deviations added, every other value whole."""
     merged = dict(base)
     for key, value in own.items():
         inner = key in ("items", "decoding") and isinstance(base.get(key), Mapping)
         merged[key] = {**base[key], **value} if inner else value
+    merged["deviations"] = [*base.get("deviations", ()), *own.get("deviations", ())]
     return merged

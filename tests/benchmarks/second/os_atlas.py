@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+RULES = {("android_control", "p1-high-7708", True): "parts"}
 WIDTH, HEIGHT = 1080, 2400
 
 
@@ -33,12 +34,26 @@ def numbers(line: str) -> list[int]:
     return found
 
 
+def peeled(line: str) -> str:
+    """The line without any of the characters of ``<|im_end|>`` at its ends; a blank protects what is before it."""
+    while line[:1] and line[0] in "<|im_end|>":
+        line = line[1:]
+    while line[-1:] and line[-1] in "<|im_end|>":
+        line = line[:-1]
+    return line
+
+
+def figures(cases: Sequence[dict], key: str, protocol: str) -> dict[str, float | None]:
+    sums = {name: [sum(case[key][name][at] for case in cases) for at in (0, 1)] for name in cases[0][key]}
+    return {name: hits / counted if counted else None for name, (hits, counted) in sums.items()}
+
+
 def judge(ours: str, action: dict) -> tuple[bool, bool, str]:
     """(same type, right, branch)."""
     reference = wanted_line(action)
     words, wanted = ours.split(), reference.split()
     kind = wanted[0]
-    if words[0] != kind:
+    if words[:1] != [kind]:
         return False, False, "another type"
     if kind in ("CLICK", "LONG_PRESS"):
         found, gold = numbers(ours), numbers(reference)
@@ -98,7 +113,11 @@ def cases(rng: random.Random, count: int) -> Iterator[dict[str, object]]:
             ours = rng.choice(["PRESS_BACK", "PRESS_HOME", "WAIT", "WAIT 5", "PRESS_BACK [twice]", "COMPLETE"])
         if rng.random() < 0.06:
             ours = rng.choice(["CLICK <point>[[500,500]]</point>", "COMPLETE", "click [[1,2]]", "WAIT"])
-        same, right, branch = judge(ours, action)
+        ours = rng.choice([ours] * 8 + [f"{ours} ", f" {ours}", f"m{ours}", f"{ours}<|im_end|>", f"{ours}<|im_end|>\n"])
+        prediction = (
+            {"native": ours} if rng.random() < 0.4 else {"text": f"x\nactions:\n{ours}", "convention": "os-atlas"}
+        )
+        same, right, branch = judge(peeled(ours), action)
         click = same and kind == "click"
         yield {
             "branch": branch,
@@ -110,29 +129,10 @@ def cases(rng: random.Random, count: int) -> Iterator[dict[str, object]]:
                 "height": HEIGHT,
                 "action": action,
             },
-            "prediction": {"native": ours},
-            "expected": {
+            "prediction": prediction,
+            "parts": {
                 "type": [int(same), 1],
                 "grounding": [int(right and click), int(click)],
                 "step": [int(right), 1],
             },
         }
-
-
-BRANCHES = {
-    "another type",
-    "point: too few numbers",
-    "CLICK: near",
-    "CLICK: far",
-    "LONG_PRESS: near",
-    "LONG_PRESS: far",
-    "TYPE: the same line",
-    "TYPE: the same first word",
-    "TYPE: another first word",
-    "OPEN_APP: the same line",
-    "OPEN_APP: the same first word",
-    "OPEN_APP: another first word",
-    "text: no word",
-    "other: the same line",
-    "other: another line",
-}
