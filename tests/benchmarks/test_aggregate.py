@@ -58,7 +58,7 @@ def test_gui_r1_leaves_out_the_actions_without_a_hit() -> None:
     assert (figures["step"].value(), figures["step_all"].value()) == (1 / 2, 1 / 3)
     assert (figures["type"].numerator, figures["type"].denominator) == (2, 3)
     assert figures["grounding"].value() is None
-    assert figures["type"].value([1, 1, 1, 0]) == 1 / 2  # without the wait, its type is not there
+    assert figures["type"].value([1, 1, 0]) == 1 / 2  # without the wait, its type is not there
 
 
 def test_mind2web_macro_counts_missing_steps_as_wrong() -> None:
