@@ -1,17 +1,17 @@
 """Planners turn states into forecasts: ``plan`` says what one is, ``load`` finds the one in a folder.
 
 A registered model is downloaded first: ``tracer.flow.model`` turns any name into a folder. Other rooms also use
-``prompt`` and ``length`` for what a planner is shown, and ``transformers``, ``adapter``, ``tiny`` and ``hub`` for the
-models that are trained here.
+``prompt``, ``escape`` and ``length`` for what a planner is shown, and ``transformers``, ``adapter``, ``files``,
+``tiny`` and ``hub`` for the models that are trained here.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import cast
 
 from tracer import plugins
+from tracer.json_files import read_json
 from tracer.planner.plan import SETTINGS, Planner
 
 
@@ -36,5 +36,5 @@ def backend(folder: str | Path) -> str:
     from tracer.planner.adapter import model_folder
 
     settings = model_folder(Path(folder)) / SETTINGS
-    document = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    document = read_json(settings) if settings.is_file() else {}
     return str(document.get("backend", "transformers"))

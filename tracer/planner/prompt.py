@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from tracer.forecast import SCALE
 from tracer.grammars.grammar import grammar
 from tracer.grammars.pointing import MAX_ELEMENTS, point, point_goal, spans
+from tracer.planner.escape import control_tokens, escaped
 from tracer.planner.plan import PlannerSettings
 from tracer.trajectory import Element, State, centre
 
@@ -21,9 +23,12 @@ terminate (status: success or failure).
 """
 
 
-def prompt(state: State, settings: PlannerSettings) -> str:
-    """The text of the prompt, without the image and the chat template."""
-    return pointing(state, settings) if settings.grammar == "pointing" else literal(state, settings)
+def prompt(state: State, settings: PlannerSettings, tokens: Iterable[str] = ()) -> str:
+    """The text of the prompt, without the image and the chat template, and without control tokens.
+
+    ``tokens``: those of the planner's own tokenizer (``escape.control_tokens``), beside the published ones.
+    """
+    return escaped(pointing(state, settings) if settings.grammar == "pointing" else literal(state, settings), tokens)
 
 
 def pointing(state: State, settings: PlannerSettings) -> str:
@@ -53,9 +58,9 @@ def literal(state: State, settings: PlannerSettings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def messages(state: State, settings: PlannerSettings) -> list[dict[str, Any]]:
+def messages(state: State, settings: PlannerSettings, tokens: Iterable[str] = ()) -> list[dict[str, Any]]:
     """The prompt as a conversation; the image, if the planner sees one, is a placeholder for the processor."""
-    text = prompt(state, settings)
+    text = prompt(state, settings, tokens)
     if not settings.image:  # a language model's template joins strings
         return [{"role": "user", "content": text}]
     return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
@@ -63,12 +68,15 @@ def messages(state: State, settings: PlannerSettings) -> list[dict[str, Any]]:
 
 def chat(processor: Any, state: State, settings: PlannerSettings) -> str:
     """The prompt in the chat template of a processor or tokenizer, up to where the answer begins."""
-    return str(processor.apply_chat_template(messages(state, settings), add_generation_prompt=True, tokenize=False))
+    conversation = messages(state, settings, control_tokens(processor))
+    return str(processor.apply_chat_template(conversation, add_generation_prompt=True, tokenize=False))
 
 
-def answer(forecast: Any, state: State, settings: PlannerSettings) -> str:
-    """The text a planner should have answered with."""
-    return grammar(settings.grammar).format(forecast, state)
+def answer(forecast: Any, state: State, settings: PlannerSettings, tokens: Iterable[str] = ()) -> str:
+    """The text a planner should have answered with, without control tokens but those of the grammar itself."""
+    rules = grammar(settings.grammar)
+    opening = rules.format((), state)
+    return opening + escaped(rules.format(forecast, state).removeprefix(opening), tokens)
 
 
 def _recent(state: State, settings: PlannerSettings) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from transformers import Trainer, TrainingArguments
 from tracer.config import Config
 from tracer.examples import Example, examples
 from tracer.grammars.pointing import MAX_SPANS
+from tracer.planner.escape import control_tokens
 from tracer.planner.prompt import answer, chat
 from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.settings import ConfigError
@@ -87,7 +88,7 @@ def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Example]
     answers = planner.answer([sample.state for sample in drawn])
     right: dict[str, list[bool]] = {}
     for sample, text in zip(drawn, answers, strict=True):
-        expected = answer(sample.reference, sample.state, planner.settings)
+        expected = answer(sample.reference, sample.state, planner.settings, control_tokens(planner.processor))
         correct = text.split("\n")[0].strip() == expected.split("\n")[0]
         right.setdefault(sample.task, []).append(correct)
         right.setdefault("all", []).append(correct)
@@ -115,8 +116,10 @@ class Lessons(Dataset[dict[str, Any]]):
             size, patch = planner.processor.image_processor.size, planner.processor.patch_size
             tokens = planner.processor.image_token * ((size["height"] // patch) * (size["width"] // patch))
             self.prompts = [text.replace(planner.processor.image_token, tokens) for text in self.prompts]
+        control = control_tokens(planner.processor)
         self.answers = [
-            answer(sample.reference, sample.state, planner.settings) + self.tokenizer.eos_token for sample in samples
+            answer(sample.reference, sample.state, planner.settings, control) + self.tokenizer.eos_token
+            for sample in samples
         ]
         lengths = [len(ids) for ids in self._ids([a + b for a, b in zip(self.prompts, self.answers, strict=True)])]
         self.order = sorted_batches(lengths, options.batch, options.steps, seed)

@@ -127,12 +127,12 @@ def lora(stage: GrpoConfig) -> LoraConfig | None:
     )
 
 
-def dataset(states: Sequence[Example], settings: PlannerSettings) -> Dataset:
+def dataset(states: Sequence[Example], settings: PlannerSettings, tokens: Sequence[str]) -> Dataset:
     """The prompts as TRL wants them: a conversation, the screenshot, and the index of the state in ``states``."""
     role = {"role": Value("string"), "content": Value("string")}
     features = Features({"prompt": [role], "index": Value("int64")})
     rows: dict[str, list[Any]] = {
-        "prompt": [[{"role": "user", "content": prompt(state.state, settings)}] for state in states],
+        "prompt": [[{"role": "user", "content": prompt(state.state, settings, tokens)}] for state in states],
         "index": list(range(len(states))),
     }
     if settings.image:

@@ -12,6 +12,7 @@ from trl import GRPOTrainer
 from tracer.config import Config
 from tracer.examples import Example
 from tracer.planner.adapter import is_adapter
+from tracer.planner.escape import control_tokens
 from tracer.planner.transformers import TransformersPlanner
 from tracer.settings import ConfigError
 from tracer.training import processes
@@ -48,7 +49,7 @@ def build(
         processing_class=planner.processor,
         reward_funcs=Recorder(objective, prompts, SampleLog(out, stage)).functions(),
         args=arguments(config, stage, planner, out),
-        train_dataset=dataset(prompts, planner.settings),
+        train_dataset=dataset(prompts, planner.settings, control_tokens(planner.processor)),
         peft_config=None if is_adapter(planner.model) else lora(stage),
         callbacks=[Checkpoints(out / "checkpoints", stage.keep_checkpoints), *callbacks],
     )
