@@ -1,18 +1,22 @@
 """The plan-act loop in a real Chromium, with a planner whose every forecast is known."""
 
+import contextlib
 import json
+import os
 import re
 
+import playwright.sync_api
+import psutil
 import pytest
 
 from tracer.action import Action
-from tracer.agents.react import React
 from tracer.config import Config
 from tracer.environments.browser import chromium
+from tracer.environments.miniwob import MiniWob
 from tracer.environments.miniwob_world import MiniWobWorld
 from tracer.environments.pages import HELDOUT, RL
 from tracer.evaluation import online
-from tracer.evaluation.episodes import Episode
+from tracer.evaluation.episodes import Episode, Unplayed
 from tracer.evaluation.results import read_rows, read_scores
 from tracer.forecast import ForecastStep
 from tracer.instruction import describe
@@ -110,29 +114,80 @@ def test_episodes_end_for_a_reason():
         assert row["success"] == 0
 
 
-def test_a_crash_is_listed_and_the_other_episodes_go_on():
-    class Closing(LoginPlanner):
-        """Closes one page under the environment's hands."""
+class Killing(LoginPlanner):
+    """Kills the browser, or a tab's process, when its ``when``-th forecasts are asked for, as often as ``times``."""
 
-        def forecast(self, states, horizon):
-            pages = self.browser.context.pages
-            if len(self.batches) == 1:
-                pages[0].close()
-            return super().forecast(states, horizon)
+    def __init__(self, what, when=2, times=1):
+        super().__init__()
+        self.what, self.when, self.left = what, when, times
 
-    from tracer import tools
-    from tracer.evaluation.episodes import Limits
-    from tracer.evaluation.episodes import play as play_all
+    def forecast(self, states, horizon):
+        if self.left and len(self.batches) >= self.when:
+            self.left -= 1
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    kind = next((word for word in process.cmdline() if word.startswith("--type=")), "browser")
+                    if "chrom" in process.name() and kind == self.what:
+                        process.kill()
+        return super().forecast(states, horizon)
 
-    planner = Closing()
-    with MiniWobWorld() as world:
-        planner.browser = world._browser
-        played = episodes("reactive", seeds=(9000, 9001, 9002))
-        limits = Limits(slots=2, max_steps=6, seconds=60)
-        agents = play_all(played, planner, world, lambda _: React(tools.load(CONFIG.grounding), 5), limits)
-        rows = [row for row, _ in agents]
-    reasons = sorted(row["reason"].partition(":")[0] for row in rows)
-    assert reasons == ["crashed", "solved", "solved"]
+
+@pytest.mark.parametrize("what", ["browser", "--type=renderer"])
+def test_what_a_dead_browser_took_along_is_played_again(what, monkeypatch):
+    monkeypatch.setattr(online, "SLOTS", 2)
+    planner = Killing(what)
+    rows = play(planner, episodes("reactive", seeds=(9000, 9001, 9002)))
+    assert planner.left == 0
+    assert len(rows) == 3
+    assert {row["reason"] for row in rows.values()} == {"solved"}
+
+
+def test_episodes_that_no_browser_plays_to_an_end_are_no_scores_and_are_played_later(small, tmp_path, monkeypatch):
+    """The pages fail for good after some episodes; a later run plays those that are left, and scores them all."""
+    model, out = tmp_path / "model.json", tmp_path / "out"
+    write_json(model, {})
+    reset = MiniWob.reset
+
+    def failing(self, seed):
+        if self.page == "click-button":
+            raise playwright.sync_api.Error("Target page, context or browser has been closed\nand more")
+        return reset(self, seed)
+
+    monkeypatch.setattr(MiniWob, "reset", failing)
+    with pytest.raises(Unplayed, match="3 of 6 episodes have no result after 3 tries") as raised:
+        online.evaluate(CONFIG, model, out)
+    lines = str(raised.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == [
+        f"{name}/click-button/9000" for name in sorted(CONFIG.evaluation.strategies)
+    ]
+    assert all("Target page, context or browser has been closed" in line for line in lines)
+    assert not (out / "lineage.json").exists() and not (out / "results.jsonl").exists()
+    kept = (out / "checkpoints" / "results.jsonl").read_bytes()
+    assert len(kept.splitlines()) == 3
+    monkeypatch.setattr(MiniWob, "reset", reset)
+    online.evaluate(CONFIG, model, out)
+    assert (out / "checkpoints" / "results.jsonl").read_bytes().startswith(kept)
+    assert {row["id"]: row["reason"].split(":")[0] for row in read_rows(out)} == {
+        episode.id: "solved" if episode.task == "login-user" else "unparsable" for episode in online.episodes(CONFIG)
+    }
+    assert "crashed" not in (out / "scores.json").read_text(encoding="utf-8")
+
+
+def test_a_browser_that_does_not_even_start_is_no_score(monkeypatch, tmp_path):
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(Unplayed, match="2 of 2 episodes have no result"):
+        play(LoginPlanner(), episodes("reactive"))
+    monkeypatch.undo()
+    assert len(play(LoginPlanner(), episodes("reactive"))) == 2
+
+
+def test_an_episode_that_hangs_is_no_score(monkeypatch):
+    monkeypatch.setattr(online, "SECONDS", 0.0)
+    with pytest.raises(Unplayed, match="NoEnd: no end after 0 seconds"):
+        play(LoginPlanner(), episodes("reactive"))
 
 
 @pytest.fixture
@@ -152,7 +207,6 @@ def test_the_step_writes_rows_scores_and_differences(small, tmp_path):
     assert lineage["metrics"]["anticipatory_test"] == 1 and lineage["metrics"]["anticipatory_heldout"] == 0
     assert scores["strategies"]["reactive"]["heldout"]["counts"]["unparsable"] == 1
     assert scores["differences"]["anticipatory-plan_once"]["test"]["mean"] == 0
-    assert scores["crashed"] == {}
     rows = read_rows(tmp_path / "out")
     assert [row["id"] for row in rows] == [episode.id for episode in online.episodes(CONFIG)]
     assert "seconds" not in json.dumps(rows)

@@ -133,20 +133,22 @@ class Browser:
     def __enter__(self) -> Browser:
         from playwright.sync_api import sync_playwright
 
-        home = self._open.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        playwright = self._open.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(
-            executable_path=self.executable, headless=True, args=list(CHROMIUM_FLAGS), env=environment(Path(home))
-        )
-        self._open.callback(browser.close)
-        self.context = browser.new_context(
-            viewport={"width": WIDTH, "height": HEIGHT},
-            device_scale_factor=SCALE,
-            locale=LOCALE,
-            timezone_id=TIME_ZONE,
-            color_scheme="light",
-        )
-        self.context.add_init_script(_MARK_LISTENERS)
+        with ExitStack() as opened:  # a launch that fails must leave no driver behind, which would stop the next one
+            home = opened.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            playwright = opened.enter_context(sync_playwright())
+            browser = playwright.chromium.launch(
+                executable_path=self.executable, headless=True, args=list(CHROMIUM_FLAGS), env=environment(Path(home))
+            )
+            opened.callback(browser.close)
+            self.context = browser.new_context(
+                viewport={"width": WIDTH, "height": HEIGHT},
+                device_scale_factor=SCALE,
+                locale=LOCALE,
+                timezone_id=TIME_ZONE,
+                color_scheme="light",
+            )
+            self.context.add_init_script(_MARK_LISTENERS)
+            self._open = opened.pop_all()
         return self
 
     def __exit__(

@@ -42,7 +42,8 @@ class World(ABC):
 
     @property
     def faults(self) -> tuple[type[Exception], ...]:
-        """The world's own errors: the episode counts as crashed, and its environment is thrown away."""
+        """The world's own errors, not the agent's, such as a browser that died: the episode is played again, in a new
+        environment or a new world, and has no score if that keeps failing."""
         return ()
 
     @abstractmethod

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import tarfile
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from typing import Any
 
 from tracer import json_lines
 from tracer.environments.browser import identity
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.trajectory import SPLITS, Element, Step
 
 IDENTITY = "browser.json"
@@ -96,7 +95,7 @@ def record(
 def _claim(out: Path) -> None:
     """Note in ``<out>/browser.json`` what pages are recorded with; raises ``BrowserChanged`` if that was another."""
     path, found = out / IDENTITY, identity()
-    recorded = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else found
+    recorded = read_json(path) if path.is_file() else found
     if recorded != found:
         raise BrowserChanged(
             f"{out} was recorded with {recorded}, and this machine has {found}: pages may be laid out differently. "

@@ -1,12 +1,15 @@
-"""Playing many episodes side by side: the planner sees the states of all of them in one batch."""
+"""Playing many episodes side by side: the planner sees the states of all of them in one batch.
+
+An episode that the world keeps from ending has no result, and so no score: it is played again, or named in an error.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from tracer.action import Action
 from tracer.agents.agent import Agent, Decision, act_all
@@ -14,8 +17,20 @@ from tracer.environments.environment import Environment, World
 from tracer.planner.plan import Planner
 from tracer.trajectory import State
 
-CRASHED = "crashed"
+TRIES = 3
+"""How often an episode is begun that its world, and not its agent, keeps from ending."""
 LONGEST_WAIT = 2.0
+Opened = TypeVar("Opened", bound=World)
+Wanted = TypeVar("Wanted")
+Ended = TypeVar("Ended")
+
+
+class Unplayed(RuntimeError):
+    """Episodes without a result, as their world failed them; the message lists them. What ended is kept."""
+
+
+class NoEnd(RuntimeError):
+    """An episode that takes longer than any should: a machine or a page hangs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +67,7 @@ class Limits:
     slots: int
     max_steps: int
     seconds: float
-    """Wall-clock seconds after which an episode is given up: a page that hangs must not hold up the others."""
+    """Wall-clock seconds after which a try is given up: a page that hangs must not hold up the others."""
 
 
 class Pool:
@@ -91,53 +106,114 @@ class Pool:
                 self.discard(free.pop())
 
 
-def play(
-    episodes: Iterable[Episode], planner: Planner, world: World, make_agent: Callable[[str], Agent], limits: Limits
-) -> Iterator[tuple[dict[str, Any], float]]:
-    """Play the episodes in a world, side by side; a result row and its seconds as each one ends.
+def in_rounds(
+    wanted: Mapping[str, Wanted],
+    new_world: Callable[[], Opened],
+    play_round: Callable[[Opened, dict[str, Wanted], dict[str, str]], Iterator[Ended]],
+) -> Iterator[Ended]:
+    """The results of the episodes, by id: what a world fails is played again in another, as a dead browser is no score.
 
-    Errors other than the world's own (``faults`` and ``impossible``) end the run.
+    ``play_round(world, left, failed)`` takes out of ``left`` what ends, and notes in ``failed`` why an episode did not.
+    After ``TRIES`` failures an episode is given up; a round in which none ends counts for all. Raises ``Unplayed`` in
+    the end, once everything else was played.
     """
-    pool = Pool(world)
+    left, tries = dict(wanted), Counter[str]()
+    given_up: dict[str, str] = {}
+    while left:
+        failed: dict[str, str] = {}
+        before = len(left)
+        world = new_world()
+        try:
+            with world:
+                yield from play_round(world, left, failed)
+        except world.faults as error:  # it does not even open
+            failed.update({name: fault(error) for name in left})
+        if len(left) == before:
+            why = next(iter(failed.values()), "the world does not open")
+            failed = {name: failed.get(name, why) for name in left}
+        tries.update(failed.keys())
+        given_up |= {name: failed[name] for name in failed if tries[name] == TRIES}
+        left = {name: each for name, each in left.items() if name not in given_up}
+    if given_up:
+        lines = "".join(f"\n  {name}: {why}" for name, why in given_up.items())
+        raise Unplayed(
+            f"{len(given_up)} of {len(wanted)} episodes have no result after {TRIES} tries, because the world they are "
+            f"played in failed; nothing is scored. When it works again, the same command plays only these:{lines}"
+        )
+
+
+def play(
+    episodes: Iterable[Episode],
+    planner: Planner,
+    new_world: Callable[[], World],
+    make_agent: Callable[[str], Agent],
+    limits: Limits,
+) -> Iterator[tuple[dict[str, Any], float]]:
+    """Play the episodes, side by side; a result row and its seconds as each one ends.
+
+    Raises ``Unplayed``. Errors other than the world's own (``faults`` and ``impossible``) end the run at once.
+    """
+
+    def play_round(
+        world: World, left: dict[str, Episode], failed: dict[str, str]
+    ) -> Iterator[tuple[dict[str, Any], float]]:
+        for each, reason in _ends(list(left.values()), failed, planner, world, make_agent, limits):
+            del left[each.episode.id]
+            yield _row(each.episode, reason, each.state.goal, each.trace), time.monotonic() - each.started
+
     # Those of one strategy side by side want forecasts of one length, which is one batch; those of one page reuse it.
-    waiting = deque(sorted(episodes, key=lambda episode: (episode.strategy, episode.task, episode.seed)))
+    ordered = sorted(episodes, key=lambda episode: (episode.strategy, episode.task, episode.seed))
+    yield from in_rounds({episode.id: episode for episode in ordered}, new_world, play_round)
+
+
+def _ends(
+    episodes: Iterable[Episode],
+    failed: dict[str, str],
+    planner: Planner,
+    world: World,
+    make_agent: Callable[[str], Agent],
+    limits: Limits,
+) -> Iterator[tuple[Running, str]]:
+    """Every episode that ends, and why; those that the world keeps from ending go into ``failed``."""
+    pool = Pool(world)
+    waiting = deque(episodes)
     running: list[Running] = []
     while waiting or running:
         while waiting and len(running) < limits.slots:
-            begun = _begin(waiting.popleft(), pool, make_agent)
-            if isinstance(begun, Running):
-                running.append(begun)
-            else:
-                yield begun, 0.0
+            episode = waiting.popleft()
+            try:
+                environment = pool.take(episode.task)
+            except world.faults as error:
+                failed[episode.id] = fault(error)
+                waiting.clear()  # the world is dead, and the others wait for the next one
+                break
+            try:
+                state = environment.reset(episode.seed)
+            except world.faults as error:
+                failed[episode.id] = fault(error)
+                pool.discard(environment)
+                continue
+            running.append(Running(episode, make_agent(episode.strategy), environment, state, time.monotonic()))
         decisions = act_all([each.agent for each in running], planner, [each.state for each in running])
         going_on = []
         for each, decision in zip(running, decisions, strict=True):
-            reason = _advance(each, decision, limits, world)
+            try:
+                reason = _advance(each, decision, limits, world)
+            except (NoEnd, *world.faults) as error:
+                failed[each.episode.id] = fault(error)
+                pool.discard(each.environment)
+                continue
             if reason is None:
                 going_on.append(each)
                 continue
-            if reason.startswith(CRASHED):
-                pool.discard(each.environment)
-            else:
-                pool.give(each.episode.task, each.environment)
-            yield _row(each.episode, reason, each.state.goal, each.trace), time.monotonic() - each.started
+            pool.give(each.episode.task, each.environment)
+            yield each, reason
         running = going_on
     pool.close()
 
 
-def _begin(episode: Episode, pool: Pool, make_agent: Callable[[str], Agent]) -> Running | dict[str, Any]:
-    environment = pool.take(episode.task)
-    started = time.monotonic()
-    try:
-        state = environment.reset(episode.seed)
-    except pool.faults as error:
-        pool.discard(environment)
-        return _row(episode, _crash(error), "", [])
-    return Running(episode, make_agent(episode.strategy), environment, state, started)
-
-
 def _advance(each: Running, decision: Decision, limits: Limits, world: World) -> str | None:
-    """Execute the decision; why the episode is over, or None where it goes on."""
+    """Execute the decision; why the episode is over, or None where it goes on. Raises ``NoEnd``, the world's faults."""
     each.trace.append(
         {
             "text": decision.text,
@@ -152,14 +228,12 @@ def _advance(each: Running, decision: Decision, limits: Limits, world: World) ->
         each.state, done, success = each.environment.step(action, decision.step.instruction)
     except world.impossible as error:
         return f"impossible: {error}"
-    except world.faults as error:
-        return _crash(error)
     if done:
         return "solved" if success else "failed: the page says so"
     if len(each.trace) >= limits.max_steps:
         return f"failed: no end after {limits.max_steps} steps"
     if time.monotonic() - each.started > limits.seconds:
-        return f"{CRASHED}: no end after {limits.seconds:g} seconds"
+        raise NoEnd(f"no end after {limits.seconds:g} seconds")
     return None
 
 
@@ -168,8 +242,9 @@ def _shortened(action: Action) -> Action:
     return Action.of("wait", seconds=min(action.get("seconds", 1.0), LONGEST_WAIT)) if action.type == "wait" else action
 
 
-def _crash(error: Exception) -> str:
-    return f"{CRASHED}: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+def fault(error: Exception) -> str:
+    """What a world said when it failed, in a line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
 
 
 def _row(episode: Episode, reason: str, goal: str, trace: list[dict[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tracer import planner as planners
 from tracer.agents.agent import Agent
 from tracer.config import Config
 from tracer.environments.environment import World
-from tracer.evaluation.episodes import CRASHED, Episode, Limits, play
+from tracer.evaluation.episodes import Episode, Limits, play
 from tracer.evaluation.results import RESULTS, SCORES, Row, difference, summary
 from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
@@ -30,7 +30,7 @@ SLOTS = 12
 """Pages open at once, whose states are forecast together: the planner's batch."""
 SECONDS = 900.0
 """A stalled machine must not become a bad score, nor a page that hangs hold up the others for ever."""
-PROTOCOL = {"name": "tracer-miniwob", "version": 1}
+PROTOCOL = {"name": "tracer-miniwob", "version": 2}
 METRICS = ("success", "steps")
 
 
@@ -86,7 +86,7 @@ def skip(out: Path, reason: str) -> dict[str, Any]:
 
 
 def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
-    """Play every episode that has not been played yet; the headline metrics."""
+    """Play every episode that has not been played yet; the headline metrics. Raises ``Unplayed``."""
     progress = out / "checkpoints" / RESULTS
     progress.parent.mkdir(exist_ok=True)
     every = list(episodes(config))
@@ -122,7 +122,7 @@ def episodes(config: Config) -> Iterator[Episode]:
 
 
 def play_all(config: Config, wanted: Sequence[Episode], planner: Planner) -> Iterator[tuple[dict[str, Any], float]]:
-    """Play the episodes in one world; a row and its seconds as each ends."""
+    """Play the episodes in the configured world; a row and its seconds as each ends. Raises ``Unplayed``."""
     agent_tools = tools.load(config.grounding)
 
     def agent(strategy: str) -> Agent:
@@ -131,8 +131,7 @@ def play_all(config: Config, wanted: Sequence[Episode], planner: Planner) -> Ite
         return fresh
 
     limits = Limits(slots=SLOTS, max_steps=config.evaluation.max_steps, seconds=SECONDS)
-    with load_world(config) as world:
-        yield from play(wanted, planner, world, agent, limits)
+    yield from play(wanted, planner, lambda: load_world(config), agent, limits)
 
 
 def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
@@ -163,14 +162,13 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
             }
             for name in others
         },
-        "crashed": {row["id"]: row["reason"] for row in rows if row["reason"].startswith(CRASHED)},
     }
 
 
 def counts(rows: Sequence[Row]) -> dict[str, Any]:
-    """Episodes, and how they ended: solved, failed, unparsable, not grounded, impossible, crashed."""
-    ends = ("solved", "failed", "unparsable", "the tool agent", "impossible", "crashed")
-    names = ("solved", "failed", "unparsable", "not_grounded", "impossible", "crashed")
+    """Episodes, and how they ended: solved, failed, unparsable, not grounded, impossible."""
+    ends = ("solved", "failed", "unparsable", "the tool agent", "impossible")
+    names = ("solved", "failed", "unparsable", "not_grounded", "impossible")
     return {"episodes": len(rows)} | {
         name: sum(row["reason"].startswith(end) for row in rows) for name, end in zip(names, ends, strict=True)
     }

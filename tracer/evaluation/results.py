@@ -5,12 +5,12 @@ An offline row is a state (cases are states, clusters trajectories), an online r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tracer import json_lines
+from tracer.json_files import read_json
 from tracer.lineage.step import read_lineage
 from tracer.statistics import Interval, mean_interval, paired_difference
 
@@ -29,7 +29,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 def read_scores(folder: Path) -> dict[str, Any]:
     """``scores.json`` of a finished evaluation; of a skipped one ``{"skipped": reason}``. Raises ``LineageError``."""
     read_lineage(folder)
-    return dict(json.loads((folder / SCORES).read_text()))
+    return dict(read_json(folder / SCORES))
 
 
 def case(row: Row) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ that recorded the data.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,23 +155,24 @@ def _play(config: Config, scorer: Benchmark, model: str, left: list[Row]) -> Ite
     yield from (played_episode(row) for row, _ in played)
 
 
-def _demonstrate(left: list[Row]) -> Iterator[dict[str, Any]]:
-    from playwright.sync_api import Error
-
-    from tracer.environments.browser import Browser
+def _demonstrate(rows: list[Row]) -> Iterator[dict[str, Any]]:
     from tracer.environments.demonstrators import demonstrate
-    from tracer.environments.miniwob import MiniWob
+    from tracer.environments.miniwob_world import MiniWobWorld
     from tracer.environments.performance import DemonstrationFailed, Performance
+    from tracer.evaluation.episodes import fault, in_rounds
 
-    with Browser() as browser:
-        for row in left:
+    def play_round(world: MiniWobWorld, left: dict[str, Row], failed: dict[str, str]) -> Iterator[dict[str, Any]]:
+        for key, row in list(left.items()):
+            native = {"success": False, "steps": 0}
             try:
-                with MiniWob(browser, row["page"]) as page:
+                with closing(world.open(row["page"])) as page, suppress(DemonstrationFailed):
                     performance = Performance(page, row["seed"])
                     demonstrate(performance)
-            except DemonstrationFailed:
-                yield {"id": row["id"], "native": {"success": False, "steps": 0}}
-            except Error as error:
-                yield {"id": row["id"], "error": f"{type(error).__name__}: {str(error)[:200]}"}
+                    native = {"success": performance.success, "steps": len(performance.steps)}
+            except world.faults as error:
+                failed[key] = fault(error)
             else:
-                yield {"id": row["id"], "native": {"success": performance.success, "steps": len(performance.steps)}}
+                del left[key]
+                yield {"id": key, "native": native}
+
+    yield from in_rounds({row["id"]: row for row in rows}, MiniWobWorld, play_round)

@@ -5,7 +5,6 @@ Scores of different protocol digests, item sets or item orders are refused: they
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import orjson
 
 from tracer.evaluation import results
+from tracer.json_files import read_json
 from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.score import RESULTS, SUMMARY
 from tracer.statistics import mcnemar, paired_difference
@@ -99,7 +99,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     if not path.is_file():
         raise BenchmarkError(f"{folder} contains no {SUMMARY}: it is not a finished score; run `tracer score` into it")
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    summary: dict[str, Any] = read_json(path)
     return summary
 
 

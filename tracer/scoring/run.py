@@ -1,29 +1,32 @@
 """Long runs: one file per finished item, resumed after a kill, a fixed number at a time, each with a time-out.
 
-A worker that raises or takes too long leaves a prediction with an ``error``: a counted, listed failure. A thread cannot
-be killed in Python, so one that is late is left behind, its result ignored and its place taken by a fresh one; too many
-of those end the run.
+A worker that raises or takes too long gave no answer, and that is no wrong one: a model or an environment may be gone.
+Its items are tried again one by one, after the others; if some stay without an answer the run ends in an error that
+lists them, nothing is scored, and the next run asks only for these. A thread cannot be killed in Python, so one that is
+late is left behind and its result ignored.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import orjson
 
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.progress import bar
 from tracer.scoring.contract import BenchmarkError, Worker
 
 Row = dict[str, Any]
+TRIES = 3
+"""How often an item is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,38 +39,71 @@ class Limits:
     """Batches worked on at the same time."""
     seconds: float = 600.0
     """Time-out of a batch."""
-    abandoned: int = 8
-    """Late workers after which the run ends."""
+    failures: int = 8
+    """Batches without an answer, in a row or late, after which the run ends: whoever answers is down."""
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    items: Sequence[Row]
+    deadline: float
+    rows: list[Row] | Exception | None = None
+    """The predictions, or why there are none; None while it works."""
 
 
 @dataclass(slots=True)
-class _Job:
-    items: Sequence[Row]
-    deadline: float = float("inf")
-    thread: threading.Thread | None = None
+class _Failures:
+    """Which items have no answer yet, and why."""
+
+    limit: int
+    tries: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
+    late: int = 0
+    in_a_row: int = 0
+
+    def note(self, job: _Job, seconds: float) -> list[Row]:
+        """The items to be asked again."""
+        self.late += job.rows is None
+        self.in_a_row += 1
+        error = job.rows if isinstance(job.rows, Exception) else TimeoutError(f"no answer within {seconds:g} seconds")
+        for item in job.items:
+            self.tries[item["id"]] += 1
+            self.reasons[item["id"]] = f"{type(error).__name__}: {error}"[:400]
+        return [item for item in job.items if self.tries[item["id"]] < TRIES]
+
+    @property
+    def too_many(self) -> bool:
+        """Whether there is no point in asking on."""
+        return max(self.late, self.in_a_row) > self.limit
 
 
 def run(items: Iterable[Row], worker: Worker, folder: Path, predictions: Path, limits: Limits) -> dict[str, int]:
     """Work through the items into ``folder``, then write ``predictions`` in the items' order; return counts.
 
-    An item whose file exists is not worked on again, whatever its outcome: delete the file to try it once more. Raises
-    ``BenchmarkError`` when too many workers hang.
+    An item whose file exists is not worked on again: delete the file to try it once more. Raises ``BenchmarkError``
+    where items stay without an answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     every = list(items)
     left = [item for item in every if not path_of(folder, item["id"]).is_file()]
-    crashed = 0
+    failures = _Failures(limits.failures)
     with bar("items", len(every), done=len(every) - len(left), shown=bool(left)) as shown:
-        for rows in _work(left, worker, folder, limits):
+        for rows in _work(left, worker, failures, limits):
             for row in rows:
                 write_json(path_of(folder, row["id"]), row)
-            crashed += sum("error" in row for row in rows)
-            shown.advance(len(rows), f"{crashed} crashed")
+            shown.advance(len(rows), f"{len(failures.reasons)} without an answer")
+    if failures.reasons:
+        listed = "".join(f"\n  {key}: {why}" for key, why in failures.reasons.items())
+        down = "; whoever answers is down, and no more were asked" if failures.too_many else ""
+        raise BenchmarkError(
+            f"{len(failures.reasons)} items have no answer{down}. Nothing is scored, and what was answered is kept in "
+            f"{folder}: fix the cause and run again to ask only for the rest:{listed}"
+        )
     with open(predictions, "wb") as file:
         for item in every:
-            row = json.loads(path_of(folder, item["id"]).read_text())
+            row = read_json(path_of(folder, item["id"]), "id")
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-    return {"items": len(every), "resumed": len(every) - len(left), "crashed": crashed}
+    return {"items": len(every), "resumed": len(every) - len(left)}
 
 
 def path_of(folder: Path, key: str) -> Path:
@@ -75,63 +111,56 @@ def path_of(folder: Path, key: str) -> Path:
     return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
-def _work(left: list[Row], worker: Worker, folder: Path, limits: Limits) -> Iterator[list[Row]]:
-    """The predictions of each batch as it ends."""
-    finished: SimpleQueue[tuple[int, list[Row]]] = SimpleQueue()
-    waiting = [left[start : start + limits.batch] for start in range(0, len(left), limits.batch)][::-1]
-    running: dict[int, _Job] = {}
-    number, abandoned = 0, 0
-    while waiting or running:
+def _work(left: list[Row], worker: Worker, failures: _Failures, limits: Limits) -> Iterator[list[Row]]:
+    """The predictions of each batch as it ends; what has none is noted in ``failures``."""
+    finished: SimpleQueue[_Job] = SimpleQueue()
+    waiting = deque(left[start : start + limits.batch] for start in range(0, len(left), limits.batch))
+    running: list[_Job] = []
+    while (waiting or running) and not failures.too_many:
         while waiting and len(running) < limits.concurrency:
-            number += 1
-            running[number] = _start(number, waiting.pop(), worker, finished, limits.seconds)
-        for key, rows in _ended(finished, running):
-            del running[key]
-            yield rows
-        for key in [key for key, job in running.items() if time.monotonic() > job.deadline]:
-            job = running.pop(key)
-            abandoned += 1
-            yield [{"id": item["id"], "error": f"no answer within {limits.seconds:g} seconds"} for item in job.items]
-            if abandoned > limits.abandoned:
-                raise BenchmarkError(
-                    f"{abandoned} workers hang: the model or the environment is down. Everything finished is kept in "
-                    f"{folder}; fix it and run again to resume"
-                )
+            running.append(_start(waiting.popleft(), worker, finished, limits.seconds))
+        ended = _ended(finished)
+        for job in [job for job in running if job in ended or time.monotonic() > job.deadline]:
+            running.remove(job)
+            if isinstance(job.rows, list):
+                failures.in_a_row = 0
+                for item in job.items:
+                    failures.reasons.pop(item["id"], None)
+                yield job.rows
+            else:
+                waiting.extend([item] for item in failures.note(job, limits.seconds))
 
 
-def _start(
-    number: int, items: Sequence[Row], worker: Worker, finished: SimpleQueue[tuple[int, list[Row]]], seconds: float
-) -> _Job:
+def _start(items: Sequence[Row], worker: Worker, finished: SimpleQueue[_Job], seconds: float) -> _Job:
+    job = _Job(items, time.monotonic() + seconds)
+
     def body() -> None:
-        finished.put((number, _answers(items, worker)))
+        try:
+            job.rows = _answers(items, worker)
+        except Exception as error:  # whatever a model or an environment raises concerns its items, not the run
+            job.rows = error
+        finished.put(job)
 
-    job = _Job(items, time.monotonic() + seconds, threading.Thread(target=body, daemon=True))
-    assert job.thread is not None
-    job.thread.start()
+    threading.Thread(target=body, daemon=True).start()
     return job
 
 
-def _ended(finished: SimpleQueue[tuple[int, list[Row]]], running: dict[int, _Job]) -> Iterator[tuple[int, list[Row]]]:
-    """The batches that ended in the last moment; a late one that was given up already is ignored."""
+def _ended(finished: SimpleQueue[_Job]) -> list[_Job]:
+    """The batches that ended in the last moment, those that were given up before included."""
     try:
         found = [finished.get(timeout=0.05)]
     except Empty:
-        return
+        return []
     while not finished.empty():
         found.append(finished.get())
-    yield from ((key, rows) for key, rows in found if key in running)
+    return found
 
 
 def _answers(items: Sequence[Row], worker: Worker) -> list[Row]:
-    """The predictions of a batch; where the batch raises, its items are tried one by one to find the culprit."""
+    """The predictions of a batch."""
     started = time.monotonic()
-    try:
-        rows = list(worker(items))
-        if len(rows) != len(items):
-            raise BenchmarkError(f"{len(rows)} predictions for {len(items)} items")
-    except Exception as error:  # whatever a model or an environment raises fails its items, not the run
-        if len(items) > 1:
-            return [row for item in items for row in _answers([item], worker)]
-        rows = [{"error": f"{type(error).__name__}: {error}"[:400]}]
+    rows = list(worker(items))
+    if len(rows) != len(items):
+        raise BenchmarkError(f"{len(rows)} predictions for {len(items)} items")
     seconds = round((time.monotonic() - started) / len(items), 3)
     return [{"id": item["id"], **row, "seconds": seconds} for item, row in zip(items, rows, strict=True)]
