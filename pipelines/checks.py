@@ -1,6 +1,5 @@
 """The gates: data before training, and each stage before the next. All of them block what comes after."""
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from pipelines import steps
 from pipelines.resources import Tracer
 from tracer.config import Config
 from tracer.flow import FlowStep, of, step
+from tracer.json_files import read_json
 from tracer.training import gates
 from tracer.validation.suite import expectations
 from tracer.validation.validate import DATA_DOCS, RESULTS, explain
@@ -42,7 +42,7 @@ def validation(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
     out = VALIDATE.out(config)
     VALIDATE.make(config, VALIDATE.folders(config), out)
     docs = dg.MetadataValue.path(str((out / DATA_DOCS / "index.html").resolve()))
-    for result in json.loads((out / RESULTS).read_text())["results"]:
+    for result in read_json(out / RESULTS, "results")["results"]:
         error = result["severity"] == "error"
         yield dg.AssetCheckResult(
             check_name=check_name(result["name"]),

@@ -4,7 +4,6 @@ A part is a shard, a file or a range of one, as the adapter names them; parts ru
 run again alone. Which parts a source has is known once it is on disk: the sensor ``source_parts`` lists them.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tracer.ingestion.counts import STATS
 from tracer.ingestion.mixture import mix
 from tracer.ingestion.parts import ingest_part, parts_of
 from tracer.ingestion.settings import DataConfig
+from tracer.json_files import read_json
 from tracer.lineage.digest import content_digest
 from tracer.sources.source import SourceError
 
@@ -98,7 +98,7 @@ def whole_asset(name: str, parts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         names = parts_of(name, sources.path(name))
         folder = sources.folder(name)
         done = join_parts(name, {part: sources.part_folder(name, part) for part in names}, folder)
-        stats = json.loads((folder / STATS).read_text())
+        stats = read_json(folder / STATS)
         return dg.MaterializeResult(data_version=dg.DataVersion(done["output"]), metadata=_numbers(folder, stats))
 
     return whole
@@ -109,7 +109,7 @@ def published_check(name: str, whole: dg.AssetsDefinition) -> dg.AssetChecksDefi
 
     @dg.asset_check(asset=whole, name=f"{name}_published_counts")
     def counts(sources: Sources) -> dg.AssetCheckResult:
-        stats = json.loads((sources.folder(name) / STATS).read_text())
+        stats = read_json(sources.folder(name) / STATS)
         published = stats.get("published", {})
         different = [key for key, count in published.items() if count["difference"]]
         rejected = stats["rejected"]
@@ -148,7 +148,7 @@ def mixture(tracer: Tracer) -> dg.MaterializeResult[Any]:
     config = tracer.config()
     out = config.out("mixture")
     done = mix(config.mixture, out)
-    stats = json.loads((out / STATS).read_text())
+    stats = read_json(out / STATS)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(done["output"]), metadata={**_numbers(out, stats), "digest": done["digest"]}
     )

@@ -9,6 +9,27 @@ from pathlib import Path
 from typing import Any
 
 
+class DamagedFile(ValueError):
+    """A file of ours that is cut off or was written over; the message names it."""
+
+    def __init__(self, path: Path, why: object) -> None:
+        super().__init__(
+            f"{path} is damaged or cut off ({why}): bring it back, or delete its folder and run the step that makes it"
+        )
+
+
+def read_json(path: Path, *keys: str) -> Any:
+    """The value in a file; raises ``DamagedFile``, also for an object without one of ``keys``."""
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedFile(path, error) from error
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise DamagedFile(path, f"it has no {', '.join(missing)}")
+    return found
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write atomically: a reader, or a run after a kill, sees the old file or the new one, never half of it."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)

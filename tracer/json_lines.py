@@ -13,11 +13,18 @@ from typing import Any
 
 import orjson
 
+from tracer.json_files import DamagedFile
+
 
 def iterate(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file, one by one; raises ``ValueError`` for a line that is not valid JSON."""
+    """The rows of a file, one by one; raises ``DamagedFile`` for a line that is not valid JSON."""
     with open(path, "rb") as file:
-        yield from map(orjson.loads, file)
+        for number, line in enumerate(file, start=1):
+            try:
+                row = orjson.loads(line)
+            except ValueError as error:
+                raise DamagedFile(path, f"line {number}: {error}") from error
+            yield row
 
 
 def read(path: Path) -> list[dict[str, Any]]:

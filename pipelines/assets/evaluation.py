@@ -1,6 +1,5 @@
 """Every planner on held-out states and in the browser, and the report on all of it."""
 
-import json
 from typing import Any
 
 import dagster as dg
@@ -9,6 +8,7 @@ from pipelines import pictures, steps
 from tracer import flow
 from tracer.config import Config
 from tracer.flow import FlowStep
+from tracer.json_files import read_json
 
 RETRY = dg.RetryPolicy(max_retries=1, delay=5)
 
@@ -26,7 +26,7 @@ def online_asset(step: FlowStep) -> dg.AssetsDefinition:
     """The asset of an online evaluation."""
 
     def shown(context: dg.AssetExecutionContext, config: Config) -> dict[str, Any]:
-        skipped = json.loads((step.out(config) / step.scores).read_text(encoding="utf-8")).get("skipped")
+        skipped = read_json(step.out(config) / step.scores).get("skipped")
         if skipped:
             context.log.warning(f"online evaluation skipped: {skipped}")
         return {"skipped": skipped or "no"}

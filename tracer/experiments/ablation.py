@@ -7,7 +7,6 @@ forecast the same held-out states, and are scored by the profile's own reward, w
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from tracer import flow
 from tracer.config import Config, load
 from tracer.evaluation.results import read_rows
 from tracer.experiments.seeds import difference, verdict
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.provenance import git_commit, hardware
 from tracer.lineage.step import read_lineage
@@ -209,7 +208,7 @@ def record(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{plain.profile}.json"
     head: dict[str, Any] = {"profile": plain.profile, "seeds": seeds, "overrides": list(overrides)}
-    found = json.loads(path.read_text()) if path.is_file() else {**head, "variants": []}
+    found = read_json(path) if path.is_file() else {**head, "variants": []}
     if {name: found[name] for name in head} != head:
         raise LineageError(
             f"{path} is of {found['seeds']} seeds with {found['overrides']}, not {seeds} with {list(overrides)}; "

@@ -6,7 +6,6 @@ whatever else the machine does falls on both alike. tracer/experiments/lap.py is
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
@@ -18,7 +17,7 @@ from typing import Any
 from tracer import package_data
 from tracer.config import Config
 from tracer.experiments import lap, pages
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.provenance import git_commit, hardware, library_versions
 from tracer.statistics import mean_interval, paired_difference
@@ -208,4 +207,4 @@ def regressions(result: Mapping[str, Any], recorded: Mapping[str, Any] | None, t
 def check(result: Mapping[str, Any], folder: Path, tolerance: float = 0.25) -> list[str]:
     """``regressions`` against what is recorded in a folder."""
     path = file_of(result, folder)
-    return regressions(result, json.loads(path.read_text()) if path.is_file() else None, tolerance)
+    return regressions(result, read_json(path) if path.is_file() else None, tolerance)

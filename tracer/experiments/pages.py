@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
 
 
 def read(folder: Path, command: str) -> list[dict[str, Any]]:
     """Every result in a folder; raises ``LineageError`` if there is none, naming the command that makes one."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found = [read_json(path) for path in sorted(folder.glob("*.json"))]
     if not found:
         raise LineageError(f"{folder} contains no result; run `{command}`")
     return found

@@ -6,7 +6,6 @@ trajectory whose id an earlier part has goes to the quarantine. The result depen
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from tracer.ingestion.counts import STATS, Counts, metrics
 from tracer.ingestion.items import duplicate
 from tracer.ingestion.parts import PartsError, trajectory_ids
 from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter, quarantined
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.step import run_step
 from tracer.sources.source import source
 from tracer.trajectory import SPLITS
@@ -62,7 +61,7 @@ def assemble(name: str, parts: Sequence[Path], out: Path) -> dict[str, Any]:
     counts = Counts()
     with QuarantineWriter(out / QUARANTINE) as quarantine:
         for part in parts:
-            counts.include(json.loads((part / STATS).read_text(encoding="utf-8")))
+            counts.include(read_json(part / STATS))
             for rejected in quarantined(part):
                 quarantine.add(rejected)
         for shard, ids in dropped.items():

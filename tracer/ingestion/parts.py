@@ -7,7 +7,6 @@ without writing them again; failed, it fails alone. When all parts are there, tr
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import shutil
 import sys
@@ -24,7 +23,7 @@ from tracer.dataset import SHARD_BYTES, ShardWriter, shards
 from tracer.ingestion.counts import STATS
 from tracer.ingestion.items import REPORT_SECONDS, Report, reported, unique, write
 from tracer.ingestion.settings import DataConfig
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.code import code_digest
 from tracer.lineage.digest import digest_of
 from tracer.progress import bar
@@ -91,10 +90,10 @@ def ingest_part(
         "code": code_digest(__name__, [plugins.module_of(plugins.SOURCES, data.source)]),
     }
     started = folder / STARTED
-    if folder.exists() and (not started.is_file() or json.loads(started.read_text(encoding="utf-8")) != settings):
+    if folder.exists() and (not started.is_file() or read_json(started) != settings):
         shutil.rmtree(folder)
     if (folder / STATS).is_file():
-        return dict(json.loads((folder / STATS).read_text(encoding="utf-8")))
+        return dict(read_json(folder / STATS))
     started.parent.mkdir(parents=True, exist_ok=True)
     write_json(started, settings)
     arguments = data.options if part == WHOLE else {**data.options, "part": part}

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tracer.json_files import read_json
+
 LINEAGE = "lineage.json"
 STARTED = ".started.json"
 # What a resumed run may leave differently from an uninterrupted one, and no later step reads.
@@ -50,7 +52,7 @@ def begun(out: Path) -> dict[str, Any] | None:
 
 
 def _document(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path, "digest") if path.is_file() else None
 
 
 def content_digest(path: Path) -> str:

@@ -15,15 +15,22 @@ from tracer.lineage.digest import file_digest
 
 
 def git_commit() -> dict[str, Any]:
-    """The commit of the code and whether the tree differs from it; None outside a checkout."""
+    """The commit of the code and whether the tree differs from it; None outside a checkout.
+
+    Code that was unpacked inside another repository has no commit: that repository's is not its own.
+    """
+    root = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent)
+            done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", cwd=root)
         except FileNotFoundError:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or not Path(top).samefile(root):
+        return {"commit": None, "dirty": None}
     commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 

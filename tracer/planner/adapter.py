@@ -6,13 +6,12 @@ known by its id and commit, a folder by the digest of its weights. Loading compa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError, digest_of, file_digest
 from tracer.planner.settings import PlannerConfig
 from tracer.training.settings import LoraConfig
@@ -49,7 +48,7 @@ def base_of(folder: str | Path) -> Base:
     """Which base a model folder, or a step's output folder, holds; raises ``LineageError`` where there is none."""
     path = model_folder(Path(folder))
     if (path / BASE).is_file() and not (path / CONFIG).is_file():
-        return Base(**{**json.loads((path / BASE).read_text(encoding="utf-8")), "path": str(path)})
+        return Base(**{**read_json(path / BASE), "path": str(path)})
     files = sorted(path.glob("*.safetensors"))
     if not files:
         raise LineageError(f"{folder} contains no weights (*.safetensors); `tracer base` or `dvc pull` brings a base")
@@ -63,7 +62,7 @@ def adapted(folder: str | Path) -> Base | None:
         return None
     if not (path / BASE).is_file():
         raise LineageError(f"{path} holds an adapter, and no {BASE} that names its base; train it again")
-    return Base(**json.loads((path / BASE).read_text(encoding="utf-8")))
+    return Base(**read_json(path / BASE, "id", "path"))
 
 
 def check_start(config: PlannerConfig, lora: LoraConfig | None, start: Path) -> None:
@@ -74,7 +73,7 @@ def check_start(config: PlannerConfig, lora: LoraConfig | None, start: Path) -> 
     base = adapted(start)
     if base is None:
         return
-    rank = json.loads((model_folder(start) / CONFIG).read_text(encoding="utf-8"))["r"]
+    rank = read_json(model_folder(start) / CONFIG, "r")["r"]
     if lora is None or lora.rank != rank:
         wanted = "all weights" if lora is None else f"an adapter of rank {lora.rank}"
         raise LineageError(

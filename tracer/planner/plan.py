@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tracer.forecast import Forecast
 from tracer.grammars.reading import ParseRule
+from tracer.json_files import read_json
 from tracer.planner.settings import PlannerConfig
 from tracer.trajectory import State
 
@@ -59,7 +60,7 @@ class PlannerSettings:
     @classmethod
     def load(cls, folder: Path) -> PlannerSettings:
         """The settings saved beside the weights; raises ``FileNotFoundError``."""
-        return cls(**json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+        return cls(**read_json(folder / SETTINGS, "grammar"))
 
     def save(self, folder: Path) -> None:
         """Write the settings beside the weights."""

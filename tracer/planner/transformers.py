@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 from tracer.grammars.grammar import grammar
 from tracer.planner.adapter import CONFIG as ADAPTER
 from tracer.planner.adapter import is_adapter, load_adapter, load_processor, model_folder, save_adapter
-from tracer.planner.plan import Plan, PlannerSettings
+from tracer.planner.files import share, weight_files
+from tracer.planner.plan import SETTINGS, Plan, PlannerSettings
 from tracer.planner.prompt import chat
 from tracer.trajectory import State
 
@@ -45,7 +46,8 @@ class TransformersPlanner:
         """Load weights and processor from a model folder, or from the ``model`` folder of a step's output.
 
         ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none.
-        Raises ``FileNotFoundError`` where the folder contains no model, naming it.
+        Raises ``FileNotFoundError`` where the folder contains no model, naming it, and ``DamagedFile`` for one that is
+        cut off.
         """
         path = model_folder(Path(folder))
         if not (path / "config.json").is_file() and not (path / ADAPTER).is_file():
@@ -118,6 +120,7 @@ class TransformersPlanner:
             self.model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
         self.processor.save_pretrained(folder)
         self.settings.save(folder)
+        share(folder, folder / SETTINGS)
 
 
 def picture(state: State) -> Image.Image:
@@ -130,6 +133,7 @@ def picture(state: State) -> Image.Image:
 def load_model(path: Path, image: bool, dtype: str = "auto", trainable: bool = False, spread: bool = False) -> Any:
     """Weights, never run from remote code and never unpickled; ``spread`` lays them over all GPUs."""
     kind = AutoModelForImageTextToText if image else AutoModelForCausalLM
+    weight_files(path)
 
     def whole(source: str, revision: str | None = None) -> Any:
         options: dict[str, Any] = {"revision": revision} if revision else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from tracer import json_lines
 from tracer.evaluation.results import RESULTS
+from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.step import read_lineage
 from tracer.settings import ConfigError, Section
@@ -252,4 +252,4 @@ def requirement(name: str, ours: Mapping[str, Path]) -> tuple[bool, str]:
     document = ours[step] / file if step in ours else None
     if document is None or not document.is_file():
         return False, f"{text} (it was registered without that step)"
-    return bool(json.loads(document.read_text(encoding="utf-8"))[key]), text
+    return bool(read_json(document, key)[key]), text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -268,9 +269,17 @@ def _entry(past: Sequence[Decision], *, version: Version, **fields: Any) -> Deci
         version=version.version,
         previous=fingerprint(past[-1]) if past else "",
         decided=datetime.now(UTC).isoformat(timespec="seconds"),
-        by=getpass.getuser(),
+        by=_user(),
         **fields,
     )
+
+
+def _user() -> str:
+    """Who decides; a container's user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def _record(client: Any, config: RegistryConfig, decision: Decision) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tracer.config import Config
 from tracer.config import load as load_config
-from tracer.json_files import flatten
+from tracer.json_files import flatten, read_json
 from tracer.registry import tracking, versions
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.versions import Version
@@ -37,7 +37,7 @@ class Lineage:
 def lineage_of(where: str, config: RegistryConfig | None = None) -> Lineage:
     """The chain of lineages of a registered version, and the commands that rebuild it; raises ``RegistryError``."""
     config = config or versions.registry_config()
-    found = json.loads((versions.download(where, config) / "artifacts" / CHAIN).read_text(encoding="utf-8"))
+    found = read_json(versions.download(where, config) / "artifacts" / CHAIN)
     return Lineage(version=versions.version_of(where, config), steps=found["steps"], commands=rebuild_commands(found))
 
 

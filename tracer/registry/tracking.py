@@ -14,7 +14,7 @@ from typing import Any
 
 from tracer import json_lines
 from tracer.config import Config
-from tracer.json_files import flatten
+from tracer.json_files import flatten, read_json
 from tracer.lineage.pins import pinned_md5
 from tracer.lineage.step import read_lineage
 from tracer.registry.settings import RegistryConfig
@@ -118,7 +118,7 @@ def metrics(folder: Path, lineage: Mapping[str, Any]) -> list[tuple[int, str, fl
     """(step, name, value): the headline metrics and scores at step 0, and the history of ``metrics.jsonl``."""
     found: dict[tuple[int, str], float] = {}
     scores = folder / "scores.json"
-    sources = [(0, lineage["metrics"])] + ([(0, json.loads(scores.read_text()))] if scores.is_file() else [])
+    sources = [(0, lineage["metrics"])] + ([(0, read_json(scores))] if scores.is_file() else [])
     history = folder / "metrics.jsonl"
     if history.is_file():
         rows = json_lines.read(history)

@@ -8,13 +8,16 @@ is whole, one without a mark is never resumed from, and older ones are deleted l
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from transformers import TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
 
+from tracer.planner.files import share, weight_files
 from tracer.training import processes
 
 WHOLE = "whole"  # the mark: an empty file
@@ -33,6 +36,7 @@ class Checkpoints(TrainerCallback):
         if not processes.main():
             return
         written = self.folder / f"checkpoint-{state.global_step}"
+        share(written, written / TRAINER_STATE_NAME)
         for path in [*written.rglob("*"), written]:
             _sync(path)
         (written / WHOLE).touch()
@@ -43,17 +47,28 @@ class Checkpoints(TrainerCallback):
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint, or None; others, which a kill or a full disk leaves behind, are deleted."""
+    """The newest whole checkpoint, or None; others, which a kill or a full disk leaves behind, are deleted.
+
+    Raises ``DamagedFile`` where its weights were cut off since.
+    """
     found = _all(folder)
     whole = [path for path in found if (path / WHOLE).is_file()]
     for path in found:
         if path not in whole:
             shutil.rmtree(path)
-    return str(whole[-1]) if whole else None
+    if not whole:
+        return None
+    weight_files(whole[-1])
+    return str(whole[-1])
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    """The trainer's own, by their steps: whatever else lies there, such as a copy in another format, stays there."""
+    found = {
+        path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in folder.glob("checkpoint-*") if path.is_dir()
+    }
+    numbers = {path: int(match[1]) for path, match in found.items() if match}
+    return sorted(numbers, key=numbers.__getitem__)
 
 
 def _sync(path: Path) -> None:

@@ -7,14 +7,13 @@ was measured before anything was saved), ``unparsable`` and ``dead_groups`` a re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tracer import json_lines
 from tracer.config import Config
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.step import read_lineage, run_step, verify_output
 from tracer.training.stage import Stage
 from tracer.trajectory import State
@@ -66,7 +65,7 @@ def require(out: Path) -> None:
 
 def results(out: Path) -> list[dict[str, Any]]:
     """The checks of a gate: name, passed, value, limit, description."""
-    return list(json.loads((out / GATE).read_text())["checks"])
+    return list(read_json(out / GATE, "checks")["checks"])
 
 
 def _gate(config: Config, stage: Stage, trained: Path, start: Path, trajectories: Path, out: Path) -> Mapping[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 from tracer.examples import Example
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
 from tracer.planner.transformers import TransformersPlanner, image_tokens
 from tracer.reward import dead
@@ -99,4 +98,4 @@ def save_choice(out: Path, chosen: list[int]) -> None:
 def load_choice(out: Path) -> list[int] | None:
     """The kept choice, or None if there is none."""
     path = out / CHOICE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None

@@ -14,6 +14,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from tracer.json_files import read_json
 from tracer.training import health, processes
 from tracer.training.errors import CollapsedReward, NotANumber, nan_advice
 from tracer.training.settings import GrpoConfig
@@ -44,7 +45,7 @@ class Heartbeat:
         self.step = self.step if step is None else step
         found = {"step": self.step, "steps": self.steps, "doing": doing, "time": time.time(), "pid": os.getpid()}
         temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps(found))
+        temporary.write_text(json.dumps(found), encoding="utf-8")
         os.replace(temporary, self.path)
         if time.monotonic() - self._said > SAY_EVERY_SECONDS:
             self._said = time.monotonic()
@@ -56,7 +57,7 @@ def read_heartbeat(out: Path) -> dict[str, Any] | None:
     path = out / HEARTBEAT
     if not path.is_file():
         return None
-    beat: dict[str, Any] = json.loads(path.read_text())
+    beat: dict[str, Any] = read_json(path, "time")
     return {**beat, "age": time.time() - beat["time"]}
 
 

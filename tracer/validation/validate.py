@@ -7,7 +7,6 @@ results can be looked at: ``raise_on_failure`` is the gate.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracer.config import Config
 from tracer.ingestion.quarantine import QUARANTINE, quarantined
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.step import read_lineage, run_step
 from tracer.planner.plan import PlannerSettings
 from tracer.validation.step_table import KEYS, PromptTokens, step_table
@@ -82,7 +81,7 @@ def recipe(config: Config, trajectories: Path, base: Path) -> dict[str, Any]:
 def raise_on_failure(folder: Path) -> None:
     """The gate: raises ``ValidationFailed`` if an expectation of severity ``error`` is not met."""
     read_lineage(folder)
-    results = json.loads((folder / RESULTS).read_text())["results"]
+    results = read_json(folder / RESULTS, "results")["results"]
     failed = [result for result in results if result["severity"] == "error" and not result["success"]]
     if failed:
         raise ValidationFailed(
