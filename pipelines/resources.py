@@ -34,11 +34,7 @@ class Tracer(dg.ConfigurableResource[Any]):
         return load(self.profile, [*self.overrides, *seed])
 
     def arguments(self) -> list[str]:
-        """The same configuration as arguments of the ``tracer`` command."""
-        return ["--profile", self.config().profile, *self.more()]
-
-    def more(self) -> list[str]:
-        """``arguments`` after the profile."""
+        """The same configuration as arguments of the ``tracer`` command, which follow ``--profile``."""
         overrides = [argument for override in self.overrides for argument in ("--set", override)]
         return ["--seed", str(self.config().seed), *overrides]
 
@@ -71,7 +67,7 @@ class Trainer(dg.ConfigurableResource[Any]):
                 f"infra/accelerate/slurm.sbatch {step.name} {config.profile}`, and materialize again; it is found "
                 f"finished"
             )
-        command = launch.command(options, step.name, config.profile, more=[*tracer.more(), "--out", str(out)])
+        command = launch.command(options, step.name, config.profile, more=[*tracer.arguments(), "--out", str(out)])
         if self.mode == "subprocess":
             processes.run(context, command, self.stall_seconds)
         elif options.gpus > self.gpus:

@@ -8,7 +8,8 @@ import dagster as dg
 from pipelines.assets.data import observe, observed, raw_episodes, trajectories
 from pipelines.jobs import pin_data, retrain
 from pipelines.resources import Tracer
-from tracer.lineage.digest import LineageError, digest_of
+from tracer.ingestion.parts import fingerprint
+from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import dvc_md5, pinned_md5
 
 MINUTE = 60
@@ -40,7 +41,7 @@ def episodes_arrived(context: dg.SensorEvaluationContext, tracer: Tracer) -> dg.
     if not pointer.is_file() or not folder.is_dir():
         return dg.SkipReason(f"{folder} and {pointer} have to exist; `dvc pull` fetches the data")
     seen = json.loads(context.cursor or "{}")
-    looks = listing(folder)
+    looks = fingerprint(folder)
     if looks != seen.get("looks"):
         cursor = json.dumps({"looks": looks})
         return dg.SensorResult(skip_reason=f"{folder} is changing, or was not looked at before", cursor=cursor)
@@ -59,9 +60,3 @@ def pinned(pointer: Path) -> str | None:
         return pinned_md5(pointer)
     except LineageError:
         return None  # `dvc add` writes it again at this moment
-
-
-def listing(folder: Path) -> str:
-    """Names, sizes and times of all files: cheap, and enough to see that something changed."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest_of([(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files])

@@ -4,7 +4,7 @@ A part is a shard, a file or a range of one, as the adapter names them; parts ru
 run again alone. Which parts a source has is known once it is on disk: the sensor ``source_parts`` lists them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,8 @@ def parts_asset(name: str) -> dg.AssetsDefinition:
     def parts(context: dg.AssetExecutionContext, sources: Sources) -> dg.MaterializeResult[Any]:
         part = context.partition_key
         folder = sources.part_folder(name, part)
-        stats = ingest_part(sources.data(name), part, folder, shard_bytes=sources.shard_bytes)
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(content_digest(folder)), metadata=_numbers(folder, stats)
-        )
+        ingest_part(sources.data(name), part, folder, shard_bytes=sources.shard_bytes)
+        return _made(folder, content_digest(folder))
 
     return parts
 
@@ -98,8 +96,7 @@ def whole_asset(name: str, parts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         names = parts_of(name, sources.path(name))
         folder = sources.folder(name)
         done = join_parts(name, {part: sources.part_folder(name, part) for part in names}, folder)
-        stats = read_json(folder / STATS)
-        return dg.MaterializeResult(data_version=dg.DataVersion(done["output"]), metadata=_numbers(folder, stats))
+        return _made(folder, done["output"])
 
     return whole
 
@@ -123,14 +120,16 @@ def published_check(name: str, whole: dg.AssetsDefinition) -> dg.AssetChecksDefi
     return counts
 
 
-def _numbers(folder: Path, stats: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+def _made(folder: Path, version: str, **more: Any) -> dg.MaterializeResult[Any]:
+    stats = read_json(folder / STATS)
+    metadata = {
         "folder": dg.MetadataValue.path(str(folder.resolve())),
         "trajectories": stats["trajectories"],
         "steps": stats["steps"],
         "rejected": stats["rejected"]["total"],
-        "stats": dg.MetadataValue.json(dict(stats)),
+        "stats": dg.MetadataValue.json(stats),
     }
+    return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata={**metadata, **more})
 
 
 PARTS = {name: parts_asset(name) for name in NAMES}
@@ -148,10 +147,7 @@ def mixture(tracer: Tracer) -> dg.MaterializeResult[Any]:
     config = tracer.config()
     out = config.out("mixture")
     done = mix(config.mixture, out)
-    stats = read_json(out / STATS)
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(done["output"]), metadata={**_numbers(out, stats), "digest": done["digest"]}
-    )
+    return _made(out, done["output"], digest=done["digest"])
 
 
 @dg.sensor(

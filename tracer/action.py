@@ -13,15 +13,11 @@ from typing import Any
 
 DIRECTIONS = ("up", "down", "left", "right")
 
+POINTED = ("click", "double_click", "triple_click", "right_click", "middle_click", "long_press", "move")
+"""The actions that are done to one place."""
 # type -> (required arguments, optional arguments)
 GRAMMAR: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "click": (("x", "y"), ()),
-    "double_click": (("x", "y"), ()),
-    "triple_click": (("x", "y"), ()),
-    "right_click": (("x", "y"), ()),
-    "middle_click": (("x", "y"), ()),
-    "long_press": (("x", "y"), ()),
-    "move": (("x", "y"), ()),
+    **dict.fromkeys(POINTED, (("x", "y"), ())),
     "drag": (("x", "y", "to_x", "to_y"), ()),
     "scroll": (("direction",), ("x", "y", "amount")),
     "type": (("text",), ("x", "y")),

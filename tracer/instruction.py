@@ -22,6 +22,13 @@ VERBS = {
     "long_press": "long-press",
     "move": "hover over",
 }
+WORDS = {
+    "key": "press {key}",
+    "scroll": "scroll {direction}",
+    "open_app": "open the app {app}",
+    "tool_call": "call {name} with {arguments}",
+    "terminate": "stop with {status}",
+}
 THRESHOLD = 70.0
 """The least similarity (rapidfuzz, 0 to 100) at which an inexact instruction still names an element."""
 
@@ -44,16 +51,8 @@ def describe(action: Action, element: Element | None = None, elements: Sequence[
     if action.type in ("type", "select", "answer"):
         into = f" in {target}" if target else ""
         return f'{action.type} "{action.get("text")}"{into}'
-    if action.type == "key":
-        return f"press {action.get('key')}"
-    if action.type == "scroll":
-        return f"scroll {action.get('direction')}"
-    if action.type == "open_app":
-        return f"open the app {action.get('app')}"
-    if action.type == "tool_call":
-        return f"call {action.get('name')} with {action.get('arguments')}"
-    if action.type == "terminate":
-        return f"stop with {action.get('status')}"
+    if action.type in WORDS:
+        return WORDS[action.type].format_map(dict(action.arguments))
     return action.type.replace("_", " ")
 
 

@@ -1,6 +1,5 @@
 """Raw episodes and the base planner, which come from outside, and the trajectories made of the episodes."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,7 +9,7 @@ from pipelines.resources import Tracer
 from tracer.config import Config
 from tracer.flow import RAW, folder, step
 from tracer.lineage.digest import content_digest
-from tracer.lineage.pins import pinned_md5
+from tracer.registry.tracking import data_digest
 from tracer.stages import BASE
 
 INGEST = step("ingest")
@@ -19,9 +18,7 @@ RETRY = dg.RetryPolicy(max_retries=1, delay=1)
 
 def raw_version(config: Config) -> str:
     """The md5 that DVC pins for the raw episodes, or their digest where nothing pins them."""
-    if config.data.pointer and Path(config.data.pointer).is_file():
-        return pinned_md5(Path(config.data.pointer))
-    return content_digest(folder(config, RAW))
+    return data_digest(config) or content_digest(folder(config, RAW))
 
 
 @dg.observable_source_asset(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.gold import of_agentdojo
 from tracer import json_lines
 from tracer.benchmarks import agentdojo
 from tracer.scoring.paired import read_summary
@@ -19,7 +20,7 @@ VERSION = "v1.2.2"
 
 @pytest.fixture(scope="module")
 def gold() -> list[dict[str, Any]]:
-    return list(agentdojo.gold_predictions(VERSION))
+    return list(of_agentdojo(VERSION))
 
 
 def run(rows: list[dict[str, Any]], folder: Path) -> dict[str, Any]:

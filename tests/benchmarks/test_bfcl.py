@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.gold import of_bfcl
 from tracer import json_lines
 from tracer.benchmarks import bfcl
 from tracer.scoring import protocol as protocols
@@ -17,7 +18,7 @@ from tracer.scoring.score import score
 @pytest.fixture(scope="module")
 def gold() -> list[dict[str, Any]]:
     try:
-        return list(bfcl.gold_predictions())
+        return list(of_bfcl())
     except BenchmarkError as error:
         pytest.skip(str(error))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.gold import of_agentdojo
 from tracer.action import Action
 from tracer.benchmarks import agentdojo, bfcl, gta
 from tracer.config import Config
@@ -97,7 +98,7 @@ def test_gta_turns_are_each_given_the_gold_turns_before() -> None:
 def test_agentdojo_is_played_with_observations() -> None:
     pytest.importorskip("agentdojo")
     suites = agentdojo.suites("v1.2.2")
-    gold = next(row for row in agentdojo.gold_predictions("v1.2.2") if row["id"] == "workspace/user_task_0")
+    gold = next(row for row in of_agentdojo("v1.2.2") if row["id"] == "workspace/user_task_0")
     wanted = [Action.of("tool_call", name=c["function"], arguments=c["args"]) for c in gold["native"]["calls"]]
 
     def rule(state: State, number: int) -> Action:

@@ -10,6 +10,7 @@ from tracer.evaluation import offline
 from tracer.evaluation.results import difference, interval, paired, read_rows, read_scores
 from tracer.evaluation.scoring import METRICS, correct, forecast_similarity, score
 from tracer.forecast import reference
+from tracer.lineage.digest import LineageError
 from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan
 from tracer.reward import RewardConfig
@@ -199,7 +200,7 @@ def test_differences_are_paired_by_state_and_clustered_by_trajectory(tmp_path, d
     assert (apart.n, apart.clusters) == (36, 12)
     assert apart.excludes_zero
     assert difference(better, better, "similarity", 300).mean == 0
-    with pytest.raises(ValueError, match="different cases"):
+    with pytest.raises(LineageError, match="different cases"):
         paired(better, worse[1:], "step")
 
 

@@ -143,12 +143,3 @@ def suites(version: str) -> dict[str, Any]:
     if not found:
         raise BenchmarkError(f"agentdojo has no suites of version {version!r}")
     return found
-
-
-def gold_predictions(version: str) -> Iterator[dict[str, Any]]:
-    """Every task's own solution as a prediction: what its checker should pass."""
-    for name, suite in suites(version).items():
-        for key, task in suite.user_tasks.items():
-            environment = task.init_environment(suite.load_and_inject_default_environment({}))
-            calls = [{"function": call.function, "args": dict(call.args)} for call in task.ground_truth(environment)]
-            yield {"id": f"{name}/{key}", "native": {"calls": calls, "answer": task.GROUND_TRUTH_OUTPUT}}

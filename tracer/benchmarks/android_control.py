@@ -98,7 +98,7 @@ class Prediction(PredictionRow):
 
 def read_index(path: Path) -> list[str]:
     """The ids of OS-Atlas's ``ac_idx.txt`` (7,708 steps of 1,412 episodes); raises ``BenchmarkError``."""
-    ids = path.read_text().split()
+    ids = path.read_text(encoding="utf-8").split()
     for number, name in enumerate(ids, start=1):
         if re.fullmatch(r"episode_\d+_screenshot_\d+", name) is None:
             raise BenchmarkError(f"{path}, entry {number}: {name[:60]!r} is not an episode_<id>_screenshot_<step>")

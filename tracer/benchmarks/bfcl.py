@@ -199,9 +199,3 @@ def tasks() -> Iterator[tuple[dict[str, Any], list[list[str]]]]:
         gold = {row["id"]: row["ground_truth"] for row in json_lines.iterate(data / "possible_answer" / file)}
         for task in json_lines.iterate(data / file):
             yield task, gold[task["id"]]
-
-
-def gold_predictions() -> Iterator[dict[str, Any]]:
-    """The gold trajectories as predictions: what the checker has to pass."""
-    for task, gold in tasks():
-        yield {"id": task["id"], "native": [[turn] if turn else [] for turn in gold]}

@@ -15,8 +15,9 @@ import tempfile
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
+
+from tracer import package_data
 
 WIDTH, HEIGHT = 160, 210
 """The viewport, in CSS pixels: the part of a MiniWoB++ page that is the task."""
@@ -39,39 +40,6 @@ CHROMIUM_FLAGS = (
     "--disable-backgrounding-occluded-windows",
     "--disable-smooth-scrolling",
 )
-
-_FONTS = """<?xml version="1.0"?>
-<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
-<fontconfig>
-  <dir>{fonts}</dir>
-  <cachedir>{cache}</cachedir>
-  <selectfont>
-    <acceptfont><glob>{fonts}/DejaVu*.ttf</glob></acceptfont>
-    <rejectfont><glob>*</glob></rejectfont>
-  </selectfont>
-  <alias><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>
-  <alias><family>serif</family><prefer><family>DejaVu Serif</family></prefer></alias>
-  <alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
-  <match target="pattern">
-    <edit name="family" mode="append_last"><string>sans-serif</string></edit>
-  </match>
-  <match target="font">
-    <edit name="antialias" mode="assign"><bool>true</bool></edit>
-    <edit name="hinting" mode="assign"><bool>true</bool></edit>
-    <edit name="hintstyle" mode="assign"><const>hintslight</const></edit>
-    <edit name="rgba" mode="assign"><const>none</const></edit>
-  </match>
-</fontconfig>
-"""
-
-# Marks the nodes that listen to clicks, whichever library (jQuery, d3, none) put the listener there.
-_MARK_LISTENERS = """
-const add = EventTarget.prototype.addEventListener;
-EventTarget.prototype.addEventListener = function (type, ...rest) {
-  if (this instanceof Element && ['click', 'mousedown', 'mouseup'].includes(type)) this.__tracerClick = true;
-  return add.call(this, type, ...rest);
-};
-"""
 
 
 class BrowserMissing(RuntimeError):
@@ -122,15 +90,15 @@ def identity() -> dict[str, str]:
     return {"browser": version, "fonts": fonts.hexdigest()}
 
 
-class Browser:
+class Browser(ExitStack):
     """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.executable = find_chromium()
         self.context: Any = None
-        self._open = ExitStack()
 
-    def __enter__(self) -> Browser:
+    def __enter__(self) -> Self:
         from playwright.sync_api import sync_playwright
 
         with ExitStack() as opened:  # a launch that fails must leave no driver behind, which would stop the next one
@@ -147,20 +115,16 @@ class Browser:
                 timezone_id=TIME_ZONE,
                 color_scheme="light",
             )
-            self.context.add_init_script(_MARK_LISTENERS)
-            self._open = opened.pop_all()
+            self.context.add_init_script(package_data.read("environments/listeners.js"))
+            self.enter_context(opened.pop_all())
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
 
 
 def environment(home: Path) -> dict[str, str | float | bool]:
     """The browser's environment variables; its font settings and caches are written into ``home``."""
     settings = home / "fonts.conf"
-    settings.write_text(_FONTS.format(fonts=fonts_folder(), cache=home / "fonts"), encoding="utf-8")
+    fonts = package_data.read("environments/fonts.conf").format(fonts=fonts_folder(), cache=home / "fonts")
+    settings.write_text(fonts, encoding="utf-8")
     kept: dict[str, str | float | bool] = {
         name: value for name, value in os.environ.items() if not name.startswith(("FONTCONFIG_", "XDG_", "LC_"))
     }

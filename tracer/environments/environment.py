@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from contextlib import ExitStack
+from typing import ClassVar, Protocol
 
 from tracer.action import Action
 from tracer.trajectory import State
@@ -27,10 +27,11 @@ class Environment(Protocol):
         """Release what the environment holds."""
 
 
-class World(ABC):
+class World(ExitStack):
     """The tasks of one kind: a class without arguments, an entry point of the group ``tracer.environments``.
 
-    A context manager: inside it, ``open`` gives environments, as many as are asked for. The settings
+    A context manager: inside it, ``open`` gives environments, as many as are asked for. A world that holds something,
+    such as a browser, takes it with ``enter_context`` in its ``__enter__``, and is closed with it. The settings
     ``evaluation.environment`` and ``Benchmark.environment`` name a world.
     """
 
@@ -53,11 +54,3 @@ class World(ABC):
     @abstractmethod
     def open(self, task: str) -> Environment:
         """An environment of this task."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(  # noqa: B027  (a world without anything to close needs none)
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tracer import package_data
@@ -32,19 +32,6 @@ _STILL = (
     "*{caret-color:transparent!important;transition:none!important;animation:none!important}"
     "#click-canvas{display:none!important}"
 )
-
-_START = """
-([seed, limit, still]) => {
-  const style = document.createElement('style');
-  style.textContent = still;
-  document.head.appendChild(style);
-  if (window.jQuery) jQuery.fx.off = true;
-  core.EPISODE_MAX_TIME = limit;
-  Math.seedrandom(seed);
-  core.startEpisodeReal();
-  return core.getUtterance();
-}
-"""
 
 # setTimeout takes at most 2**31 - 1 milliseconds and fires at once beyond.
 _TIME_LIMIT_MS = 2**31 - 1
@@ -68,7 +55,7 @@ def pages_folder() -> Path:
     return Path(spec.origin).parent / "html" / "miniwob"
 
 
-class MiniWob:
+class MiniWob(ExitStack):
     """One MiniWoB++ page: ``reset`` starts an episode, ``step`` acts in it. A context manager."""
 
     def __init__(self, browser: Browser, page: str) -> None:
@@ -76,26 +63,17 @@ class MiniWob:
 
         Raises ``FileNotFoundError`` for a page the package does not have.
         """
+        super().__init__()
         self.path = pages_folder() / f"{page}.html"
         if not self.path.is_file():
             raise FileNotFoundError(f"MiniWoB++ has no page {page!r} (looked for {self.path})")
         self.page = page
+        self._start = package_data.read("environments/start.js")
         self._list_elements = package_data.read("environments/elements.js")
         self._tab = browser.context.new_page()
+        self.callback(self._tab.close)
         self._cdp = browser.context.new_cdp_session(self._tab)
         self.state = State(goal="")
-
-    def __enter__(self) -> MiniWob:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the page's tab."""
-        self._tab.close()
 
     def reset(self, seed: int) -> State:
         """Start the episode of this seed: the same seed, the same goal and elements; pixels can differ slightly."""
@@ -103,7 +81,7 @@ class MiniWob:
         self._tab.mouse.move(1, 1)
         self._tab.goto(self.path.as_uri())
         # seedrandom repeats its key to fill a buffer: without a mark at the end "2" and "22" would be one seed.
-        goal = self._tab.evaluate(_START, [f"{seed}:", _TIME_LIMIT_MS, _STILL])
+        goal = self._tab.evaluate(self._start, [f"{seed}:", _TIME_LIMIT_MS, _STILL])
         self._tab.evaluate(_SETTLE)
         self.state = self._look(goal, ())
         return self.state

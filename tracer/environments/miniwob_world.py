@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import ClassVar, Self
 
 from tracer.environments.browser import Browser, chromium, identity
@@ -37,11 +36,6 @@ class MiniWobWorld(World):
         return MiniWob(self._browser, task)
 
     def __enter__(self) -> Self:
-        self._browser = Browser().__enter__()
+        self._browser = self.enter_context(Browser())
         self._browser.context.set_default_timeout(PAGE_TIMEOUT_MS)
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._browser.__exit__(kind, error, trace)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tarfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -135,7 +134,7 @@ def _record_page(job: _Job) -> PageSummary:
                 episodes.append(_episode(job, seed, performance.goal, performance.steps, images))
 
     folder.mkdir(parents=True, exist_ok=True)
-    _write(images_path, _tar(images))
+    images_path.write_bytes(_tar(images))
     # The lines come last: they are there only if the images are.
     json_lines.write(lines_path, episodes)
     return _summary(job, lines_path, images_path, failures=failures, kept=False)
@@ -187,12 +186,6 @@ def _tar(files: dict[str, bytes]) -> bytes:
             entry.mode = 0o644
             archive.addfile(entry, io.BytesIO(files[name]))
     return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def _summary(job: _Job, lines_path: Path, images_path: Path, *, failures: int, kept: bool) -> PageSummary:

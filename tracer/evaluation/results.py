@@ -11,6 +11,7 @@ from typing import Any
 
 from tracer import json_lines
 from tracer.json_files import read_json
+from tracer.lineage.digest import LineageError
 from tracer.lineage.step import read_lineage
 from tracer.statistics import Interval, mean_interval, paired_difference
 
@@ -62,11 +63,11 @@ def difference(ours: Iterable[Row], theirs: Iterable[Row], metric: str, resample
 
 
 def paired(ours: Iterable[Row], theirs: Iterable[Row], metric: str) -> list[tuple[Row, Row]]:
-    """The rows of the same case, in our order; raises ``ValueError`` where the two sides saw different cases."""
+    """The rows of the same case, in our order; raises ``LineageError`` where the two sides saw others."""
     mine = {case(row): row for row in ours}
     others = {case(row): row for row in theirs}
     if mine.keys() != others.keys():
-        raise ValueError(
+        raise LineageError(
             f"the two evaluations saw different cases ({len(mine.keys() ^ others.keys())} are on one side only); "
             "run both with the same data, seed and evaluation settings"
         )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tracer.evaluation.results import Row, case, cluster
-from tracer.lineage.digest import LineageError
+from tracer.evaluation.results import Row, case, cluster, paired
 from tracer.statistics import mean_interval, paired_difference
 
 Rows = Sequence[Row]
@@ -19,17 +18,19 @@ def difference(ours: Sequence[Rows], theirs: Sequence[Rows], metric: str, resamp
     interval is about other cases of this kind for these seeds. What other seeds would do, the seeds' own differences
     tell. Raises ``LineageError`` where the sides saw different cases.
     """
-    pairs = [_paired(mine, others, metric) for mine, others in zip(ours, theirs, strict=True)]
+    pairs = [
+        {case(a): (float(a[metric]), float(b[metric])) for a, b in paired(mine, others, metric)}
+        for mine, others in zip(ours, theirs, strict=True)
+    ]
     # A case counts where every seed of both sides can be scored on it: the same cases stand behind every number.
     cases = [each for each in pairs[0] if all(each in pair for pair in pairs)]
     if not cases:
         return {"variant": None, "baseline": None, "difference": None, "seeds": []}
 
-    clusters_of = {case(row): cluster(row) for row in ours[0]}
-
     def averaged(side: int) -> list[float]:
         return [sum(pair[each][side] for pair in pairs) / len(pairs) for each in cases]
 
+    clusters_of = {case(row): cluster(row) for row in ours[0]}
     clusters = [clusters_of[each] for each in cases]
     seeds = [sum(pair[each][0] - pair[each][1] for each in cases) / len(cases) for pair in pairs]
     return {
@@ -37,17 +38,6 @@ def difference(ours: Sequence[Rows], theirs: Sequence[Rows], metric: str, resamp
         "baseline": mean_interval(averaged(1), clusters, resamples=resamples).to_dict(),
         "difference": paired_difference(averaged(0), averaged(1), clusters, resamples=resamples).to_dict(),
         "seeds": [round(value, 6) for value in seeds],
-    }
-
-
-def _paired(ours: Rows, theirs: Rows, metric: str) -> dict[tuple[Any, ...], tuple[float, float]]:
-    mine, others = ({case(row): row for row in rows} for rows in (ours, theirs))
-    if mine.keys() != others.keys():
-        raise LineageError("two planners were not evaluated on the same cases; evaluate them again")
-    return {
-        each: (float(row[metric]), float(others[each][metric]))
-        for each, row in mine.items()
-        if row[metric] is not None and others[each][metric] is not None
     }
 
 

@@ -24,26 +24,14 @@ from typing import Any
 from tracer.lineage.digest import digest_of, file_digest
 
 OWN = "tracer"
-LIBRARIES = {
+NAMED_ALIKE = (
+    "accelerate", "agentdojo", "datasets", "gguf", "jinja2", "matplotlib", "miniwob", "numpy", "pandas", "peft",
+    "playwright", "pyarrow", "rapidfuzz", "scipy", "tokenizers", "torch",
+)  # fmt: skip
+LIBRARIES = {name: (name,) for name in NAMED_ALIKE} | {
     "PIL": ("pillow",),
-    "accelerate": ("accelerate",),
-    "agentdojo": ("agentdojo",),
-    "datasets": ("datasets",),
-    "gguf": ("gguf",),
     "great_expectations": ("great-expectations",),
-    "jinja2": ("jinja2",),
-    "matplotlib": ("matplotlib",),
-    "miniwob": ("miniwob",),
-    "numpy": ("numpy",),
-    "pandas": ("pandas",),
-    "peft": ("peft",),
-    "playwright": ("playwright",),
-    "pyarrow": ("pyarrow",),
-    "rapidfuzz": ("rapidfuzz",),
     "rapidocr_onnxruntime": ("rapidocr-onnxruntime", "onnxruntime"),
-    "scipy": ("scipy",),
-    "tokenizers": ("tokenizers",),
-    "torch": ("torch",),
     "transformers": ("transformers", "tokenizers", "jinja2", "numpy", "pillow"),
     "trl": ("trl", "accelerate", "datasets"),
 }

@@ -38,24 +38,15 @@ SCHEME = 2
 
 
 def run_step(
-    name: str,
-    *,
-    config: BaseModel | Mapping[str, Any],
-    inputs: Mapping[str, Path],
-    out: Path,
-    module: str,
-    body: Callable[[Path], Mapping[str, Any]],
-    plugins: Sequence[str] = (),
-    seed: int = 0,
+    name: str, *, inputs: Mapping[str, Path], out: Path, body: Callable[[Path], Mapping[str, Any]], **recipe: Any
 ) -> dict[str, Any]:
     """Run ``body(out)`` unless it already ran for the same digest; return the folder's lineage.
 
-    ``module`` is the dotted name of the module that implements the step, and ``plugins`` are those of the plugins that
-    the configuration chose: their code, and that of every module they import, is part of the digest. ``body`` returns
-    the step's headline metrics. Raises ``LineageError``.
+    The name, the inputs and the rest of the recipe are as ``parts_of`` takes them. ``body`` returns the step's headline
+    metrics. Raises ``LineageError``.
     """
     out = Path(out)
-    parts = parts_of(name, config=config, inputs=inputs, module=module, plugins=plugins, seed=seed)
+    parts = parts_of(name, inputs=inputs, **recipe)
     digest = digest_of(parts)
     done = finished(out)
     if done is not None and done["digest"] == digest:  # found without a lock, so also on a disk that is read-only
@@ -67,12 +58,12 @@ def run_step(
             return done
         out.mkdir(parents=True, exist_ok=True)
         sources = {key: {"path": _relative(Path(path)), "digest": parts["inputs"][key]} for key, path in inputs.items()}
-        recipe = {"digest": digest, **parts, "inputs": sources}
-        write_json(out / STARTED, recipe)
+        begun_as = {"digest": digest, **parts, "inputs": sources}
+        write_json(out / STARTED, begun_as)
         started = datetime.now(UTC)
         metrics = dict(body(out))
         lineage = {
-            **recipe,
+            **begun_as,
             "output": tree_digest(out),
             "git": git_commit(),
             "lock": lock_digest(),
@@ -96,7 +87,12 @@ def parts_of(
     plugins: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What a step's digest is the digest of. Raises ``LineageError`` for an input that is missing or unfinished."""
+    """What a step's digest is the digest of.
+
+    ``module`` is the dotted name of the module that implements the step, and ``plugins`` are those of the plugins that
+    the configuration chose: their code, and that of every module they import, is part of the digest. Raises
+    ``LineageError`` for an input that is missing or unfinished.
+    """
     return {
         "step": name,
         "scheme": SCHEME,

@@ -147,13 +147,11 @@ def history(config: RegistryConfig) -> list[Decision]:
     experiment = client.get_experiment_by_name(record_name(config))
     if experiment is None:
         return []
-    entries: list[Decision] = []
-    finished_runs = {"filter_string": "attributes.status = 'FINISHED'", "order_by": ["attributes.start_time ASC"]}
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs([experiment.experiment_id], page_token=token or None, **finished_runs)
-        entries += [_read(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{DECISION}")) for run in page]
-        token = page.token or None
+    runs = mlflow.search_runs(
+        [experiment.experiment_id], "attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"],
+        output_format="list",
+    )  # fmt: skip
+    entries = [_read(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{DECISION}")) for run in runs]
     for before, entry in zip([None, *entries], entries, strict=False):
         if entry.previous != ("" if before is None else fingerprint(before)):
             raise RegistryError(
@@ -300,12 +298,9 @@ def _record(client: Any, config: RegistryConfig, decision: Decision) -> None:
     )
     run_id = run.info.run_id
     for check in decision.checks:
-        client.log_metric(run_id, tracking.metric_name(f"{check.name}/passed"), float(check.passed))
-        for key, value in check.numbers.items():
+        for key, value in {"passed": check.passed, **check.numbers}.items():
             client.log_metric(run_id, tracking.metric_name(f"{check.name}/{key}"), float(value))
-    with tempfile.TemporaryDirectory() as temporary:
-        write_json(Path(temporary) / DECISION, asdict(decision))
-        client.log_artifact(run_id, str(Path(temporary) / DECISION))
+    client.log_dict(run_id, asdict(decision), DECISION)
     client.set_terminated(run_id)
 
 

@@ -21,7 +21,6 @@ from tracer.registry.settings import RegistryConfig
 
 DIGEST = "tracer.digest"
 MAX_SAMPLES = 32
-BATCH = 500  # MLflow takes 1000 metrics a request
 ARTIFACTS = ("lineage.json", "results.jsonl", "scores.json", "metrics.jsonl", "validation.json", "gate.json")
 LONGEST_PARAMETER = 6000
 
@@ -101,10 +100,7 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
         Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in flatten(config.model_dump(mode="json")).items()
     ]
     history = [Metric(key, value, now, step, model_id=model_id) for step, key, value in metrics(folder, lineage)]
-    for start in range(0, len(parameters), 100):
-        client.log_batch(run_id, params=parameters[start : start + 100])
-    for start in range(0, len(history), BATCH):
-        client.log_batch(run_id, metrics=history[start : start + BATCH])
+    client.log_batch(run_id, metrics=history, params=parameters)
     log_dataset(client, config, run_id, lineage)
     for name in ARTIFACTS:
         if (folder / name).is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from tracer.reporting.tables import (
     SPLITS,
     STEPS,
     STRATEGIES,
-    Line,
     Table,
     number,
     offline_tables,
@@ -36,33 +34,12 @@ EXHIBITS = 9
 CHARTED = ("step", "similarity", "grounding", "type")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one split says about a claim."""
-
-    split: str
-    before: str
-    after: str
-    change: str
-    low_high: str
-    verdict: str
-    """``shown``, ``not shown`` (see ``Difference.better``) or ``reversed``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What the method promises, and whether these results show it."""
-
-    text: str
-    findings: tuple[Finding, ...]
-
-
 def report(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Write ``report.html`` from the folders of finished steps; return the lineage.
 
     ``folders`` maps steps to their folders: ``trajectories`` and at least one ``evaluate-<planner>``; the others
     (``online-<planner>``, the stages, ``validate``) are shown where they are given.
-    Raises ``LineageError`` for an unfinished one, and ``ValueError`` for evaluations of different states.
+    Raises ``LineageError`` for an unfinished one, or evaluations of different states.
     """
     if "trajectories" not in folders or not any(name.startswith("evaluate-") for name in folders):
         raise ValueError(f"a report needs 'trajectories' and an 'evaluate-<planner>' folder, not {sorted(folders)}")
@@ -113,7 +90,7 @@ def write(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, A
         stages=STAGES,
     )
     (out / PAGE).write_text(page, encoding="utf-8")
-    verdicts = [finding.verdict for claim in claimed for finding in claim.findings]
+    verdicts = [finding["difference"].verdict for claim in claimed for finding in claim["findings"]]
     return {
         "exhibits": len(exhibits),
         "bytes": len(page.encode()),
@@ -145,30 +122,25 @@ def template() -> str:
     return package_data.read("reporting/templates/report.html.j2")
 
 
-def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[Claim]:
+def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[dict[str, Any]]:
     """What each stage promises, compared with these results split by split."""
     found = []
     for stage, promise in PROMISES:
         tables, key = (online, "anticipatory") if promise.online else (offline, promise.metric)
-        lines = [(table.split, line) for table in tables for line in table.lines if line.key == key]
-        findings = tuple(
-            _finding(split, line, stage.start, stage.name) for split, line in lines if stage.name in line.differences
-        )
+        findings = [
+            {
+                "split": SPLITS[table.split],
+                "before": line.scores[stage.start].mean,
+                "after": line.scores[stage.name].mean,
+                "difference": line.differences[stage.name],
+            }
+            for table in tables
+            for line in table.lines
+            if line.key == key and stage.name in line.differences
+        ]
         if findings:
-            found.append(Claim(text=promise.text, findings=findings))
+            found.append({"text": promise.text, "findings": findings})
     return found
-
-
-def _finding(split: str, line: Line, before: str, after: str) -> Finding:
-    apart = line.differences[after]
-    return Finding(
-        split=SPLITS[split],
-        before=number(line.scores[before].mean, "share"),
-        after=number(line.scores[after].mean, "share"),
-        change=signed(apart.interval.mean, "share"),
-        low_high=interval_text(apart.interval, "share", sign=True),
-        verdict={True: "shown", False: "reversed", None: "not shown"}[apart.better],
-    )
 
 
 def dots(tables: Sequence[Table]) -> list[dict[str, Any]]:

@@ -53,6 +53,11 @@ class Difference:
     """Whether the second is better (False: worse); None where that is not shown: the interval holds zero, or for a
     yes/no metric McNemar's p is 0.05 or more. Few pairs make a bootstrap too sure, clusters make McNemar's test."""
 
+    @property
+    def verdict(self) -> str:
+        """Whether it shows that the second is better: ``shown``, ``not shown``, or ``reversed``."""
+        return {True: "shown", False: "reversed", None: "not shown"}[self.better]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -80,7 +85,7 @@ class Table:
 
 
 def offline_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
-    """A table a split, of the evaluations present; raises ``ValueError`` where they saw different states."""
+    """A table a split, of the evaluations present; raises ``LineageError`` where they saw different states."""
     rows = {name: read_rows(folders[f"evaluate-{name}"]) for name in PLANNERS if f"evaluate-{name}" in folders}
     tables = []
     for split in _splits(rows):
@@ -144,7 +149,7 @@ def skipped(folders: Mapping[str, Path]) -> dict[str, str]:
 
 
 def compare(ours: Sequence[Row], theirs: Sequence[Row], metric: str, resamples: int) -> Difference:
-    """Ours against theirs on the same cases; raises ``ValueError`` for different ones."""
+    """Ours against theirs on the same cases; raises ``LineageError`` for different ones."""
     apart = difference(ours, theirs, metric, resamples)
     test = None
     if metric in (*BINARY, "success"):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracer.action import COORDINATES, Action, ActionError
+from tracer.action import COORDINATES, POINTED, Action, ActionError
 from tracer.dataset import DatasetError, batches, schema, shards
 from tracer.examples import state_digest
 from tracer.instruction import locate
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 KEYS = ("file", "row", "trajectory_id", "step")
 """What names a row of the table."""
-POINTED = ("click", "double_click", "triple_click", "right_click", "middle_click", "long_press", "move")
 LAST = ("terminate", "answer")
 SIDES = ("left", "top", "right", "bottom")
 CONSTANT = ("source", "split", "task", "goal", "outcome", "steps")
