@@ -156,7 +156,7 @@ def test_every_library_that_is_imported_is_known_to_shape_results_or_not_to() ->
 
 NEUTRAL = {
     "filelock", "google", "google_crc32c", "huggingface_hub", "isal", "markupsafe", "mlflow", "msgspec", "orjson",
-    "pipelines", "psutil", "pydantic", "rich", "tracer", "typer", "yaml",
+    "pipelines", "psutil", "pydantic", "rich", "safetensors", "tracer", "typer", "yaml",
 }  # fmt: skip
 
 
