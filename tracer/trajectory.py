@@ -17,6 +17,8 @@ Point = tuple[float, float]
 
 SPLITS = ("train", "validation", "test", "heldout")
 OUTCOMES = ("success", "failure", "unknown")
+TOLERANCE = 1e-6
+"""Of the screen: what float arithmetic on a box's edge may lose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

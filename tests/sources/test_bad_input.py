@@ -385,7 +385,7 @@ def first_step(action: str, info: Any, **fields: Any) -> Callable[[Path], object
 for name, change, reason in [
     ("thousandths_over_1000", first_step("CLICK", [[1001, 5]]), "coordinate off the screen"),
     ("click_on_an_unknown_key", first_step("CLICK", "KEY_POWER"), "broken action"),
-    ("long_press_on_a_key", first_step("LONG_PRESS", "KEY_HOME"), "broken action"),
+    ("long_press_on_an_unknown_key", first_step("LONG_PRESS", "KEY_POWER"), "broken action"),
     ("scroll_with_one_point", first_step("SCROLL", [[1, 2]]), "broken action"),
     ("click_at_three_numbers", first_step("CLICK", [[1, 2, 3]]), "broken action"),
     ("text_that_is_a_list", first_step("TEXT", [[1, 2]]), "broken action"),

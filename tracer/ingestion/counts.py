@@ -21,11 +21,14 @@ class Counts:
         """By split and task; ``steps`` likewise."""
         self.steps: Counter[tuple[str, str]] = Counter()
         self.sources, self.outcomes, self.actions, self.rejected = (Counter[str]() for _ in range(4))
+        self.rejected_steps = 0
+        """The steps that were lost with rejected records, as far as the adapter could count them."""
 
     def add(self, item: Item) -> None:
         """Count a trajectory or a rejected record."""
         if isinstance(item, Rejected):
             self.rejected[item.reason] += 1
+            self.rejected_steps += item.steps
         else:
             self._count(item, 1)
 
@@ -51,6 +54,7 @@ class Counts:
         for name in ("sources", "outcomes", "actions"):
             getattr(self, name).update(stats[name])
         self.rejected.update(stats["rejected"]["reasons"])
+        self.rejected_steps += stats.get("rejected_steps", 0)
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as ``stats.json`` holds them."""
@@ -60,6 +64,7 @@ class Counts:
             **{name: dict(sorted((+getattr(self, name)).items())) for name in ("sources", "outcomes", "actions")},
             "splits": {split: found for split in SPLITS if (found := self._split(split))["tasks"]},
             "rejected": {"total": self.rejected.total(), "reasons": dict(sorted(self.rejected.items()))},
+            **({"rejected_steps": self.rejected_steps} if self.rejected_steps else {}),
         }
 
     def _split(self, split: str) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from tracer.dataset import ShardWriter
 from tracer.ingestion import mixture
 from tracer.ingestion.assembly import assemble
 from tracer.ingestion.counts import Counts, metrics
-from tracer.ingestion.items import limited, unique, write
+from tracer.ingestion.items import items, limited, write
 from tracer.ingestion.parts import PARTS, check_options, ingest_parts
 from tracer.ingestion.quarantine import quarantined
 from tracer.ingestion.settings import DataConfig
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin, pinned_folder
 from tracer.lineage.step import run_step
-from tracer.sources.source import Rejected, SourceError, source
+from tracer.sources.source import Rejected, SourceError
 
 MAX_SHOWN = 20
 """How many problems ``check`` lists."""
@@ -50,8 +50,7 @@ def ingest_source(data: DataConfig, out: Path, *, progress: bool = False) -> dic
             stats = assemble(data.source, ingest_parts(data, folder, progress=progress), folder)
             shutil.rmtree(folder / PARTS)  # linked shards stay
         else:
-            found = source(data.source).read(Path(data.path), **data.options)
-            stats = write(limited(found, data.limit), ShardWriter(folder))
+            stats = write(limited(items(data), data.limit), ShardWriter(folder))
         if not stats["trajectories"]:
             example = "".join(f", the first {rejected}" for rejected in islice(quarantined(folder), 1))
             raise SourceError(f"{data.path}: not one of {stats['rejected']['total']} records was readable{example}")
@@ -83,7 +82,7 @@ def check(data: DataConfig) -> dict[str, Any]:
     """
     check_options(data.source, data.options)
     counts, problems = Counts(), list[str]()
-    for item in unique(source(data.source).read(Path(data.path), **data.options)):
+    for item in items(data):
         counts.add(item)
         if isinstance(item, Rejected) and len(problems) < MAX_SHOWN:
             problems.append(str(item))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tracer.dataset import ShardWriter
 from tracer.ingestion.counts import STATS, Counts, Item
 from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
+from tracer.ingestion.settings import DataConfig
 from tracer.json_files import write_json
-from tracer.sources.source import Rejected
+from tracer.sources.boundary import Origin
+from tracer.sources.source import Rejected, source
 from tracer.trajectory import Trajectory
 
 REPORT_SECONDS = 0.5
@@ -32,6 +35,24 @@ def write(found: Iterable[Item], writer: ShardWriter) -> dict[str, Any]:
     stats = counts.to_dict()
     write_json(writer.out / STATS, stats)  # last: a folder that has it is finished
     return stats
+
+
+def items(data: DataConfig, part: str | None = None) -> Iterator[Item]:
+    """What a source, or one part of it, gives: trajectories that shards can hold, and rejected records.
+
+    Ingesting and checking read through here. Raises ``SourceError``.
+    """
+    arguments = data.options if part is None else {**data.options, "part": part}
+    return unique(admitted(data.source, source(data.source).read(Path(data.path), **arguments)))
+
+
+def admitted(name: str, found: Iterable[Item]) -> Iterator[Item]:
+    """The items, a trajectory that shards cannot hold rejected: an adapter of someone else's need not have looked."""
+    for item in found:
+        if isinstance(item, Trajectory):
+            yield Origin(source=name, file="", row=0, id=str(item.id)).read(lambda _, item=item: item)
+        else:
+            yield item
 
 
 def unique(found: Iterable[Item]) -> Iterator[Item]:

@@ -7,6 +7,7 @@ without writing them again; failed, it fails alone. When all parts are there, tr
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import shutil
 import sys
@@ -21,7 +22,7 @@ import yaml
 from tracer import plugins
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
 from tracer.ingestion.counts import STATS
-from tracer.ingestion.items import REPORT_SECONDS, Report, reported, unique, write
+from tracer.ingestion.items import REPORT_SECONDS, Report, items, reported, write
 from tracer.ingestion.settings import DataConfig
 from tracer.json_files import read_json, write_json
 from tracer.lineage.code import code_digest
@@ -29,6 +30,8 @@ from tracer.lineage.digest import digest_of
 from tracer.progress import bar
 from tracer.sources.source import SourceError, source
 from tracer.trajectory import Trajectory
+
+log = logging.getLogger(__name__)
 
 PARTS = ".parts"
 STARTED = "logs/part.json"  # in a folder that no digest counts: it holds the times of the source's files
@@ -96,8 +99,7 @@ def ingest_part(
         return dict(read_json(folder / STATS))
     started.parent.mkdir(parents=True, exist_ok=True)
     write_json(started, settings)
-    arguments = data.options if part == WHOLE else {**data.options, "part": part}
-    found = reported(unique(source(data.source).read(path, **arguments)), report)
+    found = reported(items(data, None if part == WHOLE else part), report)
     return write(found, ResumedWriter(folder, shard_bytes=shard_bytes))
 
 
@@ -191,11 +193,14 @@ Attempt = Callable[[str, Path, Report], str]
 
 
 def _attempt(data: DataConfig, shard_bytes: int, files: str, part: str, folder: Path, report: Report) -> str:
-    """Ingest one part; its error, or ""."""
+    """Ingest one part; its error, or "". Whatever the error is, the other parts go on."""
     try:
         ingest_part(data, part, folder, shard_bytes=shard_bytes, files=files, report=report)
     except (SourceError, OSError) as error:
         return str(error)
+    except Exception as error:
+        log.exception("part %s: a defect of the adapter %s", part, data.source)
+        return f"{type(error).__name__}: {error}; a defect of the adapter: report it, with the traceback in the log"
     return ""
 
 

@@ -8,21 +8,23 @@
 The code of a step is read by tracer/sources/pyautogui.py. There is no official split: everything is ``train``. Task
 ids repeat, so that the id here also names the recording: a CRC of its picture names. The task is the ``domain``,
 else the first application of the meta data, else the system. Thoughts, reflections and scores are not kept; the
-labels of a step (``last_step_correct``, ``last_step_redundant``) are about that step itself and filter it here.
+labels of a step (``last_step_correct``, ``last_step_redundant``) are about that step itself and filter it here. A step
+that cannot be read costs its trajectory, or with ``cut`` what follows it; the steps that this loses are counted.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from tracer.instruction import describe
 from tracer.sources import large_json, pyautogui
+from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
 from tracer.sources.source import Refused, Rejected, SourceError, screen
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
@@ -40,7 +42,7 @@ class Value(msgspec.Struct, gc=False):
     """The ``value`` of a published step: what was done."""
 
     code: str
-    action: str = ""
+    action: str | None = None
     last_step_correct: bool | None = None
     last_step_redundant: bool | None = None
 
@@ -50,16 +52,17 @@ class Moment(msgspec.Struct, gc=False):
 
     image: str
     value: Value
+    index: int | None = None
 
 
 class Line(msgspec.Struct, gc=False):
     """One published trajectory."""
 
     task_id: str
-    traj: list[Moment]
-    instruction: str = ""
-    natural_language_task: str = ""
-    actual_task: str = ""
+    traj: list[msgspec.Raw]
+    instruction: str | None = None
+    natural_language_task: str | None = None
+    actual_task: str | None = None
     task_completed: bool | None = None
     domain: str | None = None
 
@@ -72,6 +75,8 @@ class Meta(msgspec.Struct, gc=False):
     applications: list[str] | None = None
 
 
+DECODER, MOMENT = msgspec.json.Decoder(Line), msgspec.json.Decoder(Moment)
+Parsed = TypeVar("Parsed")
 Goal = Literal["instruction", "natural_language_task", "actual_task"]
 
 
@@ -84,31 +89,79 @@ def parts(path: Path) -> list[str]:
 
 
 def read(
-    path: Path, part: str | None = None, images: bool = True, goal: Goal = "instruction", labels: bool = False
+    path: Path,
+    part: str | None = None,
+    images: bool = True,
+    goal: Goal = "instruction",
+    labels: bool = False,
+    cut: bool = False,
 ) -> Iterator[Trajectory | Rejected]:
     """The trajectories of one byte range or all.
 
     ``images`` false reads the lines alone. ``goal`` is the field that becomes the goal, where it is not empty, else
-    the annotator's instruction. ``labels`` true leaves out the steps that were labelled incorrect or redundant.
+    the annotator's instruction. ``labels`` true leaves out the steps that were labelled incorrect or redundant. ``cut``
+    true keeps the steps before the first one that cannot be read, with the outcome unknown.
     """
-    decoder = msgspec.json.Decoder(Line)
     meta = _meta(path / META)
     for name in parts(path) if part is None else [part]:
         file, _, number = name.partition("@")
-        pictures = _pictures(path / FILES[file]) if images else None
+        wanted = Wanted(meta, _pictures(path / FILES[file]) if images else None, goal, labels, cut)
         for line in large_json.lines(path / file, int(number)):
-            id = ""
-            try:
-                record = _parse(decoder, line.data)
-                id = _id(record)
-                yield _trajectory(record, id, meta, pictures, goal, labels)
-            except Refused as error:
-                row = large_json.row_of(path / file, line)
-                yield Rejected.of(error, source=NAME, file=file, row=row, id=id, raw=line.data)
+            row, raw = partial(large_json.row_of, path / file, line), partial(bytes, line.data)
+            yield from _read(Origin(source=NAME, file=file, row=row, raw=raw), wanted)
 
 
-def _parse(decoder: msgspec.json.Decoder[Line], data: bytes) -> Line:
-    if len(data) >= large_json.MAX_LINE_BYTES:
+class Wanted(NamedTuple):
+    """The options of ``read``, and what belongs to them."""
+
+    meta: dict[str, str]
+    pictures: Store | None
+    goal: Goal
+    labels: bool
+    cut: bool
+
+
+def _read(origin: Origin, wanted: Wanted) -> Iterator[Trajectory | Rejected]:
+    steps: list[Step] = []  # those before the first that cannot be read
+    found = origin.read(lambda _: _trajectory(origin, steps, wanted))
+    yield found
+    if wanted.cut and isinstance(found, Rejected) and steps:
+        record = _parse(DECODER, origin.raw())
+        yield origin.read(lambda _: _made(record, steps[:MAX_STEPS], origin.id, "unknown", wanted))
+
+
+def _trajectory(origin: Origin, steps: list[Step], wanted: Wanted) -> Trajectory:
+    """The whole trajectory; ``steps`` holds what could be read where it raises."""
+    record = _parse(DECODER, origin.raw())
+    origin.steps = len(record.traj)
+    moments = list(_moments(record.traj))
+    origin.id = _id(record, moments)
+    for moment in moments:
+        if isinstance(moment, Refused):
+            raise moment
+        steps += _steps(moment, wanted)
+        origin.steps -= wanted.cut
+        if len(steps) > MAX_STEPS:
+            raise too_many_steps(len(steps))
+    return _made(record, steps, origin.id, OUTCOMES[record.task_completed], wanted)
+
+
+def _moments(found: list[msgspec.Raw]) -> Iterator[Moment | Refused]:
+    """The published steps, up to the first that is no step or not where its index says."""
+    for position, raw in enumerate(found):
+        try:
+            moment = _parse(MOMENT, raw)
+            if moment.index not in (None, position):
+                detail = f"step {position} has the index {moment.index}: a step is missing, doubled or moved"
+                raise Refused("wrong field", detail, FIX)
+        except Refused as error:
+            yield error
+            return
+        yield moment
+
+
+def _parse(decoder: msgspec.json.Decoder[Parsed], data: str | bytes | msgspec.Raw) -> Parsed:
+    if not isinstance(data, msgspec.Raw) and len(data) >= large_json.MAX_LINE_BYTES:
         raise Refused("line too long", f"over {large_json.MAX_LINE_BYTES} bytes", FIX)
     try:
         return decoder.decode(data)
@@ -118,35 +171,32 @@ def _parse(decoder: msgspec.json.Decoder[Line], data: bytes) -> Line:
         raise Refused("broken line", str(error)[:200], FIX) from error
 
 
-def _id(record: Line) -> str:
+def _id(record: Line, moments: list[Moment | Refused]) -> str:
     # Two rows of one task id are two recordings if their pictures differ, and a duplicate if they do not.
-    pictures = zlib.crc32("\0".join([moment.image for moment in record.traj]).encode())
-    return f"{NAME}/{record.task_id}/{pictures:08x}"
+    names = [moment.image for moment in moments if isinstance(moment, Moment)]
+    return f"{NAME}/{record.task_id}/{zlib.crc32(chr(0).join(names).encode()):08x}"
 
 
-def _trajectory(
-    record: Line, id: str, meta: dict[str, str], pictures: Store | None, goal: Goal, labels: bool
-) -> Trajectory:
-    steps: list[Step] = []
-    for moment in record.traj:
-        value = moment.value
-        if labels and (value.last_step_redundant or value.last_step_correct is False):
-            continue
-        actions = pyautogui.actions(value.code)
-        shown = {} if pictures is None else screen(pictures.get(moment.image), moment.image)
-        # One recorded step of several calls was made on one screen, and its words describe all of them.
-        words = value.action if len(actions) == 1 else ""
-        steps += [Step(action=action, instruction=words or describe(action), **shown) for action in actions]
-    if not steps:
-        raise Refused("no actions", f"no step{' is left' if labels else ''}", "nothing to fix")
+def _steps(moment: Moment, wanted: Wanted) -> Iterator[Step]:
+    value = moment.value
+    if wanted.labels and (value.last_step_redundant or value.last_step_correct is False):
+        return
+    actions = pyautogui.actions(value.code)
+    shown = {} if wanted.pictures is None else screen(wanted.pictures.get(moment.image), moment.image)
+    # One recorded step of several calls was made on one screen, and its words describe all of them.
+    words = value.action if len(actions) == 1 else ""
+    yield from (Step(action=action, instruction=words or describe(action), **shown) for action in actions)
+
+
+def _made(record: Line, steps: list[Step], id: str, outcome: str, wanted: Wanted) -> Trajectory:
     return Trajectory(
         id=id,
         source=NAME,
         split="train",
-        task=record.domain or meta.get(record.task_id) or NAME,
-        goal=getattr(record, goal) or record.instruction,
+        task=record.domain or wanted.meta.get(record.task_id) or NAME,
+        goal=getattr(record, wanted.goal) or record.instruction or "",
         steps=tuple(steps),
-        outcome=OUTCOMES[record.task_completed],
+        outcome=outcome,
     )
 
 
@@ -173,4 +223,4 @@ def _pictures(folder: Path) -> Store:
     archive = folder / "images.zip"
     if not archive.is_file() and any(folder.glob("images.z[0-9]*")):
         raise SourceError(f"{folder} holds parts of images.zip but not images.zip itself, the last part; fetch it")
-    return store(folder, (archive,) if archive.is_file() else ())
+    return store(folder, ((archive,),) if archive.is_file() else ())

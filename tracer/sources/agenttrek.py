@@ -14,7 +14,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,14 +24,17 @@ from tracer.action import Action, ActionError
 from tracer.instruction import describe
 from tracer.sources import calls, large_json
 from tracer.sources.actions import BROWSER_CALLS, BROWSERGYM, broken
+from tracer.sources.boundary import Origin
 from tracer.sources.source import Refused, Rejected, SourceError, turn
 from tracer.trajectory import Step, Trajectory
 
 NAME = "agenttrek"
 FILE = "agenttrek_1207.json"
 PUBLISHED = {"trajectories": 10_398}
-HEADING = re.compile(r"^(#{1,4}) +(.+?):? *$", re.MULTILINE)
-ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+HEADING = re.compile(r"^#{1,4} +(?=\S)(.*)$", re.MULTILINE)
+OPEN, CLOSE = "<action>", "</action>"
+MAX_CALLS = 100
+"""Of one step; each is looked up in its tree."""
 FIX = "correct the element, or leave it out"
 
 
@@ -62,21 +65,27 @@ def read(path: Path, part: str | None = None, text_only: bool = False) -> Iterat
     trajectory_of, lengths = _grouped(file)
     pending: dict[int, list[bytes]] = {}
     for row, element in enumerate(large_json.array(file), 1):
-        try:
-            moment = _moment(element)
-            actions(moment.code)
-            if row not in trajectory_of:
-                detail = f"no step of the goal {moment.goal[:80]!r} has its {len(moment.history)} past actions"
-                raise Refused("missing history", detail, "it is published so: an earlier step is missing")
-        except Refused as error:
-            raw = orjson.dumps(element, default=str)
-            yield Rejected.of(error, source=NAME, file=file.name, row=row, id=f"{NAME}/row-{row}", raw=raw)
+        origin = Origin(
+            source=NAME, file=file.name, row=row, raw=lambda element=element: element.bytes, id=f"{NAME}/row-{row}"
+        )
+        found = origin.attempt(lambda _, row=row, element=element: _placed(element, row, trajectory_of))
+        if isinstance(found, Rejected):
+            yield found
             continue
         first = trajectory_of[row]
         # Steps of one trajectory may lie far apart; trees are repetitive, and small when packed.
-        pending.setdefault(first, []).append(zlib.compress(orjson.dumps(tuple(moment)), 1))
+        pending.setdefault(first, []).append(zlib.compress(orjson.dumps(tuple(found)), 1))
         if len(pending[first]) == lengths[first]:
-            yield _trajectory(first, [Moment(*orjson.loads(zlib.decompress(data))) for data in pending.pop(first)])
+            moments = [Moment(*orjson.loads(zlib.decompress(data))) for data in pending.pop(first)]
+            yield origin.read(partial(_trajectory, first, moments))
+
+
+def _placed(element: large_json.Element, row: int, trajectory_of: dict[int, int]) -> Moment:
+    moment = _moment(element)
+    if row not in trajectory_of:
+        detail = f"no step of the goal {moment.goal[:80]!r} has its {len(moment.history)} past actions"
+        raise Refused("missing history", detail, "it is published so: an earlier step is missing")
+    return moment
 
 
 @lru_cache(maxsize=1)
@@ -84,10 +93,9 @@ def _grouped(file: Path) -> tuple[dict[int, int], dict[int, int]]:
     """The first row of each row's trajectory, and each trajectory's length, by its first row."""
     found: list[tuple[int, int, bytes, bytes]] = []
     for row, element in enumerate(large_json.array(file), 1):
-        try:
-            moment = _moment(element)
-            actions(moment.code)
-        except Refused:
+        origin = Origin(source=NAME, file=file.name, row=row)
+        moment = origin.attempt(lambda _, element=element: _moment(element), report=False)
+        if isinstance(moment, Rejected):
             continue  # ``read`` reports it
         before = _digest(moment.goal, moment.history)
         found.append((len(moment.history), row, before, _digest(moment.goal, (*moment.history, moment.code))))
@@ -109,42 +117,72 @@ def _digest(goal: str, actions_so_far: tuple[str, ...]) -> bytes:
     return hashlib.blake2b("\0".join([goal, *actions_so_far]).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _moment(element: Any) -> Moment:
-    messages = element.get("messages") if isinstance(element, dict) else None
+def _moment(element: large_json.Element) -> Moment:
+    """The step of an element, its code and texts checked; raises ``Refused``."""
+    record = element.record()
+    messages = record.get("messages") if isinstance(record, dict) else None
     if not isinstance(messages, list):
-        raise Refused("wrong field", f"no list of messages: {str(element)[:80]!r}", FIX)
+        raise Refused("wrong field", f"no list of messages: {str(record)[:80]!r}", FIX)
     texts = dict(turn(message, FIX) for message in messages)
-    found = ACTION.findall(texts.get("assistant", ""))
+    found = _marked(texts.get("assistant", ""))
     if not found:
         raise Refused("no actions", "the answer contains no <action>", FIX)
     sections = list(_sections(texts.get("user", "")))
     goal = next((text for name, text in sections if name == "Goal"), "")
     tree = next((text for name, text in sections if name == "AXTree"), "")
-    if not goal or not tree:
-        raise Refused("wrong field", f"the question has no {'AXTree' if goal else 'Goal'}", FIX)
-    history = tuple(_stripped(text) for name, text in sections if name == "Action")
-    return Moment(goal, tree, history, _stripped(found[-1]))
+    if not goal.strip() or not tree:
+        raise Refused("wrong field", f"the question has no {'AXTree' if goal.strip() else 'Goal'}", FIX)
+    moment = Moment(goal, tree, tuple(_history(sections)), _code(found[-1]))
+    for text in (moment.goal, moment.tree, moment.code, *moment.history):
+        text.encode()  # a step that cannot be written must not be part of a trajectory
+    if len(actions(moment.code)) > MAX_CALLS:
+        raise Refused("too many calls", f"{len(actions(moment.code))}, over {MAX_CALLS}", FIX)
+    return moment
 
 
 def _sections(text: str) -> Iterator[tuple[str, str]]:
     headings = [*HEADING.finditer(text)]
     ends = [heading.start() for heading in headings[1:]] + [len(text)]
     for heading, end in zip(headings, ends, strict=False):
-        yield heading[2], text[heading.end() : end].strip("\n")
+        yield heading[1].rstrip(" ").removesuffix(":"), text[heading.end() : end].strip("\n")
 
 
-def _stripped(text: str) -> str:
-    return text.replace("<action>", "").replace("</action>", "").strip()
+def _history(sections: list[tuple[str, str]]) -> Iterator[str]:
+    """The past actions, each below a heading ``Action``, or marked as the answer's is."""
+    past = False
+    for name, text in sections:
+        past = past or name.startswith("History")
+        if name == "Action":
+            yield _code(text)
+        elif past:
+            yield from map(_code, _marked(text))
 
 
-def _trajectory(first: int, moments: list[Moment]) -> Trajectory:
-    steps = []
+def _marked(text: str) -> list[str]:
+    """What stands between ``<action>`` and ``</action>``."""
+    pieces = (piece.partition(OPEN) for piece in text.split(CLOSE)[:-1])
+    return [marked for _, mark, marked in pieces if mark]
+
+
+def _code(text: str) -> str:
+    """The code of an action, without marks, and without the HTML comments that some answers put behind it."""
+    text = _uncommented(text.replace(OPEN, "").replace(CLOSE, "").strip())
+    return "\n".join(map(_uncommented, text.split("\n"))).strip()
+
+
+def _uncommented(text: str) -> str:
+    # No line of code ends like a comment, though a text inside one may look like it.
+    return text[: text.rfind("<!--")].rstrip() if text.endswith("-->") and "<!--" in text else text
+
+
+def _trajectory(first: int, moments: list[Moment], origin: Origin) -> Trajectory:
+    origin.id, origin.steps, steps = f"{NAME}/row-{first}", len(moments), []
     for moment in sorted(moments, key=lambda moment: len(moment.history)):
         for action in actions(moment.code):
             steps.append(Step(action=action, instruction=words(action, moment.tree), observation=moment.tree))
     last = steps[-1].action
     return Trajectory(
-        id=f"{NAME}/row-{first}",
+        id=origin.id,
         source=NAME,
         split="train",
         task=NAME,
@@ -188,7 +226,7 @@ def _scroll(delta: Any) -> Action:
 def words(action: Action, tree: str) -> str:
     """A step instruction: the call, and the role and name of the node that it names, as the tree gives them."""
     given = action.tool_arguments if action.type == "tool_call" else {}
-    node = re.search(rf"^\s*\[{re.escape(str(given.get('bid')))}\] (\S+) (['\"])(.*?)\2", tree, re.MULTILINE)
+    node = re.search(rf"^[ \t]*\[{re.escape(str(given.get('bid')))}\] (\S+) (['\"])(.*?)\2", tree, re.MULTILINE)
     if not node:
         return describe(action)
     rest = [str(value) for name, value in given.items() if name not in ("bid", "button", "modifiers")]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import protobuf, tfrecord
 from tracer.sources.actions import ANDROID_CONTROL
+from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
 from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, screen, split_lists
 from tracer.trajectory import Element, Step, Trajectory, element_at
 
@@ -61,16 +62,10 @@ def read(path: Path, part: str | None = None, elements: bool = True) -> Iterator
     """
     splits = _splits(path)
     for name in parts(path) if part is None else [part]:
-        number = 0
         for number, record in enumerate(tfrecord.records(path / name), 1):
-            id = ""
-            try:
-                features = _features(record)
-                id = f"{NAME}/{_one(features, 'episode_id', int)}"
-                yield _trajectory(features, id, splits, elements)
-            except Refused as error:
-                # The goal is what a reader can recognise an episode by; its pictures are no use in a quarantine.
-                yield Rejected.of(error, source=NAME, file=name, row=number, id=id, raw=_raw(record.payload))
+            # The goal is what a reader can recognise an episode by; its pictures are no use in a quarantine.
+            origin = Origin(source=NAME, file=name, row=number, raw=partial(_raw, record.payload))
+            yield origin.read(partial(_trajectory, record, splits, elements))
 
 
 def _features(record: tfrecord.Record) -> dict[str, list[Any]]:
@@ -87,28 +82,36 @@ def _raw(payload: bytes) -> str:
 
 
 def _trajectory(
-    features: dict[str, list[Any]], id: str, splits: dict[int, tuple[str, str]], elements: bool
+    record: tfrecord.Record, splits: dict[int, tuple[str, str]], elements: bool, origin: Origin
 ) -> Trajectory:
+    features = _features(record)
     episode = _one(features, "episode_id", int)
+    origin.id = f"{NAME}/{episode}"
     if episode not in splits:
         raise Refused("unknown split", f"splits.json does not list episode {episode}", "fetch splits.json again")
     split, task = splits[episode]
     actions = features.get("actions") or []
     if not actions:
         raise Refused("no actions", "the episode has no action", "nothing to fix: it is published so")
+    origin.steps = len(actions)
+    if len(actions) > MAX_STEPS:
+        raise too_many_steps(len(actions))
     screens = len(actions) + 1
-    for name in ("screenshots", "accessibility_trees", "screenshot_widths", "screenshot_heights"):
-        if len(features.get(name) or []) != screens and (elements or name != "accessibility_trees"):
-            found = len(features.get(name) or [])
-            raise Refused("wrong number of values", f"{found} {name} for {len(actions)} actions, not {screens}", FIX)
-    instructions = features.get("step_instructions") or []
-    if len(instructions) != len(actions):
-        raise Refused("wrong number of values", f"{len(instructions)} step_instructions, {len(actions)} actions", FIX)
+    expected: dict[str, tuple[int, type]] = {
+        "actions": (len(actions), bytes), "step_instructions": (len(actions), bytes), "screenshots": (screens, bytes),
+        "screenshot_widths": (screens, int), "screenshot_heights": (screens, int),
+        **({"accessibility_trees": (screens, bytes)} if elements else {}),
+    }  # fmt: skip
+    for name, (count, kind) in expected.items():
+        values = features.get(name) or []
+        if len(values) != count or not all(type(value) is kind for value in values):
+            detail = f"{len(values)} {name} for {len(actions)} actions, not {count} of {kind.__name__}"
+            raise Refused("wrong number of values", detail, FIX)
     steps: list[Step] = []
     for index in range(len(actions)):
         steps += _steps(features, index, elements)
     return Trajectory(
-        id=id,
+        id=origin.id,
         source=NAME,
         split=split,
         task=task,
@@ -198,14 +201,14 @@ def _splits(path: Path) -> dict[int, tuple[str, str]]:
 def _listed(splits: Path, subsplits: Path | None) -> dict[int, tuple[str, str]]:
     """Each episode's split and task."""
     found: dict[int, tuple[str, str]] = {}
-    for split, ids in split_lists(splits).items():
+    for split, ids in split_lists(splits, int).items():
         if split not in SPLITS:
             raise SourceError(f"{splits} has the split {split!r}; it holds {', '.join(SPLITS)}; fetch it again")
         for id in ids:
             if id in found:
                 raise SourceError(f"{splits}: episode {id} is in {found[id][0]} and {split}; fetch it again")
             found[id] = (split, NAME)
-    tasks = {} if subsplits is None else split_lists(subsplits)
+    tasks = {} if subsplits is None else split_lists(subsplits, int)
     for task, ids in reversed(tasks.items()):
         for id in ids:
             if found.get(id, ("", ""))[0] == "test":

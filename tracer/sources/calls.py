@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from tracer.sources.source import Refused
 
 MAX_CODE = 100_000  # characters; the parser's memory grows with the text
+MAX_CALLS = 1_000  # of one code
 
 # A line such as ``pyautogui.moveTo(x=0.5, y=0.25)``: names and plain numbers or texts, which mean the same to Python.
 # Reading it takes a tenth of the time that a syntax tree takes; whatever looks different gets one.
@@ -52,8 +53,9 @@ def parse(code: str) -> ast.Module:
 
 def calls(code: str) -> Iterator[Call]:
     """The calls of a code that consists of nothing else, in order; raises ``Refused``."""
-    plain = [_plain(line) for line in code.split("\n")] if len(code) < MAX_CODE else [None]
-    if None not in plain:
+    lines = code.split("\n") if len(code) < MAX_CODE else []
+    plain = [_plain(line) for line in lines] if len(lines) <= MAX_CALLS else []
+    if plain and None not in plain:
         yield from (call for call in plain if call)
         return
     yield from parsed(code)
@@ -90,6 +92,9 @@ def parsed(code: str) -> Iterator[Call]:
     statements = parse(code).body
     if not statements:
         raise Refused("code is not a call", "it is empty", "drop the step, or the trajectory")
+    if len(statements) > MAX_CALLS:
+        detail = f"{len(statements)} calls, over {MAX_CALLS}"
+        raise Refused("too many calls", detail, "divide the step, or drop the trajectory")
     for statement in statements:
         if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
             text = ast.unparse(statement)[:80]

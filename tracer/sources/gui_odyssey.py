@@ -1,34 +1,36 @@
 """GUI-Odyssey (OpenGVLab, GUIOdyssey): phone demonstrations over several apps, both releases.
 
     <path>/[data/]annotations/<episode>.json     or zips/annotations.zip, or all_anno.json (v1)
-    <path>/[data/]screenshots/<episode>_<step>.png   flat, in sub-folders, or in zips/*.zip (v1)
+    <path>/[data/]screenshots/<episode>_<step>.png   flat, in sub-folders, in screenshots.z01 ... screenshots.zip (v2),
+                                                 or in zips/screenshots_01, _02, ..., one archive cut by bytes (v1)
     <path>/[data/]splits/{random,app,device,task}_split.json   {"train": ["<episode>.json", ...], "test": [...]}
 
-Coordinates are thousandths of the screen, directions the finger's. Actions are decoded as by the official converter
-(data/format_converter.py, decode_action): a path's longer axis decides its direction, ties go vertical. A scroll
-keeps its start and direction; the rest of its path has no place in our actions. The target is ``sam2_bbox`` (v2).
+Coordinates are thousandths of the screen, directions the finger's; the point of a click is published twice, and the
+first counts. Actions are decoded as by the official converter (data/format_converter.py, decode_action): a path's
+longer axis decides its direction, ties go vertical. A scroll keeps its start and direction; the rest of its path has no
+place in our actions. The target is ``sam2_bbox`` (v2).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
-
-import orjson
 
 from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources import large_json
 from tracer.sources.actions import GUI_ODYSSEY
+from tracer.sources.boundary import MAX_STEPS, Origin, check_numbers, too_many_steps
 from tracer.sources.source import Refused, Rejected, SourceError, json_object, screen, split_lists
-from tracer.sources.store import Store, store
+from tracer.sources.store import Store, archives, store
 from tracer.trajectory import Box, Step, Trajectory
 
 NAME = "gui_odyssey"
 PUBLISHED = {"trajectories": 8_334}  # of v2; v1 has 7,735
 PART_EPISODES = 200
+ALL = "all_anno.json"
 KEYS = {"KEY_HOME": "PRESS_HOME", "KEY_BACK": "PRESS_BACK", "KEY_APPSELECT": "PRESS_RECENT"}
 PLAIN = {"TEXT": "TYPE", "TYPE": "TYPE", "COMPLETE": "COMPLETE", "INCOMPLETE": "IMPOSSIBLE"}
 FIX = "fetch the episode again, or leave it out"
@@ -50,17 +52,22 @@ def read(path: Path, part: str | None = None, split: Split = "random") -> Iterat
     if part is not None:
         start = int(part.partition("@")[2]) * PART_EPISODES
         names = names[start : start + PART_EPISODES]
-    archives = tuple(sorted(root.glob("zips/*.zip")))
-    annotations = store(root / "annotations", tuple(zip for zip in archives if "annotation" in zip.name))
-    pictures = store(root / "screenshots", tuple(zip for zip in archives if "annotation" not in zip.name))
-    together = _all(root / "all_anno.json")
+    together = _all(root / ALL)
+    annotations = _store(root, "annotations", "zips/annotations*.zip", ALL)
+    pictures = _store(root, "screenshots", "screenshots/*.zip", "zips/screenshots*")
     for name in names:
-        id, raw = f"{NAME}/{name.removesuffix('.json')}", b""
-        try:
-            raw = together[name] if name in together else annotations.get(name)
-            yield _trajectory(_episode(raw, name), id, splits[name], pictures)
-        except Refused as error:
-            yield Rejected.of(error, source=NAME, file=f"annotations/{name}", row=1, id=id, raw=raw)
+        id = f"{NAME}/{name.removesuffix('.json')}"
+        origin = Origin(source=NAME, file=f"annotations/{name}", row=1, id=id)
+        yield origin.read(partial(_trajectory, together, annotations, pictures, splits[name], name))
+
+
+def _store(root: Path, name: str, *patterns: str) -> Store:
+    """The files of a folder and of the archives under the root; raises ``SourceError`` where there is neither."""
+    found = tuple(group for pattern in patterns for group in archives(root, pattern) if pattern != ALL)
+    looked_for = f"{name}/, {', '.join(patterns)}"
+    if not found and not (root / name).is_dir() and not (ALL in patterns and (root / ALL).is_file()):
+        raise SourceError(f"{root} holds no {name}; looked for: {looked_for}; fetch them there")
+    return store(root / name, found, looked_for)
 
 
 def _episode(raw: bytes, name: str) -> dict[str, Any]:
@@ -72,16 +79,23 @@ def _episode(raw: bytes, name: str) -> dict[str, Any]:
     return episode
 
 
-def _trajectory(episode: dict[str, Any], id: str, split: str, pictures: Store) -> Trajectory:
+def _trajectory(
+    together: dict[str, bytes], annotations: Store, pictures: Store, split: str, name: str, origin: Origin
+) -> Trajectory:
+    raw = together[name] if name in together else annotations.get(name)
+    origin.raw = lambda: raw
+    episode = _episode(raw, name)
     info = _field(episode, "task_info", dict)
     steps = _field(episode, "steps", list)
+    origin.steps = len(steps)
     if not steps or len(steps) != episode.get("step_length"):
         raise Refused("wrong number of values", f"{len(steps)} steps, step_length {episode.get('step_length')}", FIX)
-    if [step.get("step") if isinstance(step, dict) else None for step in steps] != list(range(len(steps))):
-        raise Refused("wrong field", "the steps are not numbered 0, 1, 2, ...", FIX)
+    if len(steps) > MAX_STEPS:
+        raise too_many_steps(len(steps))
+    check_numbers([step.get("step") if isinstance(step, dict) else None for step in steps])
     found = tuple(_step(step, pictures) for step in steps)
     return Trajectory(
-        id=id,
+        id=origin.id,
         source=NAME,
         split=split,
         task=_field(info, "category", str),
@@ -106,13 +120,13 @@ def _step(step: dict[str, Any], pictures: Store) -> Step:
 
 def decoded(name: Any, info: Any) -> Action:
     """Our action of a published one; raises ``Refused``."""
-    if name == "CLICK" and isinstance(info, str) and info in KEYS:
+    if name in ("CLICK", "LONG_PRESS") and isinstance(info, str) and info in KEYS:
         return GUI_ODYSSEY.canonical(KEYS[info], {})
     if name in ("CLICK", "LONG_PRESS"):
-        ((x, y),) = _points(info, 1, name)
+        x, y = _points(info, (1, 2), name)[0]
         return GUI_ODYSSEY.canonical(name, {"x": x, "y": y})
     if name == "SCROLL":
-        (x1, y1), (x2, y2) = _points(info, 2, name)
+        (x1, y1), (x2, y2) = _points(info, (2,), name)
         across, along = x2 - x1, y2 - y1
         sideways, upright = "left" if across < 0 else "right", "up" if along < 0 else "down"
         direction = sideways if abs(across) > abs(along) else upright
@@ -121,11 +135,11 @@ def decoded(name: Any, info: Any) -> Action:
     return GUI_ODYSSEY.canonical(official or name, {"text": info} if official == "TYPE" else {})
 
 
-def _points(info: Any, count: int, name: str) -> list[list[float]]:
+def _points(info: Any, counts: tuple[int, ...], name: str) -> list[list[float]]:
     points = info if isinstance(info, list) else []
     whole = all(isinstance(point, list) and len(point) == 2 for point in points)
-    if len(points) != count or not whole or not all(type(value) in (int, float) for point in points for value in point):
-        raise Refused("broken action", f"{name} has the info {str(info)[:80]!r}, not {count} points", FIX)
+    if len(points) not in counts or not whole or not all(type(v) in (int, float) for point in points for v in point):
+        raise Refused("broken action", f"{name} has the info {str(info)[:80]!r}, not {max(counts)} points", FIX)
     if not all(0 <= value <= 1000 for point in points for value in point):
         raise Refused("coordinate off the screen", f"{name} at {points}; coordinates are 0 to 1000", FIX)
     return points
@@ -159,7 +173,7 @@ def _root(path: Path) -> Path:
 def _splits(root: Path, split: str) -> dict[str, str]:
     """The split of each annotation file."""
     path = root / "splits" / f"{split}_split.json"
-    lists = split_lists(path)
+    lists = split_lists(path, str)
     if not set(lists) <= {"train", "test"} or not any(lists.values()):
         raise SourceError(f"{path} is not an object with the lists train and test; fetch it again")
     found: dict[str, str] = {}
@@ -176,5 +190,5 @@ def _all(path: Path) -> dict[str, bytes]:
     """The episodes of v1's one file for all (34 MB), by the name of the file that each would be."""
     if not path.is_file() or (path.parent / "annotations").is_dir():
         return {}
-    episodes = (episode for episode in large_json.array(path) if isinstance(episode, dict))
-    return {f"{episode.get('episode_id')}.json": orjson.dumps(episode) for episode in episodes}
+    episodes = (each for each in large_json.array(path) if isinstance(each.value, dict))
+    return {f"{each.value.get('episode_id')}.json": each.bytes for each in episodes}

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tracer.action import Action, ActionError
 from tracer.sources import large_json
 from tracer.sources.actions import broken
+from tracer.sources.boundary import Origin
 from tracer.sources.source import (
     MAX_IMAGE_BYTES,
     Refused,
@@ -96,25 +98,29 @@ def _episodes(file: Path, name: str, seen: dict[str, str]) -> Iterator[Trajector
     empty = True
     with Pictures(file) as pictures:
         for line in large_json.lines(file):
-            empty, id = False, ""
-            try:
-                episode = _parse(line.data)
-                id = episode.id
-                trajectory = _trajectory(episode, file, pictures)
-                if id in seen:
-                    detail = f"{id!r} was read before, in {seen[id]}"
-                    raise Refused("duplicate id", detail, "give each an id of its own")
-            except Refused as error:
-                yield Rejected.of(error, source="jsonl", file=name, row=line.number, id=id, raw=line.data)
-            else:
-                seen[id] = f"{name}, row {line.number}"
-                yield trajectory
+            empty = False
+            origin = Origin(source="jsonl", file=name, row=line.number, raw=partial(bytes, line.data))
+            found = origin.read(partial(_read, file, pictures, seen))
+            if isinstance(found, Trajectory):
+                seen[found.id] = f"{name}, row {line.number}"
+            yield found
     if empty:
         nothing = Refused("empty file", "it contains no episode", "delete the file, or record it again")
-        yield Rejected.of(nothing, source="jsonl", file=name, row=1)
+        yield Origin(source="jsonl", file=name, row=1).rejected(nothing)
 
 
-def _parse(line: bytes) -> Episode:
+def _read(file: Path, pictures: Pictures, seen: dict[str, str], origin: Origin) -> Trajectory:
+    episode = _parse(origin.raw())
+    origin.id, origin.steps = episode.id, len(episode.steps)
+    trajectory = _trajectory(episode, file, pictures)
+    if episode.id in seen:
+        raise Refused(
+            "duplicate id", f"{episode.id!r} was read before, in {seen[episode.id]}", "give each an id of its own"
+        )
+    return trajectory
+
+
+def _parse(line: str | bytes) -> Episode:
     if len(line) >= large_json.MAX_LINE_BYTES:
         raise Refused("line too long", f"over {large_json.MAX_LINE_BYTES} bytes", "keep pictures out of the line")
     try:
@@ -122,7 +128,7 @@ def _parse(line: bytes) -> Episode:
     except ValidationError as error:
         first, count = error.errors()[0], error.error_count()
         if first["type"] == "json_invalid":
-            ends = "" if line.endswith(b"\n") else "the last line is cut off: "
+            ends = "" if line[-1:] in (b"\n", "\n") else "the last line is cut off: "
             raise Refused("broken line", f"{ends}{first['msg']}", "write the line again as one JSON object") from error
         where = ".".join(map(str, first["loc"]))
         more = f" (and {count - 1} more)" if count > 1 else ""
@@ -217,7 +223,8 @@ class Pictures:
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
                     if member.isreg() and member.offset_data + member.size <= size:
-                        self._members[member.name] = (member.offset_data, member.size)
+                        name = str(PurePosixPath(member.name))  # without the "./" that `tar -C folder .` writes
+                        self._members[name] = (member.offset_data, member.size)
                 end = archive.offset
         except tarfile.TarError as error:
             self._damage = str(error)
@@ -229,7 +236,7 @@ class Pictures:
 
     def get(self, name: str) -> bytes:
         """The bytes of a picture; raises ``Refused``."""
-        checked_name(name)
+        name = checked_name(name)
         if self._file is not None:
             return self._from_archive(self._file, name)
         if not (self._folder / name).is_file():

@@ -9,13 +9,35 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tracer.sources.source import SourceError
+from tracer.sources.source import Refused, SourceError
 
 PART_BYTES = 32 * 2**20
 MAX_LINE_BYTES = 64 * 2**20
 CHUNK = 2**20
 WHITESPACE = " \t\r\n"
 SOMETHING = re.compile(rf"[^{WHITESPACE}]")
+TOKEN = re.compile(r'[\[\]{}]|"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)', re.DOTALL)
+LONGEST_INTEGER = 4000  # digits; Python itself stops at 4300
+
+
+class Element(NamedTuple):
+    """One element of a long array."""
+
+    raw: str
+    """As it is written; a byte that is not UTF-8 is a lone surrogate."""
+    value: Any
+    """What it says; ``Refused`` where it is nested too deeply to be read."""
+
+    @property
+    def bytes(self) -> bytes:
+        """As it is written, in bytes."""
+        return self.raw.encode("utf-8", "surrogateescape")
+
+    def record(self) -> Any:
+        """What it says; raises ``Refused``."""
+        if isinstance(self.value, Refused):
+            raise self.value
+        return self.value
 
 
 class Line(NamedTuple):
@@ -75,12 +97,12 @@ def _lines_before(file: Path, offset: int) -> int:
     return count
 
 
-def array(file: Path) -> Iterator[Any]:
+def array(file: Path) -> Iterator[Element]:
     """The elements of a JSON array, one in memory at a time; raises ``SourceError`` where the text is damaged.
 
-    The elements before the damage come out first.
+    The elements before the damage come out first. Integers of thousands of digits come out as floats.
     """
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_int=_integer)
     with file.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         text, at, row = _Text(stream.read), 0, 0
         if text.next_character(0) != "[":
@@ -96,6 +118,11 @@ def array(file: Path) -> Iterator[Any]:
             at = text.place
         if text.next_character(text.place + 1):
             raise SourceError(f"{file} goes on after the array's end; fetch it again")
+
+
+def _integer(text: str) -> int | float:
+    """An integer; Python refuses one of thousands of digits, for which the file would end."""
+    return int(text) if len(text) < LONGEST_INTEGER else float(text)
 
 
 class _Text:
@@ -126,17 +153,33 @@ class _Text:
                 self.place = at
                 return self.data[at : at + 1]
 
-    def value(self, decoder: json.JSONDecoder, file: Path, row: int) -> Any:
+    def value(self, decoder: json.JSONDecoder, file: Path, row: int) -> Element:
         """The value at ``place``, which moves behind it."""
+        start = self.place
         while True:
             try:
-                found, end = decoder.raw_decode(self.data, self.place)
-            except (json.JSONDecodeError, RecursionError) as error:
-                if len(self.data) - self.place > MAX_LINE_BYTES or isinstance(error, RecursionError) or not self.more():
+                found, end = decoder.raw_decode(self.data, start)
+            except RecursionError:
+                found, end = Refused("nested too deeply", f"element {row}", "leave it out"), self._end_of(start)
+            except json.JSONDecodeError as error:
+                if len(self.data) - start > MAX_LINE_BYTES or not self.more():
                     raise SourceError(f"{file}, element {row}: {str(error)[:200]}; fetch it again") from error
                 continue
             # A number that ends where the reading did might go on: 0 is the beginning of 0.5.
             behind = SOMETHING.search(self.data, end)
             if (behind is not None and behind[0] in ",]") or not self.more():
                 self.place = end
-                return found
+                return Element(self.data[start:end], found)
+
+    def _end_of(self, start: int) -> int:
+        """Where the object or array at ``start`` ends, however deep it is."""
+        while True:
+            depth = 0
+            for token in TOKEN.finditer(self.data, start):
+                if token[1] in ("", "\\"):
+                    break  # a text that goes on
+                depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+                if depth == 0:
+                    return token.end()
+            if len(self.data) - start > MAX_LINE_BYTES or not self.more():
+                return len(self.data)  # it breaks off, which the caller finds next

@@ -14,18 +14,19 @@ Rows without a screenshot or a target cannot be scored and are quarantined one b
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources.actions import MIND2WEB
-from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, screen
+from tracer.sources.boundary import MAX_STEPS, Origin, check_step
+from tracer.sources.source import MAX_PAGE_PIXELS, Refused, Rejected, SourceError, json_object, on_screen, screen
 from tracer.trajectory import Box, Element, Step, Trajectory, centre, inside
 
 NAME = "mind2web"
@@ -46,6 +47,7 @@ COLUMNS = [
     "action_reprs", "target_action_index", "target_action_reprs",
 ]  # fmt: skip
 BATCH_ROWS = 8
+INDEX = re.compile(r"[0-9]{1,6}")
 MAX_PENDING = 512 * 2**20
 TEXTS = ("aria_label", "placeholder", "title", "alt", "input_value", "value", "name")
 REPR = re.compile(r"\[([^\]]*)\]\s*(.*?)\s*->\s*\w+(?::.*)?", re.DOTALL)
@@ -83,6 +85,10 @@ def _file(root: Path, name: str, elements: bool) -> Iterator[Trajectory | Reject
     held = 0
     for number, row in _rows(root / name, elements):
         task = row["annotation_id"]
+        if not task:
+            refused = Refused("wrong field", f"annotation_id is {task!r}", FIX)
+            yield Origin(source=NAME, file=name, row=number, raw=partial(_raw, row)).rejected(refused)
+            continue
         if places[task][0][0] != name:
             continue  # its first row, and with it the task, belongs to an earlier file
         pending.setdefault(task, []).append((name, number, row))
@@ -106,7 +112,7 @@ def _places(root: Path, split: str) -> dict[str, list[tuple[str, int]]]:
     for name in parts(root):
         if name.partition("-")[0] == split:
             with _opened(root / name) as file:
-                ids = file.read(columns=["annotation_id"]).column(0).to_pylist()
+                ids = _ids(file.read(columns=["annotation_id"]))
             for number, id in enumerate(ids, 1):
                 places.setdefault(id, []).append((name, number))
     return places
@@ -138,17 +144,44 @@ def _rows(path: Path, elements: bool, task: str | None = None) -> Iterator[tuple
         try:
             for group in range(file.num_row_groups):
                 if task is not None:
-                    ids = file.read_row_group(group, columns=["annotation_id"]).column(0).to_pylist()
+                    ids = _ids(file.read_row_group(group, columns=["annotation_id"]))
                     if task not in ids:
                         number += len(ids)
                         continue
                 for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns):
-                    for row in batch.to_pylist():
+                    for row in _plain(batch):
                         number += 1
                         if task is None or row["annotation_id"] == task:
                             yield number, row
-        except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise SourceError(f"{path}, after row {number}: {str(error).splitlines()[0]}; fetch it again") from error
+
+
+def _plain(batch: Any) -> list[Row]:
+    """The rows of a batch or table; a byte that is not UTF-8 becomes a lone surrogate, for which its row is refused."""
+    import pyarrow as pa
+
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        binary = {
+            field.name: pa.list_(pa.binary()) if pa.types.is_list(field.type) else pa.binary()
+            for field in batch.schema
+            if not pa.types.is_struct(field.type)  # the picture
+        }
+        fields = [field.with_type(binary.get(field.name, field.type)) for field in batch.schema]
+        rows = batch.cast(pa.schema(fields)).to_pylist()
+        return [{name: _decoded(value) if name in binary else value for name, value in row.items()} for row in rows]
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+def _ids(table: Any) -> list[Any]:
+    return [row["annotation_id"] for row in _plain(table)]
 
 
 def _weight(row: Row) -> int:
@@ -160,34 +193,50 @@ def _task(rows: list[tuple[str, int, Row]], split: str, elements: bool) -> Itera
     id = f"{NAME}/{split}/{first['annotation_id']}"
     steps: dict[int, Step] = {}
     present: set[int] = set()
+
     for file, number, row in rows:
-        try:
-            index = _index(row)
-            if index in present:
-                raise Refused("duplicate step", f"the task has step {index} twice", "keep one of the rows")
-            present.add(index)
-            steps[index] = _step(row, elements)
-        except Refused as error:
-            yield Rejected.of(error, source=NAME, file=file, row=number, id=id, raw=_raw(row))
+        origin = Origin(source=NAME, file=file, row=number, id=id, raw=partial(_raw, row), steps=1)
+        found = origin.attempt(lambda _, row=row: _own(row, elements, present))
+        if isinstance(found, Rejected):
+            yield found
+        else:
+            steps[found[0]] = found[1]
+    origin = Origin(source=NAME, file=rows[0][0], row=rows[0][1], id=id)
     reprs = first["action_reprs"] or []
     reprs = reprs.split("\n") if isinstance(reprs, str) else reprs
-    for index in sorted(set(range(len(reprs))) - present):
-        gap = Refused("missing step", f"no row holds step {index}, {reprs[index]!r}", "it is published so")
-        yield Rejected.of(gap, source=NAME, file=rows[0][0], row=rows[0][1], id=id)
-    if steps:
-        yield Trajectory(
-            id=id,
-            source=NAME,
-            split=SPLITS[split],
-            task=split if SPLITS[split] == "test" else first["website"],
-            goal=first["confirmed_task"],
-            steps=tuple(steps[index] for index in sorted(steps)),
+    for index in sorted(set(range(min(len(reprs), MAX_STEPS))) - present):
+        yield origin.rejected(
+            Refused("missing step", f"no row holds step {index}, {reprs[index]!r}", "it is published so")
         )
+    if steps:
+        yield origin.read(lambda _: _trajectory(id, split, first, steps))
+
+
+def _trajectory(id: str, split: str, first: Row, steps: dict[int, Step]) -> Trajectory:
+    return Trajectory(
+        id=id,
+        source=NAME,
+        split=SPLITS[split],
+        task=split if SPLITS[split] == "test" else first["website"],
+        goal=first["confirmed_task"],
+        steps=tuple(steps[index] for index in sorted(steps)),
+    )
+
+
+def _own(row: Row, elements: bool, present: set[int]) -> tuple[int, Step]:
+    """A row's step and its place in the task; raises ``Refused``."""
+    index = _index(row)
+    if index in present:
+        raise Refused("duplicate step", f"the task has step {index} twice", "keep one of the rows")
+    present.add(index)
+    step = _step(row, elements)
+    check_step(step)  # a row that cannot be written costs its row, not its task
+    return index, step
 
 
 def _index(row: Row) -> int:
     index = row["target_action_index"]
-    if not isinstance(index, str) or not index.isdecimal():
+    if not isinstance(index, str) or not INDEX.fullmatch(index):
         raise Refused("wrong field", f"target_action_index is {str(index)[:40]!r}", FIX)
     return int(index)
 
@@ -196,7 +245,7 @@ def _step(row: Row, elements: bool) -> Step:
     image = (row["screenshot"] or {}).get("bytes")
     if not image:
         raise Refused("no screenshot", f"step {row['target_action_index']} has none", "it is published so")
-    shown = screen(image, f"the screenshot of step {row['target_action_index']}")
+    shown = screen(image, f"the screenshot of step {row['target_action_index']}", MAX_PAGE_PIXELS)
     size = shown["width"], shown["height"]
     operation = json_object(row["operation"], "operation", FIX)
     candidates = [json_object(text, "pos_candidates", FIX) for text in row["pos_candidates"] or []]
@@ -232,6 +281,8 @@ def _box(candidate: dict[str, Any], size: tuple[int, int]) -> Box | None:
         x, y, width, height = map(float, str(rect).split(","))
     except ValueError as error:
         raise Refused("broken box", f"bounding_box_rect is {str(rect)[:80]!r}", FIX) from error
+    if not all(map(math.isfinite, (x, y, width, height))) or width < 0 or height < 0:
+        raise Refused("broken box", f"bounding_box_rect is {rect!r:.80}", FIX)
     return on_screen(x, y, x + width, y + height, size)
 
 
@@ -253,7 +304,7 @@ def _area(box: Box) -> float:
 
 def _raw(row: Row) -> str:
     kept = {name: value for name, value in row.items() if name not in ("screenshot", "neg_candidates")}
-    return orjson.dumps(kept).decode()
+    return json.dumps(kept, ensure_ascii=False, default=str)
 
 
 def _root(path: Path) -> Path:

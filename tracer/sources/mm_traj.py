@@ -1,7 +1,7 @@
 """MM-Traj (PengxiangLi/MAT, the T3-Agent's training data): tool use by a code agent, as conversations.
 
     <path>/*.json       JSON arrays of {id, image, system-prompt, answer, conversations}
-    <path>/files.zip    the pictures and attachments, or unpacked into <path>
+    <path>/files.zip    the pictures and attachments (elsewhere data.zip), or unpacked into <path>
 
 A step is one assistant turn: its thought is the step instruction, its code block the action, the user turn before it
 what the tools returned. The code is parsed, never run. A block that does nothing but call one tool with values
@@ -15,15 +15,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from tracer.action import Action, ActionError
+from tracer.instruction import describe
 from tracer.sources import calls, large_json
+from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
 from tracer.sources.source import Refused, Rejected, SourceError, screen, turn
-from tracer.sources.store import Store, store
+from tracer.sources.store import Store, archives, store
 from tracer.trajectory import Step, Trajectory
 
 NAME = "mm_traj"
@@ -40,7 +41,10 @@ TOOLS: dict[str, tuple[str, ...]] = {
     "ocr": ("image_path",),
     "final_answer": ("answer",),
 }
-TURN = re.compile(r"(?:Thought:)?(.*?)\bCode:\s*```(?:py|python)?[ \t]*\n(.*?)```", re.DOTALL)
+ARCHIVES = ("files.zip", "data.zip")
+CODE = re.compile(r"\*{0,2}\bCode\*{0,2}:\*{0,2}\s*```(?:py|python)?[ \t]*\n")
+THOUGHT = re.compile(r"\s*\*{0,2}Thought\*{0,2}:\*{0,2}")
+OUTPUT = re.compile(r"\s*(?:\[OUTPUT OF STEP (\d{1,9})\]\s*(?:->\s*)?)?(?:Observation:)?")
 PLACEHOLDER = re.compile(r"<image(?:_\d+)?>\n?")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 FIX = "correct the record, or leave it out"
@@ -56,42 +60,39 @@ def parts(path: Path) -> list[str]:
 
 def read(path: Path, part: str | None = None, images: bool = True) -> Iterator[Trajectory | Rejected]:
     """The conversations of one file or all. ``images`` false leaves the pictures out."""
-    archive = path / "files.zip"
-    files = store(path, (archive,) if archive.is_file() else ()) if images else None
+    found = tuple(group for name in ARCHIVES for group in archives(path, name))
+    files = store(path, found, f"the folder, {', '.join(ARCHIVES)}") if images else None
     for name in parts(path) if part is None else [part]:
         seen: set[str] = set()
-        stem = name.removesuffix(".json")
-        for row, record in enumerate(large_json.array(path / name), 1):
-            id = f"{NAME}/{stem}/{record['id']}" if isinstance(record, dict) and "id" in record else ""
-            try:
-                trajectory = _trajectory(record, id, stem, files)
-                if id in seen:
-                    raise Refused("duplicate id", f"{id!r} was read before", "give every record an own id")
-            except Refused as error:
-                raw = orjson.dumps(record, default=str)
-                yield Rejected.of(error, source=NAME, file=name, row=row, id=id, raw=raw)
-            else:
-                seen.add(id)
-                yield trajectory
+        for row, element in enumerate(large_json.array(path / name), 1):
+            origin = Origin(source=NAME, file=name, row=row, raw=lambda element=element: element.bytes)
+            yield origin.read(partial(_trajectory, element, name.removesuffix(".json"), files, seen))
 
 
-def _trajectory(record: Any, id: str, task: str, files: Store | None) -> Trajectory:
-    if not id or not isinstance(record.get("conversations"), list):
+def _trajectory(
+    element: large_json.Element, task: str, files: Store | None, seen: set[str], origin: Origin
+) -> Trajectory:
+    record = element.record()
+    if not isinstance(record, dict) or type(record.get("id")) not in (str, int) or not _turns(record):
         raise Refused("wrong field", "no id, or no list of conversations", FIX)
-    turns = [turn(each, FIX) for each in record["conversations"]]
-    turns = turns[1:] if turns and turns[0][0] == "system" else turns
+    origin.id = f"{NAME}/{task}/{record['id']}"
+    turns = [turn(each, FIX) for each in _turns(record)]
+    turns = turns[1:] if turns[0][0] == "system" else turns
     roles = [role for role, _ in turns]
     if len(turns) < 2 or roles != ["user", "assistant"] * (len(roles) // 2) + ["user"] * (len(roles) % 2):
-        raise Refused("wrong field", f"the turns are {', '.join(roles)[:80]}, not user, assistant, ...", FIX)
+        raise Refused("wrong field", f"the turns are {', '.join(roles[:9])[:80]}, not user, assistant, ...", FIX)
+    origin.steps = len(turns) // 2
+    if origin.steps > MAX_STEPS:
+        raise too_many_steps(origin.steps)
+    observations = ["", *_observations([text for _, text in turns[2::2]])]
     shown = _screen(record.get("image"), files)
-    steps = [
-        _step(answer, turns[index - 1][1] if index > 1 else "", shown)
-        for index, (role, answer) in enumerate(turns)
-        if role == "assistant"
-    ]
+    steps = [_step(*each, shown) for each in zip((text for _, text in turns[1::2]), observations, strict=False)]
+    if origin.id in seen:
+        raise Refused("duplicate id", f"{origin.id!r} was read before", "give every record an own id")
+    seen.add(origin.id)
     finished = "final_answer" in _tools(steps[-1].action)
     return Trajectory(
-        id=id,
+        id=origin.id,
         source=NAME,
         split="train",
         task=task,
@@ -99,6 +100,24 @@ def _trajectory(record: Any, id: str, task: str, files: Store | None) -> Traject
         steps=tuple(steps),
         outcome="success" if finished else "unknown",
     )
+
+
+def _turns(record: dict[str, Any]) -> list[Any]:
+    found = record.get("conversations")
+    return found if isinstance(found, list) else []
+
+
+def _observations(texts: list[str]) -> Iterator[str]:
+    """What the tools returned, without its heading; raises ``Refused`` for outputs whose numbers leave a step out."""
+    first: int | None = None
+    for index, text in enumerate(texts):
+        heading = OUTPUT.match(text)
+        number = heading and heading[1] and int(heading[1]) - index
+        if number is not None and first is None:
+            first = number
+        if number is not None and number != first:
+            raise Refused("wrong field", f"the output of step {number + index} follows that of another", FIX)
+        yield text[heading.end() if heading else 0 :].strip()
 
 
 def _screen(named: Any, files: Store | None) -> dict[str, Any]:
@@ -114,11 +133,15 @@ def _screen(named: Any, files: Store | None) -> dict[str, Any]:
 
 
 def _step(answer: str, before: str, shown: dict[str, Any]) -> Step:
-    found = TURN.search(answer)
-    if not found:
+    fence = CODE.search(answer)
+    end = answer.find("```", fence.end()) if fence else -1
+    if fence is None or end < 0:
         raise Refused("code is not a call", f"no code block in the turn {answer[:80]!r}", FIX)
-    observation = before.strip().removeprefix("Observation:").strip()
-    return Step(action=action_of(found[2].strip()), instruction=found[1].strip(), observation=observation, **shown)
+    thought = answer[: fence.start()]
+    heading = THOUGHT.match(thought)
+    words = thought[heading.end() if heading else 0 :].strip()
+    action = action_of(answer[fence.end() : end].strip())
+    return Step(action=action, instruction=words or describe(action), observation=before, **shown)
 
 
 def action_of(code: str) -> Action:

@@ -41,6 +41,10 @@ MESSAGES = {
 }
 
 
+MAX_VALUES = 100_000
+"""Of one Example, a hundred times what the longest episode has. Empty ones cost two bytes, packed almost none."""
+
+
 class WireError(ValueError):
     """Bytes that are not the protobuf message that they should be."""
 
@@ -48,6 +52,11 @@ class WireError(ValueError):
 def example(payload: bytes) -> dict[str, list[Any]]:
     """The features of a serialised tf.train.Example: bytes or integers, by name; raises ``WireError``."""
     features = read("Example", payload).features.feature
+    count = len(features) + sum(
+        len(entry.value.bytes_list.value) + len(entry.value.int64_list.value) for entry in features[:MAX_VALUES]
+    )
+    if count > MAX_VALUES:
+        raise WireError(f"it has {count} values, over {MAX_VALUES}")
     return {entry.key: [*entry.value.bytes_list.value, *entry.value.int64_list.value] for entry in features}
 
 

@@ -7,6 +7,7 @@ the trajectories, with the file, the row, the reason and the fix.
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,18 @@ from typing import Any, Protocol, cast
 import orjson
 
 from tracer import plugins
+from tracer.sources import pictures
 from tracer.trajectory import Box, Trajectory
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_IMAGE_BYTES = 64 * 2**20
 MAX_IMAGE_PIXELS = 64_000_000
+MAX_PAGE_PIXELS = 128_000_000
+"""Of a picture of a whole page; Mind2Web publishes 1280 x 60,000 and more."""
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
+"""Of one part of a path, which is what file systems allow, and of all of it."""
+ORIENTATION, TURNED = 0x0112, range(2, 9)  # of EXIF; 1 is upright
+DETAIL_CHARACTERS = 2_000
 RAW_CHARACTERS = 65_536  # of a rejected row that the quarantine keeps; the file and row lead to the rest
 
 
@@ -55,14 +63,26 @@ class Rejected:
     """The trajectory's id, where it could be read."""
     raw: str = ""
     """The record as it was found, cut after ``RAW_CHARACTERS``."""
+    steps: int = 0
+    """The steps that were lost with it, where they could be counted."""
+
+    def __post_init__(self) -> None:
+        # A text that is not Unicode is why a record is rejected; the quarantine itself has to hold it.
+        for name in ("source", "file", "reason", "detail", "fix", "id", "raw"):
+            text = getattr(self, name)
+            if not text.isascii():
+                object.__setattr__(self, name, text.encode("utf-8", "backslashreplace").decode())
 
     @classmethod
-    def of(cls, error: Refused, *, source: str, file: str, row: int, id: str = "", raw: str | bytes = "") -> Rejected:
+    def of(
+        cls, error: Refused, *, source: str, file: str, row: int, id: str = "", raw: str | bytes = "", steps: int = 0
+    ) -> Rejected:
         """A rejected record, from the error that refused it."""
+        raw = raw[: 4 * RAW_CHARACTERS]  # cut before decoding, too: a character has at most four bytes
         text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
         return cls(
             source=source, file=file, row=row, id=id, raw=text[:RAW_CHARACTERS],
-            reason=error.reason, detail=error.detail, fix=error.fix,
+            reason=error.reason, detail=error.detail[:DETAIL_CHARACTERS], fix=error.fix, steps=steps,
         )  # fmt: skip
 
     def __str__(self) -> str:
@@ -92,12 +112,15 @@ def source(name: str) -> Source:
 
 
 def checked_name(name: str) -> str:
-    """A file name inside an archive or folder, unless it leads out of it; raises ``Refused``."""
+    """A file name inside an archive or folder, without ``./``, unless it leads out of it; raises ``Refused``."""
     path = PurePosixPath(name)
+    lengths = [len(part.encode("utf-8", "replace")) for part in path.parts]
+    if max(lengths, default=0) > MAX_NAME_BYTES or sum(lengths) > MAX_PATH_BYTES:
+        raise Refused("unsafe file name", f"{name[:80]!r}... is longer than file systems allow", "shorten it")
     if not name or "\0" in name or "\\" in name or ":" in name or path.is_absolute() or ".." in path.parts:
         detail = f"{name[:200]!r} is empty, absolute or climbs out of its folder"
         raise Refused("unsafe file name", detail, "name the file relative to its archive or folder")
-    return name
+    return str(path)
 
 
 def read_inside(folder: Path, name: str) -> bytes:
@@ -136,8 +159,8 @@ def on_screen(left: float, top: float, right: float, bottom: float, size: tuple[
     return (left / width, top / height, right / width, bottom / height) if left < right and top < bottom else None
 
 
-def split_lists(path: Path) -> dict[str, list[Any]]:
-    """The official splits of a data set, a JSON object of lists; raises ``SourceError``."""
+def split_lists(path: Path, kind: type) -> dict[str, list[Any]]:
+    """The official splits of a data set, a JSON object of lists of one kind; raises ``SourceError``."""
     if not path.is_file():
         raise SourceError(f"{path} does not exist: the official splits are needed; fetch it from where the data is")
     try:
@@ -146,25 +169,30 @@ def split_lists(path: Path) -> dict[str, list[Any]]:
         raise SourceError(f"{path} is not valid JSON: {error}; fetch it again") from error
     if not isinstance(lists, dict) or not all(isinstance(ids, list) for ids in lists.values()):
         raise SourceError(f"{path} is not an object of lists; fetch it again")
+    foreign = [id for ids in lists.values() for id in ids if type(id) is not kind]
+    if foreign:
+        raise SourceError(f"{path} lists {str(foreign[0])[:80]!r}, which is no {kind.__name__}; fetch it again")
     return lists
 
 
-def screen(image: bytes, name: str) -> dict[str, Any]:
+def screen(image: bytes, name: str, limit: int = MAX_IMAGE_PIXELS) -> dict[str, Any]:
     """The fields of a ``Step`` that its picture gives: image, width and height; raises ``Refused``."""
-    width, height = picture_size(image, name)
+    width, height = picture_size(image, name, limit=limit)
     return {"image": image, "width": width, "height": height}
 
 
-def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int, int]:
-    """Width and height in pixels, from the header alone; raises ``Refused`` for what is not a picture, or too large.
+def picture_size(image: bytes, name: str, *, decode: bool = False, limit: int = MAX_IMAGE_PIXELS) -> tuple[int, int]:
+    """Width and height in pixels; raises ``Refused`` for what is no whole picture, is rotated, or over the limit.
 
-    ``decode`` reads every pixel, and refuses a picture that breaks off.
+    Nothing is decoded: a picture that breaks off or is damaged is told by its frame. ``decode`` reads every pixel.
     """
     from PIL import Image, UnidentifiedImageError
 
     def too_large(detail: str) -> Refused:
         return Refused("picture too large", detail, "shrink it before it is ingested")
 
+    if not isinstance(image, bytes):
+        raise Refused("undecodable picture", f"{name} is {str(image)[:40]!r}", "write the picture again")
     if len(image) > MAX_IMAGE_BYTES:
         raise too_large(f"{name} has {len(image)} bytes, over {MAX_IMAGE_BYTES}")
     try:
@@ -172,13 +200,21 @@ def picture_size(image: bytes, name: str, *, decode: bool = False) -> tuple[int,
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
             with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as picture:
                 width, height = picture.size
-                if decode and width * height <= MAX_IMAGE_PIXELS:
-                    picture.load()
+                if width * height <= limit:
+                    exif = pictures.exif_of_whole(image)
+                    if exif is not None:
+                        picture.info.setdefault("exif", exif)  # or Pillow decodes a PNG to look behind its pixels
+                    turned = picture.getexif().get(ORIENTATION)
+                    if decode:
+                        picture.load()
     except Image.DecompressionBombError as error:
         raise too_large(f"{name}: {error}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error) as error:
         detail = f"{name} is not a whole {', '.join(IMAGE_FORMATS)} picture ({len(image)} bytes)"
         raise Refused("undecodable picture", detail, "write the picture again") from error
-    if width * height > MAX_IMAGE_PIXELS:
-        raise too_large(f"{name} has {width} x {height} pixels, over {MAX_IMAGE_PIXELS}")
+    if width * height > limit:
+        raise too_large(f"{name} has {width} x {height} pixels, over {limit}")
+    if turned in TURNED:
+        detail = f"{name} has the EXIF orientation {turned}: its pixels are not as it is seen"
+        raise Refused("rotated picture", detail, "rotate the pixels and write the picture without EXIF")
     return width, height

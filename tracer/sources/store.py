@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from tracer.sources.source import Refused, checked_name, read_inside
-from tracer.sources.zips import Zip
+from tracer.sources.zips import Zip, is_whole
+
+Archive = tuple[Path, ...]
+"""One archive: its one file (the last, of one in parts), or the pieces that it was cut into, in order."""
+PIECE = re.compile(r"(.+)_\d+(?:\.zip)?")
+SPLIT = re.compile(r"\.z\d+")
 
 
 class Store:
-    """Finds a file by its path in the folder or archives, else by its bare name, where only one has that name."""
+    """Finds a file by its path in the folder or archives, else by its bare name, where only one has that name.
 
-    def __init__(self, folder: Path, archives: Sequence[Path]) -> None:
+    ``looked_for`` names the places that it was sought in, for the message about a missing file.
+    """
+
+    def __init__(self, folder: Path, archives: Sequence[Archive], looked_for: str) -> None:
         self._folder = folder
-        self._archives = [Zip(path) for path in archives]
+        self._looked_for = looked_for
+        self._archives = [Zip(pieces[-1], pieces if len(pieces) > 1 else ()) for pieces in archives]
         self._bare: dict[str, list[tuple[Zip | None, str]]] | None = None
 
     def get(self, name: str) -> bytes:
         """The bytes of a file; raises ``Refused``."""
-        checked_name(name)
+        name = checked_name(name)
         if (self._folder / name).is_file():
             return read_inside(self._folder, name)
         for archive in self._archives:
@@ -31,8 +41,8 @@ class Store:
             self._bare = self._by_bare_name()
         found = self._bare.get(PurePosixPath(name).name, [])
         if len(found) != 1:
-            where = ", ".join([self._folder.name, *(archive.path.name for archive in self._archives)])
-            why = f"{len(found)} files are named like {name!r}" if found else f"{name!r} is not in {where}"
+            nowhere = f"{name!r} is not in {self._folder.name}; looked for: {self._looked_for}"
+            why = f"{len(found)} files are named like {name!r}" if found else nowhere
             raise Refused("missing file", why, "fetch the files again, or leave the record out")
         place, member = found[0]
         return place.read(member) if place else read_inside(self._folder, member)
@@ -51,6 +61,23 @@ class Store:
 
 
 @lru_cache(maxsize=4)
-def store(folder: Path, archives: tuple[Path, ...] = ()) -> Store:
+def store(folder: Path, archives: tuple[Archive, ...] = (), looked_for: str = "") -> Store:
     """The store of a folder and archives, kept: an archive's directory can have 300,000 entries."""
-    return Store(folder, archives)
+    return Store(folder, archives, looked_for or f"{folder.name}/")
+
+
+def archives(folder: Path, pattern: str) -> tuple[Archive, ...]:
+    """The archives of a folder whose names match, in order; pieces such as ``x_01`` and ``x_02`` are joined.
+
+    Pieces are those of one archive unless each is an archive by itself. The earlier parts of ``x.zip``, ``x.z01`` and
+    on, are found by ``Zip``.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(each for each in folder.glob(pattern) if each.is_file() and not SPLIT.fullmatch(each.suffix)):
+        piece = PIECE.fullmatch(path.name)
+        found.setdefault(piece[1] if piece else path.name, []).append(path)
+    groups = []
+    for paths in found.values():
+        alone = len(paths) == 1 or all(map(is_whole, paths))
+        groups += [(path,) for path in paths] if alone else [tuple(paths)]
+    return tuple(groups)

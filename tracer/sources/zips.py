@@ -1,4 +1,4 @@
-"""Zip archives as data sets publish them: in one piece, or split over ``x.z01``, ``x.z02``, ... and ``x.zip``.
+"""Zip archives as data sets publish them: in one piece, split over ``x.z01``, ... and ``x.zip``, or cut by bytes.
 
 The parts are read where they are, as one long file; nothing is joined or extracted, so that no member's name can
 lead anywhere on disk. Format: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16 and 4.5.3.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_right
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from tracer.sources.source import MAX_IMAGE_BYTES, Refused, SourceError, checked_name
@@ -20,7 +21,9 @@ END64 = b"PK\x06\x06"
 ENTRY = b"PK\x01\x02"
 LOCAL = b"PK\x03\x04"
 STORED, DEFLATED = 0, 8
-ENCRYPTED = 0x1
+ENCRYPTED, UTF8 = 0x1, 0x800
+UNICODE_PATH = 0x7075  # Info-ZIP's extra field: version, CRC of the name, the name in UTF-8
+TAIL_BYTES = 65_557  # the end record and the longest comment behind it
 
 
 class Member(NamedTuple):
@@ -68,18 +71,23 @@ class Parts:
 
 
 class Zip:
-    """A zip archive, whole or split, read member by member.
+    """A zip archive, whole or in parts, read member by member.
 
+    ``path`` is the last part, beside which the others lie; ``pieces`` names all of an archive that was cut by bytes.
     Raises ``SourceError`` for an archive that cannot be read: a missing part, a cut or damaged directory.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pieces: Sequence[Path] = ()) -> None:
         self.path = path
         if not path.is_file():
             raise SourceError(f"{path} does not exist; fetch the archive again")
-        earlier = sorted(path.parent.glob(f"{path.stem}.z[0-9]*"), key=lambda part: int(part.suffix[2:]))
+        numbered = () if pieces else path.parent.glob(f"{path.stem}.z[0-9]*")
+        earlier = sorted(
+            (part for part in numbered if part.suffix[2:].isdecimal()), key=lambda part: int(part.suffix[2:])
+        )
         self._check_numbers(earlier)
-        self._parts = Parts([*earlier, path])
+        self._parts = Parts([*pieces] or [*earlier, path])
+        self._disks = 1 if pieces else len(self._parts.paths)  # an archive that was cut by bytes knows of no parts
         self.members = self._directory()
 
     def _check_numbers(self, earlier: list[Path]) -> None:
@@ -91,8 +99,7 @@ class Zip:
 
     def _directory(self) -> dict[str, Member]:
         parts = self._parts
-        tail_start = max(0, parts.size - 65_557)  # the end record and the longest comment behind it
-        tail = parts.read(tail_start, 65_557)
+        tail = parts.read(max(0, parts.size - TAIL_BYTES), TAIL_BYTES)
         at = tail.rfind(END)
         if at < 0 or len(tail) < at + 22:
             raise self._damaged("it has no end record: it is cut off, or no zip archive")
@@ -112,15 +119,14 @@ class Zip:
         return self._entries(parts.read(start, length), count)
 
     def _start(self, disk: int) -> int:
-        if disk >= len(self._parts.paths):
-            raise self._damaged(f"it points into part {disk + 1} of {len(self._parts.paths)}")
+        if disk >= self._disks:
+            raise self._damaged(f"it points into part {disk + 1} of {self._disks}")
         return self._parts.starts[disk]
 
     def _check_disks(self, expected: int) -> None:
-        found = len(self._parts.paths)
-        if expected != found:
+        if expected != self._disks:
             names = f"{self.path.stem}.z01 to .z{expected - 1:02d} and {self.path.name}"
-            raise SourceError(f"{self.path} consists of {expected} parts, {found} are here; fetch {names}")
+            raise SourceError(f"{self.path} consists of {expected} parts, {self._disks} are here; fetch {names}")
 
     def _damaged(self, why: str) -> SourceError:
         return SourceError(f"{self.path} is damaged: {why}; fetch it again")
@@ -138,9 +144,9 @@ class Zip:
             extra = directory[at + 46 + names : at + 46 + names + extras]
             size, packed, offset, disk = _zip64(extra, size, packed, offset, disk)
             at += 46 + names + extras + comments
-            name = raw.decode("utf-8" if flags & 0x800 else "cp437", "replace")
-            if name.endswith("/"):
+            if raw.endswith(b"/"):
                 continue
+            name = str(PurePosixPath(_name(raw, flags, extra)))  # without "./"
             if name in members:
                 raise self._damaged(f"it holds {name!r} twice")
             members[name] = Member(self._start(disk) + offset, packed, size, crc, method, flags)
@@ -148,7 +154,7 @@ class Zip:
 
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
         """A member's content, its CRC checked; raises ``Refused``."""
-        checked_name(name)
+        name = checked_name(name)
         if name not in self.members:
             raise Refused("missing file", f"{self.path.name} has no {name!r}", "add it, or drop what names it")
         member = self.members[name]
@@ -181,14 +187,31 @@ class Zip:
             raise Refused("damaged file", f"{name!r} in {self.path.name}: {error}", fix) from error
 
 
-def _zip64(extra: bytes, size: int, packed: int, offset: int, disk: int) -> tuple[int, int, int, int]:
-    """The four values, those that overflow 32 bits (disk: 16) taken from the zip64 extra field."""
+def _extras(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    """The kind and content of each extra field."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)
+        yield kind, extra[at + 4 : at + 4 + length]
+        at += 4 + length
+
+
+def _name(raw: bytes, flags: int, extra: bytes) -> str:
+    """A member's name: UTF-8 where the archive says so, and where it does not but the bytes are; else code page 437."""
+    for kind, field in _extras(extra):
+        if kind == UNICODE_PATH and field[1:5] == zlib.crc32(raw).to_bytes(4, "little"):
+            return field[5:].decode("utf-8", "replace")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("utf-8" if flags & UTF8 else "cp437", "replace")
+
+
+def _zip64(extra: bytes, size: int, packed: int, offset: int, disk: int) -> tuple[int, int, int, int]:
+    """The four values, those that overflow 32 bits (disk: 16) taken from the zip64 extra field."""
+    for kind, field in _extras(extra):
         if kind == 1:
-            field, place = extra[at + 4 : at + 4 + length], 0
-            values = [size, packed, offset]
+            values, place = [size, packed, offset], 0
             for index, value in enumerate(values):
                 if value == 0xFFFFFFFF and place + 8 <= len(field):
                     (values[index],) = struct.unpack_from("<Q", field, place)
@@ -196,5 +219,11 @@ def _zip64(extra: bytes, size: int, packed: int, offset: int, disk: int) -> tupl
             if disk == 0xFFFF and place + 4 <= len(field):
                 (disk,) = struct.unpack_from("<I", field, place)
             return values[0], values[1], values[2], disk
-        at += 4 + length
     return size, packed, offset, disk
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file ends as a zip archive does; one that was cut by bytes does so in its last piece only."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        return END in file.read()

@@ -16,7 +16,7 @@ from tracer.action import COORDINATES, POINTED, Action, ActionError
 from tracer.dataset import DatasetError, batches, schema, shards
 from tracer.examples import state_digest
 from tracer.instruction import locate
-from tracer.sources.source import Refused, picture_size
+from tracer.sources.source import MAX_PAGE_PIXELS, Refused, picture_size
 from tracer.trajectory import Element, State, inside
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def step_table(folder: Path, prompt_tokens: PromptTokens | None) -> pd.DataFrame
     table = pd.DataFrame(rows)
     if not rows:
         raise DatasetError(f"the shards of {folder} hold no row; run the step `ingest` again")
-    # Without a single value pandas cannot know that a column holds numbers.
+    # Without a single value a column is not there, and pandas cannot know that it holds numbers.
+    table = table.reindex(columns=[*table.columns, *(name for name in NUMBERS if name not in table)])
     table = table.astype(dict.fromkeys(NUMBERS, "float64"))
     return _across(table)
 
@@ -180,7 +181,7 @@ def _image(image: bytes | None) -> dict[str, Any]:
     if image is None:
         return {"has_image": False, "image_problem": None}
     try:
-        width, height = picture_size(image, "the image", decode=True)
+        width, height = picture_size(image, "the image", decode=True, limit=MAX_PAGE_PIXELS)
     except Refused as error:
         return {"has_image": True, "image_problem": error.detail}
     return {"has_image": True, "image_problem": None, "image_width": width, "image_height": height}

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tracer.action import Action
+from tracer.sources.boundary import Origin
 from tracer.sources.source import Refused, Rejected, SourceError, checked_name, picture_size
 from tracer.trajectory import Step, Trajectory
 
@@ -26,22 +28,25 @@ def read(path: Path, split: str = "train") -> Iterator[Trajectory | Rejected]:
     if not sessions:
         raise SourceError(f"{path} contains no .csv file; name the folder of the click logs")
     for session in sessions:
-        with open(session, encoding="utf-8", newline="") as file:
-            steps: list[Step] = []
-            reader = csv.DictReader(file)
-            try:
-                steps += [_step(row, path) for row in reader]
-            except Refused as error:
-                yield Rejected.of(error, source=NAME, file=session.name, row=reader.line_num)
-                continue
-        yield Trajectory(
-            id=f"{NAME}/{session.stem}",
-            source=NAME,
-            split=split,
-            task="clicks",
-            goal=session.stem,
-            steps=tuple(steps),
-        )
+        origin = Origin(source=NAME, file=session.name, row=1, id=f"{NAME}/{session.stem}")
+        yield origin.read(partial(_trajectory, session, split))
+
+
+def _trajectory(session: Path, split: str, origin: Origin) -> Trajectory:
+    with open(session, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        steps = []
+        for row in reader:
+            origin.row = reader.line_num
+            steps.append(_step(row, session.parent))
+    return Trajectory(
+        id=origin.id,
+        source=NAME,
+        split=split,
+        task="clicks",
+        goal=session.stem,
+        steps=tuple(steps),
+    )
 
 
 def _step(row: dict[str, str], folder: Path) -> Step:
