@@ -1,33 +1,38 @@
 """The boundary between adapters and shards: one bad record costs one record, whatever is wrong with it.
 
-Valid records of every adapter are mutated and ingested. Each must come out as a trajectory that the shards hold, or as a
-row of the quarantine with a reason that its adapter foresaw; the good records around it stay, and ``--check`` says the
-same as ingesting. ``TRACER_FUZZ=50000`` sets another number of inputs; ``make patient`` does.
+Valid records of every adapter are mutated and ingested. Each must come out as a trajectory that the shards hold, or as
+a row of the quarantine with a reason that its adapter foresaw; the good records around it stay, and ``--check`` says
+the same as ingesting.
 """
 
 import copy
 import json
-import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.episodes import picture, sample, write_raw
-from tests.sources.collect import data
+from tests.sources.collect import collected, data
 from tests.sources.writers import agentnet, agenttrek, android_control, gui_odyssey, mind2web, mm_traj
 from tracer import dataset
+from tracer.action import Action
 from tracer.ingestion.ingest import check
-from tracer.ingestion.items import items, write
-from tracer.ingestion.parts import forget
+from tracer.ingestion.items import admitted, items, write
+from tracer.ingestion.parts import PARTS, PartsError, forget, ingest_parts
 from tracer.ingestion.quarantine import quarantined
+from tracer.sources import pyautogui, tfrecord
 from tracer.sources.boundary import DEFECT
-from tracer.sources.source import Refused, SourceError
+from tracer.trajectory import Step, Trajectory
 
 INPUTS = 2_000
 A_FILE = 40
@@ -38,7 +43,8 @@ for _ in range(60):
     DEEP = [DEEP]
 NUMBERS = [0, -1, 3, 10**30, -(2**63) - 1, 1e308, float("nan"), float("inf"), True, 0.5, 2**31]
 TEXTS = [
-    "", " ", "@BYTE@", "@BIG@", "@DEEP@", "\ud83d", "caf\u00e9 \U0001f642", "\0", "nan,0,5,5", "0,0,-5,5", "1e999,0,1,1", "../x.png", "a" * 300,
+    "", " ", "@BYTE@", "@BIG@", "@DEEP@", "\ud83d", "caf\u00e9 \U0001f642", "\0", "nan,0,5,5", "0,0,-5,5",
+    "1e999,0,1,1", "../x.png", "a" * 300,
     "a/" * 3000 + "b.png", "<action>", "</action>", "<!--", "-->", "Code:\n```py\n", "```", "KEY_HOME", "9" * 5000,
     "{", '{"op": "TYPE", "value": "\\ud83d"}', '{"action_type": "click", "x": 1e400, "y": NaN}', "null", "[]",
     "pyautogui.click(x=0.5, y=" + "9" * 5000 + ")", "pyautogui.press('a', presses=100)\n" * 2500,
@@ -79,7 +85,7 @@ def mutated(draw: st.DrawFn, record: Any) -> Any:
         elif how == 4 and isinstance(holder[path[-1]], str) and holder[path[-1]].startswith(("{", "[")):
             holder[path[-1]] = draw(inside(holder[path[-1]]))
         else:
-            holder[path[-1]] = draw(VALUES)
+            holder[path[-1]] = copy.deepcopy(draw(VALUES))  # or a later change would change the sample itself
     return changed["record"]
 
 
@@ -123,8 +129,7 @@ def write_android_control(folder: Path, records: list[Any]) -> None:
         android_control.example({name: list(map(_value, values)) for name, values in _features(each).items()})
         for each in records
     ]
-    crc = {"crc": __import__("google_crc32c").value}
-    framed = [android_control.record(payload, **crc) for payload in payloads]
+    framed = [android_control.record(payload, google_crc32c.value) for payload in payloads]
     android_control.write_shard(folder / "android_control-00000-of-00001", framed, compressed=False)
 
 
@@ -159,9 +164,6 @@ def write_gui_odyssey(folder: Path, records: list[Any]) -> None:
 
 
 def write_mind2web(folder: Path, records: list[Any]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     folder.mkdir(exist_ok=True)
     rows = [row for record in records for row in (record if isinstance(record, list) else [record])]
     texts = [field.name for field in mind2web.schema() if field.type == pa.string()]
@@ -259,10 +261,11 @@ def ingested(name: str, folder: Path, out: Path, **options: Any) -> tuple[list[A
     return (list(dataset.read(out)) if stats["trajectories"] else []), list(quarantined(out)), stats
 
 
+@pytest.mark.parametrize("inputs", [INPUTS, pytest.param(50_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_a_mutated_record_is_read_or_quarantined_and_nothing_else(tmp_path, name):
+def test_a_mutated_record_is_read_or_quarantined_and_nothing_else(tmp_path, name, inputs):
     write_records, record, options = ADAPTERS[name]
-    count = int(os.environ.get("TRACER_FUZZ", INPUTS)) // len(ADAPTERS) // A_FILE + 1
+    count = inputs // len(ADAPTERS) // A_FILE + 1
     mutants = st.tuples(*(mutated(record(index)) for index in range(A_FILE)))
 
     @settings(
@@ -287,3 +290,108 @@ def test_a_mutated_record_is_read_or_quarantined_and_nothing_else(tmp_path, name
         assert (checked["trajectories"], checked["reasons"]) == (len(found), stats["rejected"]["reasons"])
 
     fuzz()
+
+
+# --- time ----------------------------------------------------------------------------------------------------------
+
+LONG = 1_000_000
+CODES = {
+    "presses": "pyautogui.press('a', presses=100)\n" * 2500,  # 88 kB, which never ended
+    "calls": "f()\n" * 20_000,
+    "values": f"print(visualizer([{'1,' * 45_000}]))",
+    "f-string": "f(f'" + "{1}" * 30_000 + "')",
+}
+TEXT_BOMBS = {"open": "<action>", "line": "\n", "fence": "Code:```\n", "blanks": " ", "comment": "<!--"}
+
+
+def bombs() -> dict[str, tuple[str, Any]]:
+    found: dict[str, tuple[str, Any]] = {}
+    for name, code in CODES.items():
+        many = [code] * (LONG // len(code))
+        found[f"agentnet-{name}"] = "agentnet", {**agentnet.line("u", many), "task_id": "u0"}
+        found[f"mm_traj-{name}"] = "mm_traj", mm_traj.record("r0", many)
+        found[f"agenttrek-{name}"] = "agenttrek", agenttrek.element("goal", [], code)
+    for name, unit in TEXT_BOMBS.items():
+        text = "# x" + unit * (LONG // len(unit)) + "y"
+        turns = [mm_traj.user("x"), {"role": "assistant", "content": text}]
+        found[f"mm_traj-{name}"] = "mm_traj", {**mm_traj.record("r0", [mm_traj.FINAL]), "conversations": turns}
+        found[f"agenttrek-{name}-history"] = "agenttrek", agenttrek.element("goal", [text], "noop()")
+        asked = agenttrek.element("goal", [], "\n".join(["click('7')"] * 100))
+        asked["messages"][1]["content"] = asked["messages"][1]["content"].replace("RootWeb", text + "RootWeb")
+        found[f"agenttrek-{name}-tree"] = "agenttrek", asked
+    return found
+
+
+BOMBS = bombs()
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_megabyte_of_record_ends_within_two_seconds(tmp_path, bomb):
+    name, record = BOMBS[bomb]
+    write_records, _, options = ADAPTERS[name]
+    write_records(tmp_path / "raw", [record])
+    quick(lambda: collected(name, tmp_path / "raw", **{**options, **({"images": False} if name == "agentnet" else {})}))
+
+
+@pytest.mark.parametrize("kind", ["values", "features", "integers"])
+def test_four_million_empty_values_end_within_two_seconds(tmp_path, kind):
+    chunk, empty = android_control.chunk, b"\x0a\x00" * 4_000_000
+    value = chunk(3, chunk(1, bytes(4_000_000))) if kind == "integers" else chunk(1, empty)
+    entry = chunk(1, chunk(1, "actions") + chunk(2, value))
+    payload = chunk(1, empty if kind == "features" else entry)
+    android_control.write_splits(tmp_path, [0], [], [])
+    framed = android_control.record(payload, google_crc32c.value)
+    android_control.write_shard(tmp_path / "android_control-00000-of-00001", [framed])
+    (rejected,) = quick(lambda: collected("android_control", tmp_path))[1]
+    assert rejected.reason == "broken record"
+
+
+def quick(body: Callable[[], Any]) -> Any:
+    start = time.process_time()
+    found = body()
+    assert time.process_time() - start < 2
+    return found
+
+
+# --- what is no record's fault -------------------------------------------------------------------------------------
+
+
+def test_a_defect_is_counted_and_its_traceback_logged(tmp_path, monkeypatch, caplog):
+    write_agentnet(tmp_path / "raw", [agentnet.line("u"), {**agentnet.line("u"), "task_id": "v"}])
+    calls = iter([KeyError("nobody foresaw this")])
+    actions = pyautogui.actions
+
+    def defective(code: str) -> Any:
+        for error in calls:
+            raise error
+        return actions(code)
+
+    monkeypatch.setattr(pyautogui, "actions", defective)
+    found, (rejected,), stats = ingested("agentnet", tmp_path / "raw", tmp_path / "out")
+    assert len(found) == 1
+    assert stats["rejected"]["reasons"] == {DEFECT: 1}
+    assert (rejected.row, rejected.detail) == (1, "KeyError: 'nobody foresaw this'")
+    assert "Traceback" in caplog.text
+
+
+def test_a_part_that_fails_for_any_reason_fails_alone(tmp_path, monkeypatch):
+    android_control.write(tmp_path / "raw")
+    records = tfrecord.records
+
+    def defective(path: Path) -> Any:
+        if "00000-of" in path.name:
+            raise KeyError("nobody foresaw this")
+        return records(path)
+
+    monkeypatch.setattr(tfrecord, "records", defective)
+    with pytest.raises(PartsError, match="1 of 2 parts"):
+        ingest_parts(data("android_control", tmp_path / "raw"), tmp_path / "out")
+    assert (tmp_path / "out" / PARTS / "android_control-00001-of-00002/stats.json").is_file()
+
+
+def test_a_trajectory_of_an_adapter_that_did_not_look_is_looked_at():
+    step = Step(action=Action.of("wait"), instruction="wait")
+    made = [Trajectory(id=f"x/{goal}", source="x", split="train", task="t", goal=goal, steps=(step,)) for goal in
+            ("good", "", "\ud83d")]  # fmt: skip
+    found = list(admitted("x", made))
+    assert [getattr(each, "reason", "read") for each in found] == ["read", "empty field", "invalid UTF-8"]

@@ -25,6 +25,7 @@ import msgspec
 from tracer.instruction import describe
 from tracer.sources import large_json, pyautogui
 from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
+from tracer.sources.calls import check_total
 from tracer.sources.source import Refused, Rejected, SourceError, screen
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
@@ -136,6 +137,7 @@ def _trajectory(origin: Origin, steps: list[Step], wanted: Wanted) -> Trajectory
     origin.steps = len(record.traj)
     moments = list(_moments(record.traj))
     origin.id = _id(record, moments)
+    check_total(moment.value.code for moment in moments if isinstance(moment, Moment))
     for moment in moments:
         if isinstance(moment, Refused):
             raise moment

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from tracer.sources.source import Refused
 
 MAX_CODE = 100_000  # characters; the parser's memory grows with the text
+MAX_TOTAL = 2 * MAX_CODE  # of one record
+MAX_BRACES = 2_000  # of one code; Python 3.11 parses an f-string in time quadratic in its fields
 MAX_CALLS = 1_000  # of one code
 
 # A line such as ``pyautogui.moveTo(x=0.5, y=0.25)``: names and plain numbers or texts, which mean the same to Python.
@@ -40,11 +42,20 @@ class Call(NamedTuple):
         return found | self.named
 
 
+def check_total(codes: Iterable[str]) -> None:
+    """Raise ``Refused`` for a record whose codes together are too long to parse."""
+    total = sum(map(len, codes))
+    if total > MAX_TOTAL:
+        raise Refused("code too long", f"{total} characters in one record, over {MAX_TOTAL}", "divide the record")
+
+
 def parse(code: str) -> ast.Module:
     """The syntax tree; raises ``Refused`` for what is not valid Python."""
     fix = "correct the code, or drop the trajectory"
     if len(code) > MAX_CODE:
         raise Refused("code too long", f"{len(code)} characters, over {MAX_CODE}", fix)
+    if code.count("{") > MAX_BRACES:
+        raise Refused("code too long", f"it has {code.count('{')} braces, over {MAX_BRACES}", fix)
     try:
         return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # what the parser raises for foreign text

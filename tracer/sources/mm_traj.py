@@ -84,6 +84,7 @@ def _trajectory(
     origin.steps = len(turns) // 2
     if origin.steps > MAX_STEPS:
         raise too_many_steps(origin.steps)
+    calls.check_total(text for _, text in turns[1::2])
     observations = ["", *_observations([text for _, text in turns[2::2]])]
     shown = _screen(record.get("image"), files)
     steps = [_step(*each, shown) for each in zip((text for _, text in turns[1::2]), observations, strict=False)]

@@ -41,8 +41,8 @@ MESSAGES = {
 }
 
 
-MAX_VALUES = 100_000
-"""Of one Example, a hundred times what the longest episode has. Empty ones cost two bytes, packed almost none."""
+MAX_FEATURES, MAX_VALUES = 1_000, 100_000
+"""Of one Example, far beyond the longest episode: empty values cost two bytes each, and packed almost none."""
 
 
 class WireError(ValueError):
@@ -52,9 +52,9 @@ class WireError(ValueError):
 def example(payload: bytes) -> dict[str, list[Any]]:
     """The features of a serialised tf.train.Example: bytes or integers, by name; raises ``WireError``."""
     features = read("Example", payload).features.feature
-    count = len(features) + sum(
-        len(entry.value.bytes_list.value) + len(entry.value.int64_list.value) for entry in features[:MAX_VALUES]
-    )
+    if len(features) > MAX_FEATURES:
+        raise WireError(f"it has {len(features)} features, over {MAX_FEATURES}")
+    count = sum(len(entry.value.bytes_list.value) + len(entry.value.int64_list.value) for entry in features)
     if count > MAX_VALUES:
         raise WireError(f"it has {count} values, over {MAX_VALUES}")
     return {entry.key: [*entry.value.bytes_list.value, *entry.value.int64_list.value] for entry in features}
