@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.sources.writers import android_control as writer
 from tests.strategies import patient
 from tracer.sources import large_json, protobuf, tfrecord
-from tracer.sources.source import SourceError
+from tracer.sources.source import Refused, SourceError
 
 VALUES = st.one_of(
     st.lists(st.binary(max_size=300), min_size=1, max_size=4),
@@ -82,7 +82,9 @@ def test_long_arrays_are_read_as_json_reads_them(tmp_path_factory, monkeypatch, 
     @given(st.lists(JSON, max_size=8))
     def compare(values):
         path.write_text(json.dumps(values, indent=indent, ensure_ascii=False))
-        assert list(large_json.array(path)) == values
+        found = list(large_json.array(path))
+        assert [each.value for each in found] == values
+        assert [json.loads(each.raw) for each in found] == values
 
     compare()
 
@@ -95,7 +97,23 @@ def test_a_cut_array_gives_what_lies_before_the_cut(tmp_path_factory, values, cu
     path.write_text(text[: -(cut % (len(text) - 1)) or -1])
     found = []
     with pytest.raises(SourceError, match="fetch it again"):
-        for value in large_json.array(path):
-            found.append(value)
+        for element in large_json.array(path):
+            found.append(element.value)
     assert len(found) <= len(values)
     assert all(one == other for one, other in zip(found[:-1], values, strict=False))
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+@pytest.mark.parametrize(
+    "bad",
+    ["[" * 3000 + "]" * 3000, '{"a": ' * 3000 + '"]}\\"' + '"' + "}" * 3000, "9" * 5000, '{"a": -' + "9" * 5000 + "}"],
+)
+def test_an_element_that_python_cannot_read_costs_itself(tmp_path, monkeypatch, chunk, bad):
+    monkeypatch.setattr(large_json, "CHUNK", chunk)
+    path = tmp_path / "a.json"
+    path.write_text(f'[1, {bad} , "]"]', encoding="utf-8")
+    first, second, third = large_json.array(path)
+    assert (first.value, second.raw, third.value) == (1, bad, "]")
+    if bad[-1] in "]}" and "9" not in bad:
+        with pytest.raises(Refused, match="nested too deeply"):
+            second.record()

@@ -68,7 +68,9 @@ def ingest(
     data = DataConfig(source=source, path=str(path), options=parsed_options(option), workers=workers, pointer="")
     if check:
         found = checked(data)
-        return Result(data=found, text="\n".join(found["problems"]), ok=not found["rejected"])
+        return Result(
+            data=found, text="\n".join([*found["problems"], *found.get("warnings", ())]), ok=not found["rejected"]
+        )
     out = out or Path("build/sources") / source
     return finished(ingest_source(data, out, progress=sys.stderr.isatty()), out)
 

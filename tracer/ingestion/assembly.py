@@ -6,14 +6,16 @@ trajectory whose id an earlier part has goes to the quarantine. The result depen
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tracer.dataset import parquet_writer, read_shard
-from tracer.ingestion.counts import STATS, Counts, metrics
+from tracer.ingestion.counts import STATS, Counts, metrics, warnings
 from tracer.ingestion.items import duplicate
 from tracer.ingestion.parts import PartsError, trajectory_ids
 from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter, quarantined
@@ -21,6 +23,8 @@ from tracer.json_files import read_json, write_json
 from tracer.lineage.step import run_step
 from tracer.sources.source import source
 from tracer.trajectory import SPLITS
+
+log = logging.getLogger(__name__)
 
 SMALL = 100 * 2**20
 LARGE = 500 * 2**20
@@ -73,8 +77,24 @@ def assemble(name: str, parts: Sequence[Path], out: Path) -> dict[str, Any]:
     published = getattr(source(name), "PUBLISHED", None)
     if published:
         stats["published"] = compared(stats, published)
+    found = warnings(_lengths(out))
+    if found:
+        stats["warnings"] = found
+        log.warning("%s: %s", name, "; ".join(found))
     write_json(out / STATS, stats)
     return stats
+
+
+def _lengths(folder: Path) -> Counter[int]:
+    """How many trajectories have how many steps."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    found: Counter[int] = Counter()
+    for shard in sorted(folder.glob("*-*.parquet")):
+        table = pq.read_table(shard, columns=["step", "steps"])
+        found.update(table.filter(pc.equal(table["step"], 0))["steps"].to_pylist())
+    return found
 
 
 def compared(stats: Mapping[str, Any], published: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -77,6 +77,14 @@ class Counts:
         return {**sums, "tasks": tasks}
 
 
+def warnings(lengths: Counter[int]) -> list[str]:
+    """What people should look at, from how many trajectories have how many steps."""
+    total = lengths.total()
+    if total and lengths[1] * 2 > total:
+        return [f"{lengths[1]} of {total} trajectories have one step: are the steps of a trajectory told apart right?"]
+    return []
+
+
 def metrics(stats: Mapping[str, Any]) -> dict[str, Any]:
     """The headline metrics of an ingested folder."""
     return {"trajectories": stats["trajectories"], "steps": stats["steps"], "rejected": stats["rejected"]["total"]}

@@ -6,6 +6,7 @@ Its folder holds the shards, ``quarantine.parquet`` (one row per rejected record
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tracer.config import Config
 from tracer.dataset import ShardWriter
 from tracer.ingestion import mixture
 from tracer.ingestion.assembly import assemble
-from tracer.ingestion.counts import Counts, metrics
+from tracer.ingestion.counts import Counts, metrics, warnings
 from tracer.ingestion.items import items, limited, write
 from tracer.ingestion.parts import PARTS, check_options, ingest_parts
 from tracer.ingestion.quarantine import quarantined
@@ -24,6 +25,7 @@ from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin, pinned_folder
 from tracer.lineage.step import run_step
 from tracer.sources.source import Rejected, SourceError
+from tracer.trajectory import Trajectory
 
 MAX_SHOWN = 20
 """How many problems ``check`` lists."""
@@ -81,13 +83,21 @@ def check(data: DataConfig) -> dict[str, Any]:
     Raises ``SourceError`` for a source that cannot be read at all.
     """
     check_options(data.source, data.options)
-    counts, problems = Counts(), list[str]()
+    counts, problems, lengths = Counts(), list[str](), Counter[int]()
     for item in items(data):
         counts.add(item)
+        if isinstance(item, Trajectory):
+            lengths[len(item.steps)] += 1
         if isinstance(item, Rejected) and len(problems) < MAX_SHOWN:
             problems.append(str(item))
     stats = counts.to_dict()
-    return {**metrics(stats), "reasons": stats["rejected"]["reasons"], "problems": problems}
+    found = warnings(lengths)
+    return {
+        **metrics(stats),
+        "reasons": stats["rejected"]["reasons"],
+        "problems": problems,
+        **({"warnings": found} if found else {}),
+    }
 
 
 def pinned(data: DataConfig) -> str | None:
