@@ -120,7 +120,7 @@ def gui_r1_parts(
     """
     placed, written = reference.action in PLACED, reference.action in WRITTEN
     near = False
-    point = ours and (ours.point or (None if strict else (0.0, 0.0)))
+    point = None if ours is None else ours.point or (None if strict else (0.0, 0.0))
     if placed and point is not None and reference.point is not None:
         across = (reference.point[0] - point[0]) / size[0]
         down = (reference.point[1] - point[1]) / size[1]
