@@ -91,7 +91,7 @@ def load(profile: str | None = None, overrides: Sequence[str] = (), path: Path =
     ``overrides`` are ``dotted.key=value``, the value in YAML. ``force`` allows a horizon over 10.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; run in the project's root") from error
     except yaml.YAMLError as error:

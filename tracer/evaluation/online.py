@@ -94,7 +94,7 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
     left = [episode for episode in every if episode.id not in done]
     if left:
         (out / "logs").mkdir(exist_ok=True)
-        with open(progress, "ab") as file, open(out / "logs" / "seconds.jsonl", "a") as log:
+        with open(progress, "ab") as file, open(out / "logs" / "seconds.jsonl", "a", encoding="utf-8") as log:
             for row, seconds in play_all(config, left, planners.load(model)):
                 done[row["id"]] = row
                 file.write(json_lines.one(row))
