@@ -51,6 +51,31 @@ def test_android_world_checkpoints(tmp_path: Path) -> None:
     assert summary["failed"] == {"crashed": 3, "missing": 110}
 
 
+def test_whatever_one_checkpoint_holds_the_others_are_scored(tmp_path: Path) -> None:
+    folder = tmp_path / "run_1"
+    folder.mkdir()
+    names = [item["id"] for item in own_items("android_world", "run-py")]
+    whole = gzip.compress(pickle.dumps([{"is_successful": 1.0}] * 300))
+    nested: Any = 1
+    for _ in range(200):
+        nested = [nested]
+    damages: list[bytes | dict[str, Any]] = [
+        whole[:40] + b"\xff\x00" * 20 + whole[80:], b"", {"is_successful": 10**400}, {"is_successful": "\ud83d"},
+        {"exception_info": "adb \ud83d"}, {"is_successful": nested}, {"episode_length": 2**80}, {"is_successful": 7},
+    ]  # fmt: skip
+    for name, damage in zip(names, damages, strict=False):
+        if isinstance(damage, bytes):
+            (folder / f"{name}.pkl.gz").write_bytes(damage)
+        else:
+            checkpoint(folder, name, **damage)
+    checkpoint(folder, names[len(damages)])
+    score("android_world", "run-py", None, folder, tmp_path / "out", resamples=20)
+    summary = read_summary(tmp_path / "out")
+    assert summary["figures"]["success_finished"]["numerator"] == 1.0
+    assert sum(summary["failed"].values()) == 115
+    assert summary["failed"]["crashed"] + summary["failed"].get("malformed", 0) == len(damages)
+
+
 class Trap:
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path.touch, (Path("sprung"),))
@@ -84,15 +109,16 @@ def test_no_pickle_is_a_clear_error(tmp_path: Path, data: bytes) -> None:
 def test_osworld_results(tmp_path: Path) -> None:
     names = [item["id"] for item in own_items("osworld", "verified-50")]
     root = tmp_path / "results" / "pyautogui" / "screenshot" / "model"
-    for name, text in zip(names, ("1.0", "0.25\n", "True", "nan", "oops"), strict=False):
+    for name, text in zip(names, (b"1.0", b"0.25\n", b"True", b"nan", b"\xff oops"), strict=False):
         (root / name).mkdir(parents=True)
-        (root / name / "result.txt").write_text(text)
+        (root / name / "result.txt").write_bytes(text)
     (root / names[5]).mkdir(parents=True)
     (root / names[5] / "traj.jsonl").write_text("{}")
     score("osworld", "verified-50", None, tmp_path / "results", tmp_path / "out", resamples=50)
     summary = read_summary(tmp_path / "out")
     assert summary["items"]["scored"] == 361
     assert summary["figures"]["success"]["value"] == pytest.approx(2.25 / 361)
+    assert summary["figures"]["success_finished"]["value"] == pytest.approx(2.25 / 3)
     assert summary["failed"] == {"crashed": 3, "missing": 355}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from pydantic import Field
 
 from tracer import json_lines, package_data
 from tracer.benchmarks import inert_pickle
-from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, left_behind
 
 SUFFIX = ".pkl.gz"
 
@@ -84,22 +85,16 @@ class AndroidWorld(Benchmark):
         if not paths:
             raise BenchmarkError(f"{folder} contains no *{SUFFIX}; name the checkpoint folder that run.py wrote")
         for path in paths:
-            yield from _episodes(path)
+            yield left_behind(path.name.removesuffix(SUFFIX), partial(_episode, path))
 
 
-def _episodes(path: Path) -> Iterator[dict[str, Any]]:
-    key = path.name.removesuffix(SUFFIX)
-    try:
-        with gzip.open(path, "rb") as file:
-            episodes = inert_pickle.load(file)  # type: ignore[arg-type]
-    except (OSError, EOFError, inert_pickle.InertPickleError) as error:
-        yield {"id": key, "error": f"{path.name}: {error}"}
-        return
+def _episode(path: Path) -> dict[str, Any]:
+    with gzip.open(path, "rb") as file:
+        episodes = inert_pickle.load(file)  # type: ignore[arg-type]
     good = [episode for episode in episodes if isinstance(episode, Mapping)] if isinstance(episodes, list) else []
     if len(good) != 1:
-        yield {"id": key, "error": f"{path.name}: {len(good)} episodes where one is expected"}
-        return
-    yield {"id": key, **_ending(good[0])}
+        return {"error": f"{path.name}: {len(good)} episodes where one is expected"}
+    return _ending(good[0])
 
 
 def _ending(episode: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ Verified release (July 2025) are another benchmark.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from tracer import json_lines, package_data
-from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, left_behind
 
 RESULT, TRAJECTORY = "result.txt", "traj.jsonl"
 
@@ -82,7 +83,7 @@ class OsWorld(Benchmark):
                 f"{folder} contains no <domain>/<task>/{RESULT}; name the results folder of OSWorld's runner"
             )
         for task in tasks:
-            yield {"id": f"{task.parent.name}/{task.name}", **_ending(task)}
+            yield left_behind(f"{task.parent.name}/{task.name}", partial(_ending, task))
 
 
 def _ending(task: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from tracer import plugins
@@ -180,6 +181,21 @@ class Benchmark(ABC):
             f"{self.protocol.id} has no driver here: run your agent in the benchmark's own runner and score what it "
             f"left, `tracer score {self.protocol.benchmark} --protocol {self.protocol.name} --predictions ...`"
         )
+
+
+def left_behind(key: str, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The prediction ``key`` that a runner's file gives; a file that cannot be read, or written again, is a crash."""
+    try:
+        row = read()
+        orjson.dumps(row)
+    except Exception as error:  # runners' files are anybody's, and one must not end the run
+        row = {"error": printable(f"{type(error).__name__}: {error}")[:400]}
+    return {"id": printable(key), **row}
+
+
+def printable(text: str) -> str:
+    """The text without lone surrogates, which cannot be written."""
+    return text.encode(errors="replace").decode()
 
 
 def played_episode(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tracer.lineage.digest import file_digest
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
 from tracer.scoring.aggregate import Tally, summary
-from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Row, Unparsable, benchmark_class
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Row, Unparsable, benchmark_class, printable
 from tracer.scoring.files import Malformed, Predictions
 from tracer.scoring.files import items as read_items
 
@@ -135,8 +135,7 @@ def judge(scorer: Benchmark, item: Row, given: Predictions) -> Outcome:
 
 
 def _failed(scorer: Benchmark, item: Row, reason: str, detail: str) -> Outcome:
-    shown = detail[:DETAIL].encode(errors="replace").decode()  # a lone surrogate cannot be written
-    return replace(scorer.outcome(item, None), reason=reason, detail=shown)
+    return replace(scorer.outcome(item, None), reason=reason, detail=printable(detail[:DETAIL]))
 
 
 def _line(item: Row, outcome: Outcome) -> dict[str, Any]:
