@@ -113,3 +113,9 @@ def test_smart_resize(size: tuple[int, int], factor: int, limit: int, resized: t
 def test_smart_resize_refuses_a_line() -> None:
     with pytest.raises(ConventionError, match="narrow"):
         smart_resize((1, 500))
+
+
+def test_a_text_full_of_backslashes_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    action = parse(r"Action: type(content='C:\o\i')", "ui-tars", size=(1000, 1000))
+    assert action.get("text") == r"C:\o\i"
+    assert not recwarn.list

@@ -10,6 +10,7 @@ import ast
 import json
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -255,7 +256,7 @@ def _tars_point(value: Any, scale: tuple[float, float]) -> dict[str, float]:
 def call(code: str) -> tuple[str, dict[str, Any]]:
     """The name and keyword arguments of one Python call of literals; raises ``ConventionError``. Nothing is run."""
     try:
-        node = ast.parse(code, mode="eval").body
+        node = _parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConventionError(f"no call: {code[:80]!r}") from error
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.args:
@@ -276,9 +277,16 @@ def literal(text: str) -> Any:
     if len(text) > LONGEST:
         raise ConventionError(f"{len(text)} characters; a literal longer than {LONGEST} is not read")
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(_parsed(text.lstrip(" \t")))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise ConventionError(f"no literal: {text[:80]!r}") from error
+
+
+def _parsed(code: str) -> ast.expr:
+    """The expression of a text; what its backslashes or comparisons look like to Python is nobody's concern here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code, mode="eval").body
 
 
 GUI_R1_CLICKS = {"click": "click", "long_press": "long_press", "moveto": "move", "doubleclick": "double_click",
