@@ -28,15 +28,17 @@ setsid .venv/bin/dagster dev --module-name pipelines.definitions --host 127.0.0.
 dagster=$!
 
 stop() {
-  trap - INT TERM EXIT
+  trap - EXIT
+  # A second Ctrl-C must not end this script before what it started: it only shortens the wait.
+  trap 'kill -KILL -- "-$mlflow" "-$dagster" 2>/dev/null || true' INT TERM HUP
   kill -TERM -- "-$mlflow" "-$dagster" 2>/dev/null || true
   for _ in $(seq 50); do
     kill -0 -- "-$mlflow" 2>/dev/null || kill -0 -- "-$dagster" 2>/dev/null || return 0
-    sleep 0.2
+    sleep 0.2 || true
   done
   kill -KILL -- "-$mlflow" "-$dagster" 2>/dev/null || true
 }
-trap 'stop; exit 0' INT TERM
+trap 'stop; exit 0' INT TERM HUP
 trap stop EXIT
 
 echo "Dagster  http://127.0.0.1:$DAGSTER_PORT   (log: build/logs/dagster.log)"

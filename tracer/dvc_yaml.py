@@ -40,6 +40,8 @@ def dvc_yaml() -> str:
             "cmd": f"tracer {step.command} --profile ${{profile}} --seed ${{seed}}",
             "deps": ["tracer", *([config.registry.policy] if step.kind == "promote" else []), *read],
             "params": ["profiles.${profile}"],
+            # A browser that was missing, and is there now, is no file that DVC could see.
+            **({"always_changed": True} if step.kind == "online" else {}),
             "outs": [{place(step.out(config)): {"persist": True, "cache": False}}],
         }
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "gate": "gate {}",
     "offline": "evaluate offline --model {}",
     "online": "evaluate online --model {}",
+    "promote": "promote --or-refuse",
 }
 
 

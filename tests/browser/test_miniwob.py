@@ -15,7 +15,7 @@ from tracer.environments.demonstrators import DEMONSTRATORS, demonstrate
 from tracer.environments.miniwob import MiniWob, UnsupportedAction
 from tracer.environments.pages import BASE, HELDOUT, RL
 from tracer.environments.performance import DemonstrationFailed, Performance
-from tracer.environments.record import record
+from tracer.environments.record import OtherEpisodes, record
 from tracer.instruction import locate
 from tracer.trajectory import element_at, inside
 
@@ -132,5 +132,10 @@ def test_recordings_resume_and_are_complete(tmp_path: Path) -> None:
         assert archive.getnames() == sorted(step["image"] for episode in episodes for step in episode["steps"])
         image = archive.extractfile(archive.getnames()[0])
         assert image is not None and io.BytesIO(image.read()).read(4) == b"RIFF"
+    assert "found there and kept" in str(again[0])
+    for other in (range(3), range(1), range(50, 52)):
+        with pytest.raises(OtherEpisodes, match=r"login-user\.jsonl contains 2 episodes of the seeds 0 to 1"):
+            record(["click-test", "login-user"], other, tmp_path, "train")
+    assert not (tmp_path / "train/click-test.jsonl").exists()
     with pytest.raises(ValueError, match="unknown split"):
         record(["login-user"], range(1), tmp_path, "exam")

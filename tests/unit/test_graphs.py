@@ -53,6 +53,13 @@ def test_every_command_of_a_step_is_one_that_the_command_line_takes() -> None:
         assert main([*arguments, "--nothing", "--help"]) == 2, step.name
 
 
+def test_dvc_asks_anew_for_what_no_file_shows_and_takes_a_refusal_for_a_result() -> None:
+    stages = yaml.safe_load(dvc_yaml())["stages"]
+    always = {name for name, stage in stages.items() if stage.get("always_changed")}
+    assert always == {step.name for step in flow.of("online")}
+    assert stages["promote"]["cmd"].startswith("tracer promote --or-refuse ")
+
+
 def test_receipts_are_what_the_registry_writes() -> None:
     assert [step.receipt for step in flow.STEPS if step.receipt] == [RECEIPT, DECISION]
 

@@ -5,12 +5,16 @@ import configparser
 import importlib.util
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -288,3 +292,46 @@ def test_the_lock_satisfies_the_project() -> None:
     for requirement in map(Requirement, wanted):
         version = pinned[re.sub(r"[-_.]+", "-", requirement.name).lower()]
         assert requirement.specifier.contains(version, prereleases=True), f"{requirement} but {version} is pinned"
+
+
+@pytest.mark.parametrize("presses", [1, 2, 3])
+def test_ctrl_c_ends_both_servers_however_often_it_is_pressed(tmp_path: Path, presses: int) -> None:
+    """With servers that do not care for SIGTERM: pressed again, Ctrl-C ends them at once, and dev.sh still waits."""
+    for name, text in {
+        "infra/dev.sh": (INFRA / "dev.sh").read_text(encoding="utf-8"),
+        "mlflow/server.env": "",
+        ".venv/bin/python": "#!/bin/sh\necho home\n",
+        **{f".venv/bin/{name}": f"#!/bin/bash\ntrap '' TERM\necho $$ >{name}.pid\nwhile :; do sleep 0.1; done\n"
+           for name in ("mlflow", "dagster")},
+    }.items():  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o755)
+    free = {f"{name}_PORT": str(port) for name, port in zip(("DAGSTER", "MLFLOW"), _free_ports(), strict=True)}
+    script = subprocess.Popen([tmp_path / "infra/dev.sh"], start_new_session=True, env={**os.environ, **free},
+                              stdout=subprocess.DEVNULL)  # fmt: skip
+    pids = [tmp_path / f"{name}.pid" for name in ("mlflow", "dagster")]
+    _until(lambda: all(path.is_file() and path.read_text(encoding="utf-8").strip() for path in pids))
+    numbers = [int(path.read_text(encoding="utf-8")) for path in pids]
+    started = time.monotonic()
+    for _ in range(presses):
+        os.killpg(script.pid, signal.SIGINT)  # as the terminal does
+        time.sleep(0.7)
+    assert script.wait(timeout=60) == 0
+    assert not any(psutil.pid_exists(number) and psutil.Process(number).status() != "zombie" for number in numbers)
+    assert (time.monotonic() - started < 8) == (presses > 1)
+
+
+def _free_ports() -> list[int]:
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in (one, other)]
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

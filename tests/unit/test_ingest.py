@@ -102,6 +102,15 @@ def test_data_changed_under_its_pin_is_refused_even_when_ingested_before(project
         ingest(configured(), project / "out")
 
 
+def test_a_pointer_that_is_gone_is_said(project, caplog):
+    done = ingest(configured(), project / "out")
+    assert done["metrics"]["dvc_md5"] is None
+    assert "data.dvc does not exist, so the data is not held against its pin" in caplog.text
+    caplog.clear()
+    ingest(configured(pointer=""), project / "other")
+    assert caplog.text == ""
+
+
 def test_a_path_outside_the_pinned_folder_is_refused(project):
     pin(project / "data")
     write_raw(project / "mine", sample())

@@ -25,6 +25,9 @@ def register(config: Config) -> Result:
 def promote(
     config: Config,
     again: Annotated[bool, typer.Option("--again", help="Decide again on what was decided, or rolled back.")] = False,
+    or_refuse: Annotated[
+        bool, typer.Option("--or-refuse", help="A refusal is exit code 0, too: for pipelines.")
+    ] = False,
 ) -> Result:
     """Make the challenger champion if it passes the promotion policy. Exit code 1 if it does not.
 
@@ -34,7 +37,7 @@ def promote(
 
     step = flow.step("promote")
     decision = flow.promote(config, step.folders(config), step.out(config), again=again)
-    return _decided([decision], decision.promoted)
+    return _decided([decision], decision.promoted or or_refuse)
 
 
 def rollback(config: Config, reason: Annotated[str, typer.Option(help="Why, for the record.")]) -> Result:

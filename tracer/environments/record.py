@@ -26,6 +26,10 @@ ATTEMPTS = 4
 """How many seeds are tried, at most, for each episode asked for."""
 
 
+class OtherEpisodes(RuntimeError):
+    """A folder that contains other episodes of a page than were asked for; the message names the file."""
+
+
 class BrowserChanged(RuntimeError):
     """A folder whose recordings were made with another browser or other fonts; the message names both."""
 
@@ -48,7 +52,7 @@ class PageSummary:
 
     def __str__(self) -> str:
         mean = self.steps / self.episodes if self.episodes else 0.0
-        note = " (kept)" if self.kept else f", {self.failures} failed seeds"
+        note = ", found there and kept" if self.kept else f", {self.failures} failed seeds"
         size = f"{self.bytes / 1e6:.2f} MB"
         return f"{self.split}/{self.page}: {self.episodes} episodes, {mean:.1f} steps each, {size}{note}"
 
@@ -60,6 +64,16 @@ class _Job:
     out: Path
     split: str
 
+    @property
+    def lines(self) -> Path:
+        """The page's episodes."""
+        return self.out / self.split / f"{self.page}.jsonl"
+
+    @property
+    def images(self) -> Path:
+        """Their screenshots."""
+        return self.lines.with_suffix(".tar")
+
 
 def record(
     pages: Sequence[str], seeds: Sequence[int], out: Path | str, split: str, *, workers: int = 1
@@ -70,13 +84,15 @@ def record(
     whose files exist is left alone, so an interrupted recording continues where it stopped. ``workers`` processes each
     run a browser of their own; one worker is this process, in which no other ``Browser`` may be open.
 
-    Raises ``BrowserMissing``, ``BrowserChanged``, ``ValueError`` for an unknown split, ``KeyError`` for a page without
-    a demonstrator.
+    Raises ``BrowserMissing``, ``BrowserChanged``, ``OtherEpisodes``, ``ValueError`` for an unknown split, ``KeyError``
+    for a page without a demonstrator.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; splits are {', '.join(SPLITS)}")
     _claim(Path(out))
     jobs = [_Job(page=page, seeds=tuple(seeds), out=Path(out), split=split) for page in pages]
+    for job in jobs:
+        _check_kept(job)
     summaries = []
     if workers == 1:
         for job in jobs:
@@ -104,16 +120,30 @@ def _claim(out: Path) -> None:
     write_json(path, found)
 
 
+def _check_kept(job: _Job) -> None:
+    """Raise ``OtherEpisodes`` where a finished page, which would be kept, is not what this recording would make."""
+    path = job.lines
+    if not (path.is_file() and job.images.is_file()):
+        return
+    found = [episode["seed"] for episode in json_lines.iterate(path)]
+    last = job.seeds[-1] + (ATTEMPTS - 1) * len(job.seeds) if job.seeds else 0
+    if len(found) != len(job.seeds) or not all(job.seeds[0] <= seed <= last for seed in found):
+        has = f"{len(found)} episodes of the seeds {min(found)} to {max(found)}" if found else "no episode"
+        asked = f"{len(job.seeds)} from seed {job.seeds[0]} on" if job.seeds else "none"
+        raise OtherEpisodes(
+            f"{path} contains {has}, and asked for are {asked}: nothing was recorded. Record into another folder, or "
+            f"delete the file and {job.images.name}"
+        )
+
+
 def _record_page(job: _Job) -> PageSummary:
     from tracer.environments.browser import Browser
     from tracer.environments.demonstrators import demonstrate
     from tracer.environments.miniwob import MiniWob
     from tracer.environments.performance import DemonstrationFailed, Performance
 
-    folder = job.out / job.split
-    lines_path, images_path = folder / f"{job.page}.jsonl", folder / f"{job.page}.tar"
-    if lines_path.is_file() and images_path.is_file():
-        return _summary(job, lines_path, images_path, failures=0, kept=True)
+    if job.lines.is_file() and job.images.is_file():
+        return _summary(job, failures=0, kept=True)
 
     episodes: list[dict[str, Any]] = []
     images: dict[str, bytes] = {}
@@ -133,11 +163,11 @@ def _record_page(job: _Job) -> PageSummary:
             if performance.success:
                 episodes.append(_episode(job, seed, performance.goal, performance.steps, images))
 
-    folder.mkdir(parents=True, exist_ok=True)
-    images_path.write_bytes(_tar(images))
+    job.lines.parent.mkdir(parents=True, exist_ok=True)
+    job.images.write_bytes(_tar(images))
     # The lines come last: they are there only if the images are.
-    json_lines.write(lines_path, episodes)
-    return _summary(job, lines_path, images_path, failures=failures, kept=False)
+    json_lines.write(job.lines, episodes)
+    return _summary(job, failures=failures, kept=False)
 
 
 def _episode(job: _Job, seed: int, goal: str, steps: Sequence[Step], images: dict[str, bytes]) -> dict[str, Any]:
@@ -188,14 +218,14 @@ def _tar(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _summary(job: _Job, lines_path: Path, images_path: Path, *, failures: int, kept: bool) -> PageSummary:
-    episodes = json_lines.read(lines_path)
+def _summary(job: _Job, *, failures: int, kept: bool) -> PageSummary:
+    episodes = json_lines.read(job.lines)
     return PageSummary(
         page=job.page,
         split=job.split,
         episodes=len(episodes),
         steps=sum(len(episode["steps"]) for episode in episodes),
         failures=failures,
-        bytes=lines_path.stat().st_size + images_path.stat().st_size,
+        bytes=job.lines.stat().st_size + job.images.stat().st_size,
         kept=kept,
     )

@@ -22,7 +22,7 @@ from tracer.ingestion.parts import PARTS, check_options, ingest_parts
 from tracer.ingestion.quarantine import quarantined
 from tracer.ingestion.settings import DataConfig
 from tracer.lineage.digest import LineageError
-from tracer.lineage.pins import check_pin, pinned_folder
+from tracer.lineage.pins import check_pin, pinned_folder, pointer_of
 from tracer.lineage.step import run_step
 from tracer.sources.source import Rejected, SourceError
 from tracer.trajectory import Trajectory
@@ -101,9 +101,12 @@ def check(data: DataConfig) -> dict[str, Any]:
 
 
 def pinned(data: DataConfig) -> str | None:
-    """The md5 of the data if DVC pins it and it is what is pinned, None if nothing pins it; raises ``LineageError``."""
-    pointer = Path(data.pointer)
-    if not data.pointer or not pointer.is_file():
+    """The md5 of the data if DVC pins it and it is what is pinned, None for data that is not pinned.
+
+    Raises ``LineageError``.
+    """
+    pointer = pointer_of(data.pointer)
+    if pointer is None:
         return None
     folder = pinned_folder(pointer)
     if not folder.is_dir():

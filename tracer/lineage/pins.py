@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 import yaml
 
 from tracer.lineage.digest import LineageError, file_digest
+
+log = logging.getLogger(__name__)
 
 
 def dvc_md5(folder: Path) -> str:
@@ -16,6 +19,17 @@ def dvc_md5(folder: Path) -> str:
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     listing = [{"md5": file_digest(folder / name, "md5"), "relpath": name} for name in names]
     return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def pointer_of(setting: str) -> Path | None:
+    """The ``.dvc`` file that a setting names; None for no name and, with a warning, for a file that is not there."""
+    if setting and not Path(setting).is_file():
+        log.warning(
+            f"{setting} does not exist, so the data is not held against its pin: restore it with `git checkout "
+            f"{setting}`, make it with `dvc add`, or set data.pointer to '' for data that DVC does not track"
+        )
+        return None
+    return Path(setting) if setting else None
 
 
 def pinned_md5(pointer: Path) -> str:
