@@ -7,6 +7,7 @@ asset needs a partition.
 """
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def benchmark_results(
     context: dg.AssetExecutionContext, config: Benchmark, tracer: Tracer
 ) -> dg.MaterializeResult[Any]:
     """One benchmark's score by its named protocol: figures with intervals, breakdowns, every item's outcome."""
-    settings = tracer.config()
+    settings, since = tracer.config(), datetime.now(UTC)
     benchmark = context.partition_key
     done = run_benchmark(settings, benchmark, config)
     out = benchmark_folder(settings, benchmark)
@@ -96,7 +97,7 @@ def benchmark_results(
     }
     if config.mlflow:
         extra["mlflow_run"] = log_score(settings, out, config.model if flow.is_registered(config.model) else None)
-    return steps.made(settings, out, done, **extra)
+    return steps.made(settings, out, done, since, **extra)
 
 
 def _rows(summary: dict[str, Any]) -> list[dg.TableRecord]:

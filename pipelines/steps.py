@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pipelines.resources import GPU_TAGS, Tracer
 from tracer.config import Config
 from tracer.flow import RAW, STEPS, FlowStep, Kind
 from tracer.lineage.code import code_digest
+from tracer.lineage.step import reused
 from tracer.stages import BASE
 
 NAMES = {RAW: "raw_episodes", BASE: "base_planner", "ingest": "trajectories", "register": "registered_model",
@@ -82,16 +84,21 @@ def asset(
 
     @dg.asset(**declared(step, **more))
     def made_here(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
-        config = tracer.config()
+        config, since = tracer.config(), datetime.now(UTC)
         with interruptible(context):
             done = step.run(config)
-        return made(config, step.out(config), done, **shown(context, config))
+        return made(config, step.out(config), done, since, **shown(context, config))
 
     return made_here
 
 
-def made(config: Config, out: Path, done: Mapping[str, Any], **extra: Any) -> dg.MaterializeResult[Any]:
-    """The materialisation of a step's folder: its digest as data version, its metrics and lineage as metadata."""
+def made(
+    config: Config, out: Path, done: Mapping[str, Any], since: datetime, **extra: Any
+) -> dg.MaterializeResult[Any]:
+    """The materialisation of a step's folder: its digest as data version, its metrics and lineage as metadata.
+
+    ``since``: when it was asked for. A folder that was there before is reused, and its seconds are those of then.
+    """
     numbers = {key: value for key, value in done["metrics"].items() if isinstance(value, int | float | str)}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(done["output"]),
@@ -99,6 +106,7 @@ def made(config: Config, out: Path, done: Mapping[str, Any], **extra: Any) -> dg
             "folder": dg.MetadataValue.path(str(out.resolve())),
             "profile": config.profile,
             "seed": config.seed,
+            "reused": reused(done, since),
             "seconds": dg.MetadataValue.float(float(done["seconds"])),
             "digest": done["digest"],
             "commit": (done["git"] or {}).get("commit") or "unknown",

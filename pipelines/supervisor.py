@@ -7,7 +7,6 @@ ended, and with ``--leash`` everything ends when whoever holds standard input go
 from __future__ import annotations
 
 import argparse
-import ast
 import ctypes
 import os
 import signal
@@ -25,7 +24,6 @@ GRACE_SECONDS = 10.0
 LOG_EVERY_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 LAST_LINES = 30
-SHOWN = {"reward": "reward", "dead_groups": "dead groups", "unparsable": "unparsable", "entropy": "entropy"}
 
 
 def main() -> int:
@@ -80,7 +78,7 @@ class Heard:
 
 
 def forward(process: subprocess.Popen[str], pipes: PipesContext, heard: Heard) -> None:
-    """Pass every line on (unless ``TRACER_TERSE`` is set), and one every few seconds, in short, to the step's log."""
+    """Pass every line on (unless ``TRACER_TERSE`` is set), and one every few seconds to the step's log."""
     logged, terse = 0.0, bool(os.environ.get("TRACER_TERSE"))
     assert process.stdout is not None
     for line in process.stdout:
@@ -90,22 +88,9 @@ def forward(process: subprocess.Popen[str], pipes: PipesContext, heard: Heard) -
             print(line, end="", flush=True)
         heard.last = time.monotonic()
         heard.lines.append(line.rstrip())
-        if heard.last - logged > LOG_EVERY_SECONDS and (text := short(line.strip())):
+        if heard.last - logged > LOG_EVERY_SECONDS:
             logged = heard.last
-            pipes.log.info(text)
-
-
-def short(line: str) -> str:
-    """A line of the trainer's metrics in words, any other as it is, and nothing for parts of a longer output."""
-    if line[0] not in '{}"':
-        return line[:500]
-    try:
-        metrics = ast.literal_eval(line)
-    except (SyntaxError, ValueError):
-        return ""
-    if not isinstance(metrics, dict) or "reward" not in metrics:
-        return ""
-    return ", ".join(f"{text} {float(metrics[name]):.3f}" for name, text in SHOWN.items() if name in metrics)
+            pipes.log.info(line.strip()[:500])
 
 
 def hold(process: subprocess.Popen[str]) -> None:

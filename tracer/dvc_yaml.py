@@ -9,6 +9,7 @@ import yaml
 
 from tracer.config import Config
 from tracer.flow import STEPS, FlowStep, folder, of
+from tracer.lineage.digest import HEADLINE
 from tracer.training.gates import CURVE
 
 HEAD = """\
@@ -49,7 +50,7 @@ def dvc_yaml() -> str:
     document = {
         "vars": [{"seed": 0}],
         "stages": {step.name: stage(step) for step in STEPS},
-        "metrics": [place(step.out(config) / step.scores) for step in STEPS if step.scores],
+        "metrics": [place(step.out(config) / HEADLINE) for step in STEPS if step.headline],
         "plots": [
             {title: {"x": "step", "y": dict.fromkeys(curves, column), "x_label": "optimizer step", "y_label": title}}
             for title, column in CURVES.items()

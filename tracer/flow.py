@@ -9,17 +9,20 @@ The steps are listed once, here, from the stages of ``tracer/stages.py``. The co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from tracer.config import Config
 from tracer.evaluation import offline, online
-from tracer.evaluation.results import SCORES
 from tracer.ingestion import ingest
+from tracer.json_files import write_json
 from tracer.lineage import why
 from tracer.lineage.digest import LineageError, finished
+from tracer.lineage.step import reused
 from tracer.planner import hub
 from tracer.registry import promotion, register, versions
 from tracer.reporting import report
@@ -30,6 +33,7 @@ from tracer.training import gates, preflight, processes
 from tracer.training.stage import Stage
 from tracer.validation import validate
 
+log = logging.getLogger(__name__)
 RAW = "raw"
 """The raw episodes; with the base planner, what the flow takes from outside."""
 Kind = Literal["ingest", "validate", "train", "gate", "offline", "online", "report", "register", "promote"]
@@ -70,8 +74,8 @@ class FlowStep:
     """What its digest is made of, as ``lineage.step.expected_digest`` takes it."""
     receipt: str = ""
     """The file that the step leaves in place of a folder."""
-    scores: str = ""
-    """The file in its folder with its headline numbers."""
+    headline: bool = False
+    """Whether its headline metrics are what a run is compared by."""
 
     @property
     def name(self) -> str:
@@ -98,6 +102,10 @@ class FlowStep:
         made = self.make(config, self.folders(config, given), out)
         self.require(out)
         return made
+
+    def made(self, config: Config) -> bool:
+        """Whether its output is there, up to date or not."""
+        return self.out(config).is_file() if self.receipt else finished(self.out(config)) is not None
 
     def current(self, config: Config) -> dict[str, Any] | None:
         """The lineage of its folder if that is up to date; None if the step has to run."""
@@ -127,7 +135,7 @@ def _train(stage: Stage) -> FlowStep:
         kind="train",
         planner=stage.name,
         about=stage.about,
-        reads=("ingest", *_ready(stage.start)),
+        reads=("ingest", *with_gate(stage.start)),
         module=stage.module,
         make=make,
         recipe=lambda config, at: stage.recipe(config, at["ingest"], at[stage.start]),
@@ -144,13 +152,13 @@ def _gate(stage: Stage) -> FlowStep:
         make=lambda config, at, out: gates.gate(config, stage, at[stage.name], at[stage.start], at["ingest"], out),
         require=gates.require,
         recipe=lambda config, at: gates.recipe(config, stage, at[stage.name], at[stage.start], at["ingest"]),
-        scores=gates.GATE,
+        headline=True,
     )
 
 
 def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
     """The evaluation of any planner on held-out states (``offline``), or in the browser (``online``)."""
-    ready = _ready(planner)
+    ready = with_gate(planner)
     if kind == "offline":
         return FlowStep(
             kind=kind,
@@ -160,7 +168,7 @@ def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
             module=offline.__name__,
             make=lambda config, at, out: offline.evaluate(config, at["ingest"], at[planner], out),
             recipe=lambda config, at: offline.recipe(config, at["ingest"], at[planner]),
-            scores=SCORES,
+            headline=True,
         )
     return FlowStep(
         kind=kind,
@@ -170,11 +178,11 @@ def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
         module=online.__name__,
         make=lambda config, at, out: online.evaluate(config, at[planner], out),
         recipe=lambda config, at: online.recipe(config, at[planner]),
-        scores=SCORES,
+        headline=True,
     )
 
 
-def _ready(planner: str) -> tuple[str, ...]:
+def with_gate(planner: str) -> tuple[str, ...]:
     """A planner and what has to hold before it is used: its gate or, for the base, the data's validation."""
     if planner == BASE:
         return "validate", BASE
@@ -193,15 +201,34 @@ def _scored(planner: str) -> dict[str, str]:
     return {"evaluate": evaluation("offline", planner).name, "online": evaluation("online", planner).name}
 
 
-def _register(config: Config, at: Folders, out: Path) -> versions.Version:
+def _register(config: Config, at: Folders, out: Path) -> versions.Version | None:
+    if _unregistered(config, out):
+        return None
     names = {**_scored(LAST.name), "validate": "validate", "gate": LAST.gate}
     return register.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
 
 
-def promote(config: Config, at: Folders, out: Path, again: bool = False) -> promotion.Decision:
-    """Decide on the challenger, whom the base planner is compared with as long as there is no champion."""
+def promote(config: Config, at: Folders, out: Path, again: bool = False) -> promotion.Decision | None:
+    """Decide on the challenger, whom the base planner is compared with as long as there is no champion.
+
+    None for a profile that does not register.
+    """
+    if _unregistered(config, out):
+        return None
     base = {key: at[name] for key, name in _scored(BASE).items()}
     return promotion.promote(config, base, at["ingest"], again=again)
+
+
+def unregistered(config: Config) -> str:
+    """Why a profile registers nothing; empty where it does."""
+    why = f"profile {config.profile} does not register: registry.enabled is false"
+    return "" if config.registry.enabled else f"{why} (--set registry.enabled=true)"
+
+
+def _unregistered(config: Config, receipt: Path) -> bool:
+    if unregistered(config):
+        write_json(receipt, {"skipped": unregistered(config)})
+    return bool(unregistered(config))
 
 
 LAST = STAGES[-1]
@@ -301,9 +328,33 @@ def run(config: Config, say: Callable[[str], None] = print) -> Mapping[str, dict
     done: dict[str, dict[str, Any]] = {}
     for step in STEPS:
         if not step.receipt:
-            done[step.name] = step.run(config)
-            say(f"{step.name}: {done[step.name]['digest'][:12]}, {done[step.name]['seconds']} s")
+            since = datetime.now(UTC)
+            made = done[step.name] = step.run(config)
+            took = f"reused; it took {made['seconds']} s" if reused(made, since) else f"{made['seconds']} s"
+            say(f"{step.name}: {made['digest'][:12]}, {took}")
     return done
+
+
+def prepare(config: Config, step: FlowStep, given: Collection[str] = ()) -> None:
+    """Run what has to be finished before a step and was never made, except for what is ``given`` from elsewhere.
+
+    What is there stays, up to date or not: ``status`` tells. The registry's steps train nothing by the way. Raises
+    ``ConfigError`` for one that comes too early, and what the steps raise.
+    """
+    if step.receipt and unregistered(config):
+        return
+    missing = [each for each in STEPS if each.name in step.reads and each.name not in given and not each.made(config)]
+    if missing and step.receipt:
+        names = ", ".join(each.name for each in missing)
+        command = "register" if missing[-1].receipt else "run"
+        raise ConfigError(
+            f"{step.name} comes after {names}, not made yet: "
+            f"`tracer {command} --profile {config.profile} --seed {config.seed}` comes first"
+        )
+    for each in missing:
+        prepare(config, each, given)
+        log.info("%s comes first and is not made yet: tracer %s", each.name, each.command)
+        each.run(config)
 
 
 def report_folders(config: Config) -> dict[str, Path]:

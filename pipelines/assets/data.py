@@ -1,5 +1,6 @@
 """Raw episodes and the base planner, which come from outside, and the trajectories made of the episodes."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -52,9 +53,10 @@ def trajectories(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.Materi
     config = tracer.config()
     hold_to_observation(context, config)
     out = INGEST.out(config)
+    since = datetime.now(UTC)
     with steps.interruptible(context):
         done = INGEST.run(config)
-    return steps.made(config, out, done, dvc_md5=raw_version(config), screens=pictures.screens(out))
+    return steps.made(config, out, done, since, dvc_md5=raw_version(config), screens=pictures.screens(out))
 
 
 def hold_to_observation(context: dg.AssetExecutionContext, config: Config) -> None:

@@ -7,6 +7,7 @@ import dagster as dg
 from pipelines import pictures, steps
 from tracer import flow
 from tracer.config import Config
+from tracer.evaluation.results import SCORES
 from tracer.flow import FlowStep
 from tracer.json_files import read_json
 
@@ -26,7 +27,7 @@ def online_asset(step: FlowStep) -> dg.AssetsDefinition:
     """The asset of an online evaluation."""
 
     def shown(context: dg.AssetExecutionContext, config: Config) -> dict[str, Any]:
-        skipped = read_json(step.out(config) / step.scores).get("skipped")
+        skipped = read_json(step.out(config) / SCORES).get("skipped")
         if skipped:
             context.log.warning(f"online evaluation skipped: {skipped}")
         return {"skipped": skipped or "no"}

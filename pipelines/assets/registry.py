@@ -6,7 +6,7 @@ import dagster as dg
 
 from pipelines import steps
 from pipelines.resources import Tracer
-from tracer.flow import step
+from tracer.flow import step, unregistered
 
 REGISTER, PROMOTE = step("register"), step("promote")
 
@@ -14,7 +14,10 @@ REGISTER, PROMOTE = step("register"), step("promote")
 @dg.asset(**steps.declared(REGISTER, kinds={"mlflow"}))
 def registered_model(tracer: Tracer) -> dg.MaterializeResult[Any]:
     """A version of ``tracer-planner`` with the alias ``challenger``; the same weights find their version."""
-    version = REGISTER.run(tracer.config())
+    config = tracer.config()
+    version = REGISTER.run(config)
+    if version is None:
+        return dg.MaterializeResult(metadata={"skipped": unregistered(config)})
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{version.name}/{version.version}/{version.output}"),
         metadata={
@@ -32,7 +35,10 @@ def champion(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.Materializ
     """The decision on the challenger. A refusal is a result: the champion stays who it is."""
     from tracer.registry.promotion import describe
 
-    decision = PROMOTE.run(tracer.config())
+    config = tracer.config()
+    decision = PROMOTE.run(config)
+    if decision is None:
+        return dg.MaterializeResult(metadata={"skipped": unregistered(config)})
     context.log.info(describe(decision))
     rows = [
         dg.TableRecord({"check": check.name, "passed": check.passed, "found": check.description})

@@ -1,5 +1,6 @@
 """The stages of training, an asset each."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -18,11 +19,11 @@ def stage_asset(step: FlowStep) -> dg.AssetsDefinition:
     @dg.asset(**steps.declared(step, kinds={"pytorch", "python"}, retry_policy=RETRY))
     def trained(context: dg.AssetExecutionContext, tracer: Tracer, trainer: Trainer) -> dg.MaterializeResult[Any]:
         config = tracer.config()
-        out = step.out(config)
+        out, since = step.out(config), datetime.now(UTC)
         with steps.interruptible(context):
             # What is finished is found here, without the seconds that a process and torch take to start.
             done = step.current(config) or trainer.train(context, tracer, step)
-        return steps.made(config, out, done, reward=pictures.curves(out), rollouts=pictures.rollouts(out))
+        return steps.made(config, out, done, since, reward=pictures.curves(out), rollouts=pictures.rollouts(out))
 
     return trained
 

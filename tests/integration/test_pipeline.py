@@ -58,7 +58,12 @@ def materialise(build: str, mode: str, instance: dg.DagsterInstance, **tracer: A
     from pipelines.definitions import defs
 
     settings = {
-        "tracer": {"config": {"profile": "micro", "overrides": [f"build={build}", *tracer.get("overrides", [])]}},
+        "tracer": {
+            "config": {
+                "profile": "micro",
+                "overrides": [f"build={build}", "registry.enabled=true", *tracer.get("overrides", [])],
+            }
+        },
         "trainer": {"config": {"mode": mode}},
     }
     job = defs.resolve_job_def("retrain")
@@ -178,7 +183,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {root!r})
 from tracer.cli import main
-sys.exit(main(["demo", "--json", "--profile", "micro", "--set", "build=killed"]))
+sys.exit(main(["demo", "--json", "--profile", "micro", "--set", "build=killed", "--set", "registry.enabled=true"]))
 """
 
 
@@ -204,7 +209,7 @@ def alive(pids: list[int]) -> bool:
 
 def test_ctrl_c_ends_the_training_and_says_how_to_go_on(workspace: Path) -> None:
     """The terminal's signal reaches this process alone: training is in a group of its own, and has to be ended."""
-    config = load("micro", ["build=ended"])
+    config = load("micro", ["build=ended", "registry.enabled=true"])
     code = RUN.format(root=str(ROOT)).replace("killed", "ended")
     process = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from functools import wraps
 from pathlib import Path
@@ -17,6 +18,7 @@ import orjson
 import typer
 
 from tracer.config import Config, load
+from tracer.lineage.step import reused
 from tracer.stages import MODELS
 
 PLANNERS = f"{', '.join(MODELS)}, a folder, or a registered name@alias"
@@ -107,13 +109,22 @@ def run_step(config: Config, name: str, out: Path | None) -> Result:
     from tracer import flow
 
     step = flow.step(name)
+    flow.prepare(config, step)
     out = out or step.out(config)
-    return finished(step.run(config, out), out)
+    return finished(lambda: step.run(config, out), out)
 
 
-def finished(lineage: Mapping[str, Any], out: Path) -> Result:
-    """The result of a finished step: its folder, digest, seconds and headline metrics."""
-    data = {"out": str(out), "digest": lineage["digest"][:12], "seconds": lineage["seconds"], **lineage["metrics"]}
+def finished(run: Callable[[], Mapping[str, Any]], out: Path) -> Result:
+    """Run a step; its folder, digest, headline metrics and seconds, which are those of then if it was found."""
+    since = datetime.now(UTC)
+    lineage = run()
+    data = {
+        "out": str(out),
+        "digest": lineage["digest"][:12],
+        "reused": reused(lineage, since),
+        "seconds": lineage["seconds"],
+        **lineage["metrics"],
+    }
     return Result(data=data, text=aligned({name: shown(value) for name, value in data.items()}))
 
 

@@ -68,11 +68,11 @@ def ingest(
     data = DataConfig(source=source, path=str(path), options=parsed_options(option), workers=workers, pointer="")
     if check:
         found = checked(data)
-        return Result(
-            data=found, text="\n".join([*found["problems"], *found.get("warnings", ())]), ok=not found["rejected"]
-        )
+        wrong = [*found["problems"], *found.get("warnings", ())]
+        text = "\n".join(wrong) or f"{found['trajectories']} trajectories, and nothing wrong with them"
+        return Result(data=found, text=text, ok=not found["rejected"])
     out = out or Path("build/sources") / source
-    return finished(ingest_source(data, out, progress=sys.stderr.isatty()), out)
+    return finished(lambda: ingest_source(data, out, progress=sys.stderr.isatty()), out)
 
 
 def mix(config: Config, out: Out = None) -> Result:
@@ -83,7 +83,7 @@ def mix(config: Config, out: Out = None) -> Result:
     from tracer.ingestion import mixture
 
     out = out or config.out("mixture")
-    return finished(mixture.mix(config.mixture, out), out)
+    return finished(lambda: mixture.mix(config.mixture, out), out)
 
 
 def validate(config: Config, out: Out = None) -> Result:

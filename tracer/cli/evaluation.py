@@ -30,8 +30,9 @@ def _evaluate(kind: Literal["offline", "online"], config: Config, model: str, ou
     from tracer import flow
 
     step = flow.evaluation(kind, model)
+    flow.prepare(config, step)
     out = out or step.out(config)
-    return finished(step.run(config, out), out)
+    return finished(lambda: step.run(config, out), out)
 
 
 def report(config: Config, out: Out = None) -> Result:

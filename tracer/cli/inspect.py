@@ -54,8 +54,9 @@ def _outcome(config: Config, registered: bool = False) -> Result:
     table = results_table(flow.report_folders(config))
     if not registered:
         return Result(data=data, text=table)
-    champion = versions.aliased(config.registry, versions.CHAMPION)
-    named = "none; `tracer history` says why the challenger was refused"
+    skipped = flow.unregistered(config)
+    champion = None if skipped else versions.aliased(config.registry, versions.CHAMPION)
+    named = skipped or "none; `tracer history` says why the challenger was refused"
     if champion is not None:
         named = f"{champion.name} version {champion.version} ({champion.digest[:12]}), {champion.uri}"
     pages = sorted(flow.step("report").out(config).glob("*.html"))
@@ -135,14 +136,14 @@ def reward(
     trajectory: Trajectory = None,
     step: Step = 0,
 ) -> Result:
-    """Explain what a forecast earns, term by term.
+    """Explain what a forecast earns, term by term. Exit code 1 for a forecast of which nothing parses.
 
     Example: tracer reward --predicted forecast.jsonl --reference done.jsonl
     """
     from tracer.reporting.explain import explain_files
 
     earned, text = explain_files(predicted, reference, config, trajectory, step)
-    return Result(data=earned, text=text)
+    return Result(data=earned, text=text, ok=bool(earned.steps))
 
 
 def schema(name: Format) -> Result:

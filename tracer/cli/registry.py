@@ -18,7 +18,11 @@ def register(config: Config) -> Result:
     from tracer import flow
     from tracer.registry import versions
 
-    version = flow.step("register").run(config)
+    step = flow.step("register")
+    flow.prepare(config, step)
+    version = step.run(config)
+    if version is None:
+        return _skipped(config)
     return Result(data=version, text=f"{version.uri}, {versions.CHALLENGER}")
 
 
@@ -36,8 +40,17 @@ def promote(
     from tracer import flow
 
     step = flow.step("promote")
+    flow.prepare(config, step)
     decision = flow.promote(config, step.folders(config), step.out(config), again=again)
+    if decision is None:
+        return _skipped(config)
     return _decided([decision], decision.promoted or or_refuse)
+
+
+def _skipped(config: Config) -> Result:
+    from tracer import flow
+
+    return Result(data={"skipped": flow.unregistered(config)}, text=flow.unregistered(config))
 
 
 def rollback(config: Config, reason: Annotated[str, typer.Option(help="Why, for the record.")]) -> Result:
@@ -63,7 +76,7 @@ def history(config: Config) -> Result:
 def _decided(decisions: list[Any], ok: bool = True) -> Result:
     from tracer.registry import promotion
 
-    return Result(data=decisions, text="\n".join(map(promotion.describe, decisions)), ok=ok)
+    return Result(data=decisions, text="\n".join(map(promotion.describe, decisions)) or "no decision yet", ok=ok)
 
 
 def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-planner@champion") -> Result:

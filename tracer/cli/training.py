@@ -28,7 +28,7 @@ def bootstrap(
     from tracer.training import bootstrap as training
 
     out = out or config.out("bootstrap")
-    return finished(training.train(config, episodes, out), out)
+    return finished(lambda: training.train(config, episodes, out), out)
 
 
 def training_of(stage: Stage) -> Command:
@@ -51,8 +51,10 @@ def training_of(stage: Stage) -> Command:
             more = ["--seed", str(config.seed), *(word for each in overrides for word in ("--set", each))]
             text = preflight.dry_run(config, stage, config.out("ingest"), begin, out, more)
             return Result(data={"dry_run": text.splitlines()}, text=text)
-        lineage = step.run(config, out, given={stage.start: begin})
-        return finished(lineage, out) if processes.main() else None
+        if processes.world() == 1:  # several would all make what is missing
+            flow.prepare(config, step, [] if start is None else [stage.start, *flow.with_gate(stage.start)])
+        result = finished(lambda: step.run(config, out, given={stage.start: begin}), out)
+        return result if processes.main() else None
 
     train.__doc__ = f"""{stage.about}
 
@@ -70,7 +72,7 @@ def hub(config: Config, out: Out = None) -> Result:
     from tracer.planner import hub as models
 
     out = out or models.folder(config)
-    return finished(models.fetch(config, out), out)
+    return finished(lambda: models.fetch(config, out), out)
 
 
 def smollm2(
@@ -88,7 +90,7 @@ def smollm2(
     from tracer.training import smollm2 as building
 
     out = out or models.folder(config)
-    return finished(building.build(config, out, weights, episodes), out)
+    return finished(lambda: building.build(config, out, weights, episodes), out)
 
 
 def gate(config: Config, stage: Annotated[StageName, typer.Argument()], out: Out = None) -> Result:

@@ -11,6 +11,8 @@ from tracer.json_files import read_json
 
 LINEAGE = "lineage.json"
 STARTED = ".started.json"
+HEADLINE = "metrics.json"
+"""The lineage's headline metrics alone, for DVC."""
 # What a resumed run may leave differently from an uninterrupted one, and no later step reads.
 WORK_FOLDERS = ("checkpoints", "logs")
 
@@ -37,7 +39,7 @@ def tree_digest(folder: Path) -> str:
 
 def _files(folder: Path) -> list[str]:
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    skipped = {LINEAGE, STARTED}
+    skipped = {LINEAGE, STARTED, HEADLINE}
     return sorted(n.as_posix() for n in names if n.parts[0] not in WORK_FOLDERS and n.as_posix() not in skipped)
 
 

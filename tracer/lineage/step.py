@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from tracer.json_files import write_json
 from tracer.lineage.code import code_of
 from tracer.lineage.digest import (
+    HEADLINE,
     LINEAGE,
     STARTED,
     LineageError,
@@ -73,9 +74,15 @@ def run_step(
             "hardware": hardware(),
             "versions": library_versions(),
         }
+        write_json(out / HEADLINE, metrics)
         write_json(out / LINEAGE, lineage)
         (out / STARTED).unlink(missing_ok=True)
         return lineage
+
+
+def reused(lineage: Mapping[str, Any], since: datetime) -> bool:
+    """Whether a step that was asked for at ``since`` was found finished, and did not run."""
+    return datetime.fromisoformat(lineage["started"]) < since.replace(microsecond=0)
 
 
 def parts_of(

@@ -17,3 +17,5 @@ class RegistryConfig(Section):
     experiment: str = "tracer"
     model: str = "tracer-planner"
     policy: str = "mlflow/promotion.yaml"
+    enabled: bool = True
+    """Whether runs of the profile register versions and ask for promotion."""

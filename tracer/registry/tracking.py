@@ -15,7 +15,7 @@ from typing import Any
 from tracer import json_lines
 from tracer.config import Config
 from tracer.json_files import flatten, read_json
-from tracer.lineage.pins import pinned_md5
+from tracer.lineage.pins import pinned_md5, pointer_of
 from tracer.lineage.step import read_lineage
 from tracer.registry.settings import RegistryConfig
 
@@ -153,8 +153,8 @@ def log_dataset(client: Any, config: Config, run_id: str, lineage: Mapping[str, 
 
 def data_digest(config: Config) -> str | None:
     """The md5 that the data's DVC pointer pins; None for data that DVC does not track."""
-    pointer = Path(config.data.pointer)
-    return pinned_md5(pointer) if config.data.pointer and pointer.is_file() else None
+    pointer = pointer_of(config.data.pointer)
+    return None if pointer is None else pinned_md5(pointer)
 
 
 def log_samples(client: Any, run_id: str, folder: Path) -> None:

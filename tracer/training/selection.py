@@ -11,6 +11,7 @@ from tracer.examples import Example
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
 from tracer.planner.transformers import TransformersPlanner, image_tokens
+from tracer.progress import bar
 from tracer.reward import dead
 from tracer.settings import ConfigError
 from tracer.training import processes
@@ -69,23 +70,30 @@ def rollouts(
     planner: TransformersPlanner, prompts: Sequence[Example], stage: GrpoConfig, heartbeat: Heartbeat
 ) -> list[list[str]]:
     """``pass_rate_samples`` sampled answers to each prompt."""
-    size, texts = stage.pass_rate_samples, []
-    for start in range(0, len(prompts), planner.batch_size):
-        heartbeat.beat(f"selecting: state {start} of {len(prompts)}", 0)
-        states = [prompt.state for prompt in prompts[start : start + planner.batch_size]]
-        inputs = planner.encode(states).to(planner.model.device)
-        inputs.pop("token_type_ids", None)
-        tokens = groups.sample(
-            planner.model,
-            dict(inputs),
-            size=size,
-            max_new_tokens=planner.settings.max_new_tokens,
-            temperature=stage.temperature,
-            eos=[planner.tokenizer.eos_token_id],
-            pad=planner.tokenizer.pad_token_id,
-            banned=image_tokens(planner.model.config),
-        )
-        texts += planner.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    size, texts = stage.pass_rate_samples, list[str]()
+    log.info(
+        "selecting among %d states, by %d answers to each; if this is interrupted, it begins anew", len(prompts), size
+    )
+    with bar("selecting states", len(prompts)) as shown:
+        for start in range(0, len(prompts), planner.batch_size):
+            heartbeat.beat(f"selecting: state {start} of {len(prompts)}", 0)
+            states = [prompt.state for prompt in prompts[start : start + planner.batch_size]]
+            inputs = planner.encode(states).to(planner.model.device)
+            inputs.pop("token_type_ids", None)
+            tokens = groups.sample(
+                planner.model,
+                dict(inputs),
+                size=size,
+                max_new_tokens=planner.settings.max_new_tokens,
+                temperature=stage.temperature,
+                eos=[planner.tokenizer.eos_token_id],
+                pad=planner.tokenizer.pad_token_id,
+                banned=image_tokens(planner.model.config),
+            )
+            texts += planner.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            done = min(start + planner.batch_size, len(prompts))
+            left = shown.seconds / done * (len(prompts) - done)
+            shown.advance(len(states), f"{left / 60:.0f} min left")
     return [texts[index : index + size] for index in range(0, len(texts), size)]
 
 

@@ -22,6 +22,15 @@ from tracer.training.settings import GrpoConfig
 log = logging.getLogger(__name__)
 HEARTBEAT = Path("logs") / "heartbeat.json"
 SAY_EVERY_SECONDS = 30.0
+TOLD = {
+    "reward": "reward",
+    "dead_groups": "dead groups",
+    "unparsable": "unparsable",
+    "entropy": "entropy",
+    "kl": "KL",
+    "step_time": "seconds",
+}
+"""What the log says of a step; everything else is in metrics.jsonl."""
 
 
 class Heartbeat:
@@ -88,6 +97,9 @@ class Watch(TrainerCallback):
         if logs is None or "reward" not in logs:
             return
         self._finite(state.global_step, logs)
+        if processes.main():
+            told = (f"{text} {float(logs[name]):.3f}" for name, text in TOLD.items() if name in logs)
+            log.info("step %d of %d: %s", state.global_step, self.stage.steps, ", ".join(told))
         history = [entry for entry in state.log_history if "reward" in entry]
         self._warn(history)
         why = health.collapse(history, self.stage.patience)

