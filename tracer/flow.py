@@ -25,6 +25,7 @@ from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.step import reused
 from tracer.planner import hub
 from tracer.registry import promotion, register, versions
+from tracer.registry.record import DECISION, Decision
 from tracer.reporting import report
 from tracer.scoring import evaluate as scoring
 from tracer.settings import ConfigError
@@ -208,7 +209,7 @@ def _register(config: Config, at: Folders, out: Path) -> versions.Version | None
     return register.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
 
 
-def promote(config: Config, at: Folders, out: Path, again: bool = False) -> promotion.Decision | None:
+def promote(config: Config, at: Folders, out: Path, again: bool = False, reason: str = "") -> Decision | None:
     """Decide on the challenger, whom the base planner is compared with as long as there is no champion.
 
     None for a profile that does not register.
@@ -216,7 +217,7 @@ def promote(config: Config, at: Folders, out: Path, again: bool = False) -> prom
     if _unregistered(config, out):
         return None
     base = {key: at[name] for key, name in _scored(BASE).items()}
-    return promotion.promote(config, base, at["ingest"], again=again)
+    return promotion.promote(config, base, at["ingest"], again=again, reason=reason)
 
 
 def unregistered(config: Config) -> str:
@@ -278,7 +279,7 @@ STEPS = (
         reads=("register", "ingest", *_scored(BASE).values()),
         module=promotion.__name__,
         make=promote,
-        receipt=promotion.DECISION,
+        receipt=DECISION,
     ),
 )
 """Every step, in an order in which they can run."""

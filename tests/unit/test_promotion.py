@@ -16,7 +16,7 @@ from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import LINEAGE, LineageError, digest_of
 from tracer.lineage.step import read_lineage
-from tracer.registry import policy, promotion, register, tracking, versions
+from tracer.registry import policy, promotion, record, register, tracking, versions
 from tracer.registry.settings import RegistryConfig
 
 POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
@@ -145,9 +145,16 @@ def test_rollback_history_and_no_return_of_what_was_rolled_back(config: Config) 
     assert versions.version_of("tracer-planner@champion", config.registry).version == 1
     # The nightly retraining makes the same challenger again: it must not undo what a person decided.
     registered(config, chain, 2, STRONGER)
-    assert promotion.promote(config, base, chain.ingest) == second
+    assert promotion.promote(config, base, chain.ingest) == back
     assert versions.version_of("tracer-planner@champion", config.registry).version == 1
-    assert promotion.promote(config, base, chain.ingest, again=True).promoted
+    # Another policy is another question, and still no reason to bring it back.
+    looser = Path("looser.yaml")
+    looser.write_text(POLICY.read_text().replace("resamples: 10000", "resamples: 9999"))
+    registry = config.registry.model_copy(update={"policy": str(looser)})
+    assert promotion.promote(config.model_copy(update={"registry": registry}), base, chain.ingest) == back
+    with pytest.raises(versions.RegistryError, match="needs a reason"):
+        promotion.promote(config, base, chain.ingest, again=True)
+    assert promotion.promote(config, base, chain.ingest, again=True, reason="the page was broken").promoted
     assert versions.version_of("tracer-planner@champion", config.registry).version == 2
     outcomes = [(entry.outcome, entry.version) for entry in promotion.history(config.registry)]
     assert outcomes == [("promoted", 1), ("promoted", 2), ("rolled back", 1), ("promoted", 2)]
@@ -162,7 +169,7 @@ def test_a_decision_killed_before_it_took_effect_takes_effect(config: Config, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(promotion, "_move", killed)
+        patch.setattr(record, "move", killed)
         with pytest.raises(KeyboardInterrupt):
             promotion.promote(config, base, chain.ingest)
     assert versions.aliased(config.registry, "champion") is None
@@ -178,11 +185,124 @@ def test_a_deleted_entry_is_noticed(config: Config) -> None:
         registered(config, chain, number, right)
         promotion.promote(config, base, chain.ingest)
     client = tracking.connect(config.registry)
-    experiment = client.get_experiment_by_name("tracer-promotions")
-    oldest = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])[0]
-    client.delete_run(oldest.info.run_id)
+    client.delete_model_version("tracer-planner-decisions", "1")
     with pytest.raises(versions.RegistryError, match="deleted or changed"):
         promotion.history(config.registry)
+
+
+def test_a_changed_entry_is_noticed_repaired_and_kept(config: Config) -> None:
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    for number, right in ((1, STRONG), (2, STRONGER)):
+        registered(config, chain, number, right)
+        promotion.promote(config, base, chain.ingest)
+    last = tracking.connect(config.registry).get_model_version("tracer-planner-decisions", "2")
+    stored = Path(last.source.removeprefix("file://")) / record.DECISION
+    stored.write_text(stored.read_text().replace('"by": "', '"by": "not '))
+    found = record.read(config.registry)
+    assert [each.version for each in found.decisions] == [1]
+    assert found.damage == {"version 2": "its decision.json was changed"}
+    with pytest.raises(versions.RegistryError, match=r"version 2: its decision\.json was changed.*history --repair"):
+        promotion.rollback(config.registry)
+    repaired = promotion.repair(config.registry, "the disk was full")
+    assert (repaired.outcome, repaired.champion, repaired.lost) == ("repaired", 1, ("version 2",))
+    assert [each.outcome for each in promotion.history(config.registry)] == ["promoted", "repaired"]
+    assert stored.is_file()
+    # The alias still points at version 2, which the record no longer explains.
+    with pytest.raises(versions.RegistryError, match="points at version 2, which was never promoted"):
+        versions.version_of("tracer-planner@champion", config.registry)
+    assert promotion.restore_alias(config.registry) == repaired
+    assert versions.version_of("tracer-planner@champion", config.registry).version == 1
+    with pytest.raises(versions.RegistryError, match="nothing to repair"):
+        promotion.repair(config.registry, "again")
+
+
+def test_an_alias_moved_by_hand_is_noticed_and_put_right_by_a_person(config: Config) -> None:
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    registered(config, chain, 1, STRONG)
+    promotion.promote(config, base, chain.ingest)
+    refused = registered(config, chain, 2, WEAK)
+    assert promotion.promote(config, base, chain.ingest).outcome == "refused"
+    client = tracking.connect(config.registry)
+    client.set_registered_model_alias("tracer-planner", "champion", str(refused.version))
+    for use in (
+        lambda: versions.load("tracer-planner@champion", config.registry),
+        lambda: promotion.promote(config, base, chain.ingest),
+        lambda: promotion.rollback(config.registry),
+    ):
+        with pytest.raises(versions.RegistryError, match=r"points at version 2, which was never promoted.*--adopt"):
+            use()
+    adopted = promotion.adopt(config.registry, "the customer asked for it")
+    assert (adopted.outcome, adopted.version, adopted.incumbent, adopted.champion) == ("adopted", 2, "1", 2)
+    assert versions.version_of("tracer-planner@champion", config.registry).version == 2
+    with pytest.raises(versions.RegistryError, match="nothing to adopt"):
+        promotion.adopt(config.registry, "again")
+    assert promotion.rollback(config.registry, "not that good").champion == 1
+
+
+def test_a_refused_version_does_not_return_over_the_base_by_deleting_the_alias(config: Config) -> None:
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    for number, right in ((1, STRONG), (2, STRONGER), (3, STRONG)):
+        registered(config, chain, number, right)
+        last = promotion.promote(config, base, chain.ingest)
+    assert (last.outcome, last.incumbent) == ("refused", "2")
+    tracking.connect(config.registry).delete_registered_model_alias("tracer-planner", "champion")
+    with pytest.raises(versions.RegistryError, match="was deleted: the record says version 2"):
+        promotion.promote(config, base, chain.ingest)
+
+
+def test_a_run_decides_on_the_version_that_it_registered(config: Config) -> None:
+    chain = Chain(config)
+    registered(config, chain, 1, STRONG)
+    base = chain.base(WEAK, ONLINE)
+    receipt = (config.folder / register.RECEIPT).read_text()
+    registered(config, chain, 2, STRONGER)  # somebody else's, and now the alias `challenger`
+    (config.folder / register.RECEIPT).write_text(receipt)
+    assert promotion.promote(config, base, chain.ingest).version == 1
+
+
+def test_a_record_of_runs_alone_is_the_beginning_of_the_chain(config: Config) -> None:
+    """As it was kept until November 2026, entries in the order of their runs; of two at once the earlier counts."""
+    client = tracking.connect(config.registry)
+    kept = {}
+
+    def old(version: int, previous: str, outcome: str = "promoted") -> str:
+        fields = {
+            "outcome": outcome, "model": "tracer-planner", "version": version, "incumbent": "base", "champion": version,
+            "checks": [], "reason": "", "digest": str(version), "previous": previous, "decided": "", "by": "me",
+        }  # fmt: skip
+        experiment = tracking.experiment(client, config.registry, "tracer-promotions")
+        run = client.create_run(experiment, start_time=1000 * (len(kept) + 1))
+        client.log_text(run.info.run_id, json.dumps(fields), "decision.json")
+        client.set_terminated(run.info.run_id)
+        kept[run.info.run_id] = fields
+        return digest_of(fields)
+
+    first = old(1, "")
+    second = old(2, first)
+    old(3, first)  # raced with the second, and broke the record for good
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    for number, right in ((1, WEAK), (2, STRONG), (3, STRONG), (4, STRONGER)):
+        registered(config, chain, number, right)
+    client.set_registered_model_alias("tracer-planner", "champion", "2")
+    assert [entry.version for entry in promotion.history(config.registry)] == [1, 2]
+    decision = promotion.promote(config, base, chain.ingest)
+    assert decision.promoted and decision.previous == second and decision.incumbent == "2"
+    for run_id, fields in kept.items():
+        stored = Path(client.download_artifacts(run_id, "decision.json")).read_text()
+        assert json.loads(stored) == fields
+
+
+def test_weights_that_were_changed_are_not_loaded(config: Config) -> None:
+    chain = Chain(config)
+    version = registered(config, chain, 1, STRONG)
+    stored = next(versions.download(version.uri, config.registry).rglob("*.safetensors"))
+    stored.write_bytes(stored.read_bytes()[:-1] + b"x")
+    with pytest.raises(versions.RegistryError, match="not those that were registered"):
+        versions.load(version.uri, config.registry)
 
 
 def test_other_items_are_refused(config: Config) -> None:

@@ -55,7 +55,7 @@ def _outcome(config: Config, registered: bool = False) -> Result:
     if not registered:
         return Result(data=data, text=table)
     skipped = flow.unregistered(config)
-    champion = None if skipped else versions.aliased(config.registry, versions.CHAMPION)
+    champion = None if skipped else versions.aliased(config.registry, "champion")
     named = skipped or "none; `tracer history` says why the challenger was refused"
     if champion is not None:
         named = f"{champion.name} version {champion.version} ({champion.digest[:12]}), {champion.uri}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from tracer.cli.common import Result
 from tracer.config import Config
+from tracer.settings import ConfigError
 
 
 def register(config: Config) -> Result:
@@ -26,22 +28,32 @@ def register(config: Config) -> Result:
     return Result(data=version, text=f"{version.uri}, {versions.CHALLENGER}")
 
 
+Reason = Annotated[str, typer.Option(help="Why, for the record.")]
+
+
 def promote(
     config: Config,
     again: Annotated[bool, typer.Option("--again", help="Decide again on what was decided, or rolled back.")] = False,
     or_refuse: Annotated[
         bool, typer.Option("--or-refuse", help="A refusal is exit code 0, too: for pipelines.")
     ] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Record an alias that was moved by hand; no gate.")] = False,
+    reason: Reason = "",
 ) -> Result:
     """Make the challenger champion if it passes the promotion policy. Exit code 1 if it does not.
 
     Example: tracer promote --profile demo
     """
     from tracer import flow
+    from tracer.registry import promotion
 
+    if adopt:
+        if not reason:
+            raise ConfigError("--adopt needs --reason: why a version becomes champion without passing the gate")
+        return _decided([promotion.adopt(config.registry, reason)])
     step = flow.step("promote")
     flow.prepare(config, step)
-    decision = flow.promote(config, step.folders(config), step.out(config), again=again)
+    decision = flow.promote(config, step.folders(config), step.out(config), again=again, reason=reason)
     if decision is None:
         return _skipped(config)
     return _decided([decision], decision.promoted or or_refuse)
@@ -53,24 +65,46 @@ def _skipped(config: Config) -> Result:
     return Result(data={"skipped": flow.unregistered(config)}, text=flow.unregistered(config))
 
 
-def rollback(config: Config, reason: Annotated[str, typer.Option(help="Why, for the record.")]) -> Result:
+def rollback(
+    config: Config,
+    reason: Reason = "",
+    alias: Annotated[bool, typer.Option("--alias", help="Only put back an alias that was moved by hand.")] = False,
+) -> Result:
     """Make the previous champion champion again.
 
     Example: tracer rollback --reason "worse on the shop pages"
     """
     from tracer.registry import promotion
 
+    if alias:
+        return _decided([promotion.restore_alias(config.registry)])
+    if not reason:
+        raise ConfigError("give --reason: why the champion goes")
     return _decided([promotion.rollback(config.registry, reason)])
 
 
-def history(config: Config) -> Result:
-    """List every promotion decision, oldest first.
+def history(
+    config: Config,
+    repair: Annotated[bool, typer.Option("--repair", help="Show what a damaged record would go on without.")] = False,
+    reason: Annotated[str, typer.Option(help="With --repair: do it, and why.")] = "",
+) -> Result:
+    """List every promotion decision, oldest first. Exit code 1 for a damaged record, or an alias moved by hand.
 
     Example: tracer history
     """
-    from tracer.registry import promotion
+    from tracer.registry import promotion, record, tracking
 
-    return _decided(promotion.history(config.registry))
+    if repair and reason:
+        return _decided([promotion.repair(config.registry, reason)])
+    found = record.read(config.registry)
+    decided = _decided(found.decisions)
+    notes = [f"damaged: {name}: {what}" for name, what in sorted(found.damage.items())]
+    number = tracking.alias(tracking.connect(config.registry), config.registry.model, record.CHAMPION)
+    if notes:
+        notes.append("`tracer history --repair --reason WHY` records that these do not count; nothing is deleted")
+    elif number != found.champion:
+        notes.append(record.misplaced(config.registry, found, number))
+    return replace(decided, text="\n".join([decided.text, *notes]).strip("\n"), ok=not notes)
 
 
 def _decided(decisions: list[Any], ok: bool = True) -> Result:

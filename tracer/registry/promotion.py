@@ -1,83 +1,70 @@
-"""Promotion: the gate between challenger and champion, its record, and the way back.
+"""Promotion: the gate between challenger and champion, and the way back.
 
-The policy is data (mlflow/promotion.yaml). Every decision, with all its numbers, is a run of the experiment
-``<experiment>-promotions``; runs are only ever added, and each names the digest of the one before it. MLflow's aliases
-have no history of their own (mlflow#2169).
+The policy is data (mlflow/promotion.yaml). Every decision, with all its numbers, is an entry of the promotion record
+(tracer/registry/record.py). MLflow's aliases have no history of their own (mlflow#2169).
 """
 
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tracer.config import Config
 from tracer.evaluation import offline, online
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import content_digest, digest_of, finished
 from tracer.registry import policy as policies
-from tracer.registry import tracking, versions
+from tracer.registry import record, tracking, versions
 from tracer.registry.policy import Check, Policy
+from tracer.registry.record import CHAMPION, DECISION, Decision, Record
+from tracer.registry.register import RECEIPT
 from tracer.registry.settings import RegistryConfig
-from tracer.registry.versions import CHALLENGER, CHAMPION, WEIGHTS, RegistryError, Version
+from tracer.registry.tracking import RegistryError
+from tracer.registry.versions import CHALLENGER, WEIGHTS, Version
 
 BASE = "base"  # the incumbent before there is a champion
-DECISION = "decision.json"  # an artifact of the record, and beside the steps' folders the receipt of the last one
-Outcome = Literal["promoted", "refused", "rolled back"]
+ROUNDS = 20
+"""How often a decision is made again because another one came first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """One entry of the promotion record."""
-
-    outcome: Outcome
-    model: str
-    version: int
-    """The version decided on: the challenger, or the champion that a rollback brought back."""
-    incumbent: str
-    """Whom it was compared with, or whom a rollback removed: a version number, or ``base``."""
-    champion: int | None
-    """The champion after the decision."""
-    checks: tuple[Check, ...]
-    reason: str
-    digest: str
-    """Of everything that was decided on: the same question gets the same answer."""
-    previous: str
-    """The digest of the entry before; empty for the first."""
-    decided: str
-    by: str
-
-    @property
-    def promoted(self) -> bool:
-        """Whether the version became champion."""
-        return self.outcome == "promoted"
-
-
-def promote(config: Config, base: Mapping[str, Path], trajectories: Path, again: bool = False) -> Decision:
+def promote(
+    config: Config, base: Mapping[str, Path], trajectories: Path, again: bool = False, reason: str = ""
+) -> Decision:
     """Hold the challenger against the champion, and make it champion if the gate passes; return the decision.
 
-    ``base`` maps ``evaluate`` and ``online`` to the base planner's evaluations, which the first champion has to beat.
-    A champion whose evaluation is not of the same items under the same code is evaluated again, on ``trajectories``.
-    The same pair gets its decision of before, unless ``again``; what was rolled back stays so. Raises
-    ``RegistryError``, and ``LineageError`` for an evaluation of the base that cannot be compared.
+    The challenger is the version that this configuration's run registered, or the alias's where nothing was registered
+    here. ``base`` maps ``evaluate`` and ``online`` to the base planner's evaluations, which the first champion has to
+    beat. A champion whose evaluation is not of the same items under the same code is evaluated again, on
+    ``trajectories``. The same pair gets its decision of before, and what was rolled back stays so, unless ``again``,
+    which needs a ``reason``. Raises ``RegistryError``, and ``LineageError`` for an evaluation of the base that cannot
+    be compared.
     """
-    decision = _promote(config, base, trajectories, again)
+    if again and not reason:
+        raise RegistryError("to decide again on what was decided needs a reason: `tracer promote --again --reason WHY`")
+
+    def decide(past: Record) -> Decision:
+        return _promote(config, base, trajectories, past, reason if again else "")
+
+    decision = _decided(config.registry, decide)
     write_json(config.folder / DECISION, asdict(decision))
     return decision
 
 
-def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, again: bool) -> Decision:
+def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, past: Record, again: str) -> Decision:
     client = tracking.connect(config.registry)
-    challenger = versions.version_of(f"{config.registry.model}@{CHALLENGER}", config.registry)
-    champion = versions.aliased(config.registry, CHAMPION)
-    past = history(config.registry)
-    if champion is not None and champion.version == challenger.version:
-        return _how_it_became_champion(champion, past)
+    challenger = _challenger(config)
+    if past.champion == challenger.version:
+        return next(each for each in reversed(past.decisions) if past.champion in _moved(each))
+    pinned = next((each for each in reversed(past.decisions) if challenger.version in _moved(each)), None)
+    if pinned is not None and pinned.outcome == "rolled back" and not again:
+        return pinned
+    champion = None if past.champion is None else versions.numbered(config.registry, past.champion)
     policy = policies.load(Path(config.registry.policy))
     with tempfile.TemporaryDirectory() as temporary:
         ours = download_evaluations(client, challenger, Path(temporary) / "challenger")
@@ -90,95 +77,129 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, again
                 "evaluations": [_digests(ours), _digests(theirs)],
             }
         )
-        known = None if again else next((entry for entry in reversed(past) if entry.digest == digest), None)
-        if known is not None:
-            return _repeat(client, config.registry, known, champion, past)
+        known = next((entry for entry in reversed(past.decisions) if entry.digest == digest), None)
+        if known is not None and not again:
+            return known
         checks = (
             *required(policy, challenger, ours, config.registry),
             *policies.judge(policy, ours, theirs, seed=config.seed, first=champion is None),
         )
     failed = [check for check in checks if not check.passed]
-    decision = _entry(
+    found = "; ".join(check.description for check in failed) or "every check passed"
+    return _entry(
         past,
         outcome="refused" if failed else "promoted",
         version=challenger,
-        incumbent=str(champion.version) if champion else BASE,
-        champion=challenger.version if not failed else champion.version if champion else None,
+        incumbent=_named(past.champion),
+        champion=past.champion if failed else challenger.version,
         checks=checks,
-        reason="; ".join(check.description for check in failed) or "every check passed",
+        reason=f"{found} (decided again: {again})" if again else found,
         digest=digest,
     )
-    _record(client, config.registry, decision)
-    if decision.promoted:
-        _move(client, config.registry, decision, champion)
-    return decision
 
 
 def rollback(config: RegistryConfig, reason: str = "rolled back by hand") -> Decision:
     """Make the champion's predecessor champion again, and record it; raises ``RegistryError`` if it has none."""
-    client = tracking.connect(config)
-    champion, past = versions.aliased(config, CHAMPION), history(config)
-    if champion is None:
-        raise RegistryError(f"{config.model} has no champion; `tracer promote` makes one")
-    raised = next((entry for entry in reversed(past) if entry.promoted and entry.version == champion.version), None)
-    if raised is None or raised.incumbent == BASE:
-        raise RegistryError(f"version {champion.version} is the first champion of {config.model}: none is before it")
-    before = versions.version_of(f"{config.model}/{raised.incumbent}", config)
+
+    def decide(past: Record) -> Decision:
+        if past.champion is None:
+            raise RegistryError(f"{config.model} has no champion; `tracer promote` makes one")
+        raising = (each for each in reversed(past.decisions) if each.outcome in ("promoted", "adopted"))
+        raised = next((each for each in raising if each.version == past.champion), None)
+        if raised is None or raised.incumbent == BASE:
+            raise RegistryError(f"version {past.champion} is the first champion of {config.model}: none is before it")
+        before = versions.numbered(config, int(raised.incumbent))
+        return _entry(
+            past,
+            outcome="rolled back",
+            version=before,
+            incumbent=str(past.champion),
+            champion=before.version,
+            checks=(),
+            reason=reason,
+            digest=digest_of({"rollback": [past.champion, before.version], "after": past.decisions[-1].digest}),
+        )
+
+    return _decided(config, decide)
+
+
+def adopt(config: RegistryConfig, reason: str) -> Decision:
+    """Record the version that somebody pointed the alias ``champion`` at as champion, without a gate.
+
+    Raises ``RegistryError`` where the alias is the record's, or was deleted.
+    """
+    past = record.read(config)
+    record.require_whole(past, config)
+    version = versions.aliased(config, CHAMPION)
+    if version is None or version.version == past.champion:
+        raise RegistryError(f"nothing to adopt: the alias {CHAMPION!r} of {config.model} was not moved by hand")
     decision = _entry(
         past,
-        outcome="rolled back",
-        version=before,
-        incumbent=str(champion.version),
-        champion=before.version,
+        outcome="adopted",
+        version=version,
+        incumbent=_named(past.champion),
+        champion=version.version,
         checks=(),
         reason=reason,
-        digest=digest_of({"rollback": [champion.version, before.version], "after": past[-1].digest if past else ""}),
+        digest=digest_of({"adopted": version.version, "after": past.head}),
     )
-    _record(client, config, decision)
-    _move(client, config, decision, champion)
+    if not record.append(config, decision):
+        raise RegistryError("another decision came first; look at `tracer history`, and run the command again")
+    return decision
+
+
+def restore_alias(config: RegistryConfig) -> Decision:
+    """Point the alias ``champion`` at the version that the record says; return the last decision."""
+    past = record.read(config)
+    record.require_whole(past, config)
+    if not past.decisions:
+        raise RegistryError(f"{config.model} has no decisions; `tracer promote` makes one")
+    record.move(tracking.connect(config), config, past.champion)
+    return past.decisions[-1]
+
+
+def repair(config: RegistryConfig, reason: str) -> Decision:
+    """Record which damaged entries the record goes on without; none of them is deleted.
+
+    Raises ``RegistryError`` for a record that is whole.
+    """
+    past = record.read(config)
+    if not past.damage:
+        raise RegistryError("the promotion record is whole: there is nothing to repair")
+    decision = Decision(
+        outcome="repaired",
+        model=config.model,
+        version=past.champion or 0,
+        incumbent=_named(past.champion),
+        champion=past.champion,
+        checks=(),
+        reason=reason,
+        digest=digest_of({"repaired": dict(past.damage), "after": past.head}),
+        previous=past.head,
+        decided=_now(),
+        by=_user(),
+        lost=tuple(sorted(past.damage)),
+    )
+    if not record.append(config, decision):
+        raise RegistryError("another decision came first; look at `tracer history`, and run the command again")
     return decision
 
 
 def history(config: RegistryConfig) -> list[Decision]:
     """Every decision, oldest first; raises ``RegistryError`` if an entry is missing or was changed."""
-    import mlflow
-
-    client = tracking.connect(config)
-    experiment = client.get_experiment_by_name(record_name(config))
-    if experiment is None:
-        return []
-    runs = mlflow.search_runs(
-        [experiment.experiment_id], "attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"],
-        output_format="list",
-    )  # fmt: skip
-    entries = [_read(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{DECISION}")) for run in runs]
-    for before, entry in zip([None, *entries], entries, strict=False):
-        if entry.previous != ("" if before is None else fingerprint(before)):
-            raise RegistryError(
-                f"the promotion record {record_name(config)} is broken before the decision of {entry.decided} on "
-                f"version {entry.version}: an entry was deleted or changed; restore the database from a backup"
-            )
-    return entries
-
-
-def fingerprint(decision: Decision) -> str:
-    """The digest of a whole entry, which the next one names."""
-    return digest_of(asdict(decision))
+    past = record.read(config)
+    record.require_whole(past, config)
+    return past.decisions
 
 
 def describe(decision: Decision) -> str:
     """A decision in words, its checks below it."""
-    over = {"promoted": "over", "refused": "against", "rolled back": "in place of"}[decision.outcome]
+    over = {"promoted": "over", "refused": "against"}.get(decision.outcome, "in place of")
     who = decision.incumbent if decision.incumbent == BASE else f"version {decision.incumbent}"
     what = f"{decision.model} version {decision.version} {decision.outcome}, {over} {who}"
     lines = [f"{decision.decided}  {what}: {decision.reason}"]
     lines += [f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.description}" for check in decision.checks]
     return "\n".join(lines)
-
-
-def record_name(config: RegistryConfig) -> str:
-    """The MLflow experiment that holds the promotion record."""
-    return f"{config.experiment}-promotions"
 
 
 def required(policy: Policy, challenger: Version, ours: Mapping[str, Path], config: RegistryConfig) -> list[Check]:
@@ -239,80 +260,54 @@ def _digests(evaluations: Mapping[str, Path]) -> dict[str, str]:
     return {step: (finished(path) or {})["digest"] for step, path in sorted(evaluations.items())}
 
 
-def _how_it_became_champion(champion: Version, past: Sequence[Decision]) -> Decision:
-    for entry in reversed(past):
-        if entry.champion == champion.version and entry.outcome != "refused":
-            return entry
-    raise RegistryError(
-        f"version {champion.version} is champion, but no decision made it so: its alias was set by hand; "
-        f"delete the alias {CHAMPION!r} and run `tracer promote`"
-    )
+def _challenger(config: Config) -> Version:
+    """The version that this run registered, or the alias's where nothing was registered here."""
+    receipt = config.folder / RECEIPT
+    if not receipt.is_file():
+        return versions.version_of(f"{config.registry.model}@{CHALLENGER}", config.registry)
+    uri = read_json(receipt, "uri")["uri"]
+    return versions.version_of(uri, config.registry)
 
 
-def _repeat(
-    client: Any, config: RegistryConfig, known: Decision, champion: Version | None, past: Sequence[Decision]
-) -> Decision:
-    """The decision of before; a promotion that a kill kept from taking effect takes effect now."""
-    later = past[past.index(known) + 1 :]
-    if known.promoted and not any(entry.outcome != "refused" for entry in later):
-        _move(client, config, known, champion)
-    return known
+def _moved(decision: Decision) -> tuple[int | None, ...]:
+    """The versions that a decision made champion, or removed for good."""
+    if decision.outcome == "rolled back":
+        return (decision.version, int(decision.incumbent))
+    return (decision.version,) if decision.outcome in ("promoted", "adopted") else ()
 
 
-def _entry(past: Sequence[Decision], *, version: Version, **fields: Any) -> Decision:
-    from datetime import UTC, datetime
+def _decided(config: RegistryConfig, decide: Callable[[Record], Decision]) -> Decision:
+    """Decide, record it and move the alias; decide again where another decision came first."""
+    for _ in range(ROUNDS):
+        past = record.settle(config)
+        decision = decide(past)
+        if decision in past.decisions:
+            return decision
+        if record.append(config, decision):
+            record.settle(config)
+            number, outcome = str(decision.version), decision.outcome
+            tracking.connect(config).set_model_version_tag(config.model, number, "tracer.registry.promotion", outcome)
+            return decision
+    raise RegistryError(f"{ROUNDS} other decisions came first; run the command again")
 
+
+def _entry(past: Record, *, version: Version, **fields: Any) -> Decision:
     return Decision(
-        model=version.name,
-        version=version.version,
-        previous=fingerprint(past[-1]) if past else "",
-        decided=datetime.now(UTC).isoformat(timespec="seconds"),
-        by=_user(),
-        **fields,
+        model=version.name, version=version.version, previous=past.head, decided=_now(), by=_user(), **fields
     )
+
+
+def _named(champion: int | None) -> str:
+    return BASE if champion is None else str(champion)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _user() -> str:
-    """Who decides; a container's user may have a number and no name."""
+    """The user whom MLflow knows, or that of the machine; a container's user may have no name."""
     try:
-        return getpass.getuser()
+        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _record(client: Any, config: RegistryConfig, decision: Decision) -> None:
-    """Append an entry: a run that is finished once it is whole. Unfinished ones, of killed decisions, go."""
-    experiment_id = tracking.experiment(client, config, record_name(config))
-    for run in client.search_runs([experiment_id], filter_string="attributes.status != 'FINISHED'"):
-        client.delete_run(run.info.run_id)
-    run = client.create_run(
-        experiment_id,
-        run_name=f"version {decision.version} {decision.outcome}",
-        tags={
-            tracking.DIGEST: decision.digest,
-            "tracer.outcome": decision.outcome,
-            "tracer.version": str(decision.version),
-            "tracer.incumbent": decision.incumbent,
-            "tracer.reason": decision.reason[:4000],
-        },
-    )
-    run_id = run.info.run_id
-    for check in decision.checks:
-        for key, value in {"passed": check.passed, **check.numbers}.items():
-            client.log_metric(run_id, tracking.metric_name(f"{check.name}/{key}"), float(value))
-    client.log_dict(run_id, asdict(decision), DECISION)
-    client.set_terminated(run_id)
-
-
-def _move(client: Any, config: RegistryConfig, decision: Decision, expected: Version | None) -> None:
-    """Point ``champion`` at the decision's, unless another decision moved it meanwhile."""
-    present = versions.aliased(config, CHAMPION)
-    if (present and present.version) != (expected and expected.version):
-        raise RegistryError(f"the champion of {config.model} changed while it was decided on; run the command again")
-    client.set_registered_model_alias(config.model, CHAMPION, str(decision.champion))
-    client.set_model_version_tag(config.model, str(decision.version), "tracer.registry.promotion", decision.outcome)
-
-
-def _read(text: str) -> Decision:
-    fields = json.loads(text)
-    return Decision(**{**fields, "checks": tuple(Check(**check) for check in fields["checks"])})

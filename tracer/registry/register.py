@@ -17,7 +17,8 @@ from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.adapter import model_folder
 from tracer.registry import tracking, versions
 from tracer.registry.rebuild import CHAIN, document
-from tracer.registry.versions import CHALLENGER, EVALUATION, OUTPUT, WEIGHTS, RegistryError, Version
+from tracer.registry.tracking import RegistryError
+from tracer.registry.versions import CHALLENGER, EVALUATION, OUTPUT, WEIGHTS, Version
 
 RECEIPT = "registered.json"
 """Beside the steps' folders: which version theirs is."""
@@ -47,8 +48,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     check_evaluations(folder, lineages, evaluations)
     client = tracking.connect(config.registry)
     name = config.registry.model
-    if not client.search_registered_models(filter_string=f"name = '{name}'"):
-        client.create_registered_model(name, description="Forecasts the next steps on a screen (TraceR1).")
+    tracking.registered_model(client, name, "Forecasts the next steps on a screen (TraceR1).")
     for step in lineages.values():
         path = Path(step["path"])
         if (path / "metrics.jsonl").is_file() and step["digest"] != lineage["digest"]:
@@ -62,8 +62,10 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     }
     if version is None:
         tags |= _tags(config, folder, lineage)
-        made = client.create_model_version(
-            name, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
+        made = tracking.persistently(
+            lambda: client.create_model_version(
+                name, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
+            )
         )
         number = str(made.version)
     else:

@@ -1,16 +1,21 @@
 """MLflow runs: one for every step whose folder is logged, found again by the step's digest.
 
-A run is marked finished last. One that is not finished was killed half-way: it is deleted, with the model it had begun
-to log, and written again; so a step has one run, and a run is whole.
+A run is marked finished last. One that is not finished is being written, or was killed half-way: then it is deleted,
+with the model it had begun to log, and written again; so a step has one run, and a run is whole.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tracer import json_lines
 from tracer.config import Config
@@ -23,6 +28,15 @@ DIGEST = "tracer.digest"
 MAX_SAMPLES = 32
 ARTIFACTS = ("lineage.json", "results.jsonl", "scores.json", "metrics.jsonl", "validation.json", "gate.json")
 LONGEST_PARAMETER = 6000
+WRITER = "tracer.writer"
+"""The process that writes a run: host, process id and when that started."""
+LONGEST_WRITE = 3600.0
+"""Seconds after which a run that another host began is taken for dead."""
+TRIES = 20
+
+
+class RegistryError(RuntimeError):
+    """A model, version, alias or record that is not there, or not whole; the message names the fix."""
 
 
 def connect(config: RegistryConfig) -> Any:
@@ -46,16 +60,83 @@ def experiment(client: Any, config: RegistryConfig, name: str) -> str:
     if config.tracking_uri.startswith("sqlite:///"):
         database = Path(config.tracking_uri.removeprefix("sqlite:///"))
         location = (database.parent / "mlartifacts" / name).resolve().as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except mlflow_error():  # somebody else made it meanwhile
+        return str(client.get_experiment_by_name(name).experiment_id)
+
+
+def registered_model(client: Any, name: str, description: str) -> None:
+    """Make a registered model unless it is there."""
+    if not client.search_registered_models(filter_string=f"name = '{name}'"):
+        try:
+            client.create_registered_model(name, description=description)
+        except mlflow_error() as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+def alias(client: Any, model: str, name: str) -> int | None:
+    """The version number that an alias points at, or None."""
+    models = client.search_registered_models(filter_string=f"name = '{model}'")
+    number = models[0].aliases.get(name) if models else None
+    return None if number is None else int(number)
+
+
+def mlflow_error() -> type[Exception]:
+    """MLflow's own exception; importing it takes seconds."""
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException
+
+
+def persistently(make: Callable[[], Any]) -> Any:
+    """Call ``make`` until MLflow has numbered what it makes: of many at once it gives up on some after three tries."""
+    for left in reversed(range(TRIES)):
+        try:
+            return make()
+        except mlflow_error():
+            if not left:
+                raise
+            time.sleep(random.uniform(0.05, 0.5))
+    raise AssertionError
+
+
+def pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
+    """Everything that one of MLflow's paged searches finds."""
+    token: str | None = None
+    while True:
+        page = search(*arguments, **options, page_token=token)
+        yield from page
+        token = page.token or None
+        if token is None:
+            return
+
+
+def writer() -> str:
+    """This process, as a run names who writes it."""
+    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.0f}"
+
+
+def being_written(run: Any) -> bool:
+    """Whether the process that began a run may still be at it."""
+    host, _, process = run.data.tags.get(WRITER, "").rpartition("/")[0].partition("/")
+    if host == socket.gethostname():
+        try:
+            started = f"{psutil.Process(int(process)).create_time():.0f}"
+        except psutil.NoSuchProcess:
+            return False
+        return bool(run.data.tags[WRITER] == f"{host}/{process}/{started}")
+    return bool(host) and time.time() - run.info.start_time / 1000 < LONGEST_WRITE
 
 
 def find_run(client: Any, experiment_id: str, digest: str) -> Any | None:
-    """The finished run of a digest, or None; unfinished ones are deleted."""
+    """The finished run of a digest, or None; those of killed processes are deleted."""
     finished = None
     for run in client.search_runs([experiment_id], filter_string=f"tags.`{DIGEST}` = '{digest}'"):
         if run.info.status == "FINISHED" and finished is None:
             finished = run
-        elif run.info.status != "FINISHED":
+        elif run.info.status != "FINISHED" and not being_written(run):
             delete_models(client, experiment_id, run.info.run_id)
             client.delete_run(run.info.run_id)
     return finished
@@ -87,6 +168,7 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
         run_name=f"{folder.name} {config.profile} seed{config.seed}",
         tags={
             DIGEST: lineage["digest"],
+            WRITER: writer(),
             "tracer.output": lineage["output"],
             "tracer.step": lineage["step"],
             "tracer.profile": config.profile,

@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import load as load_config
+from tracer.lineage.digest import content_digest
 from tracer.planner.plan import Planner
-from tracer.registry import tracking
+from tracer.registry import record, tracking
+from tracer.registry.record import CHAMPION
 from tracer.registry.settings import RegistryConfig
+from tracer.registry.tracking import RegistryError
 from tracer.settings import ConfigError
 
-CHALLENGER, CHAMPION = "challenger", "champion"
+CHALLENGER = "challenger"
 OUTPUT = "tracer.output"
 WEIGHTS = "tracer.weights"  # the digest of the registered model folder
 EVALUATION = "tracer.evaluation."  # + step: the run that holds the evaluation
-
-
-class RegistryError(RuntimeError):
-    """A model, version or alias that is not there, or not whole; the message names the fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +59,14 @@ def find(client: Any, name: str, lineage: Mapping[str, Any]) -> Version | None:
     query = f"name = '{name}' and tags.`{tracking.DIGEST}` = '{lineage['digest']}'"
     found = [read(item) for item in client.search_model_versions(query)]
     same = [version for version in found if version.output == lineage["output"]]
-    return same[0] if same else None
+    return min(same, key=lambda version: version.version, default=None)
 
 
 def version_of(where: str, config: RegistryConfig) -> Version:
-    """The version of ``name@alias``, ``name/3``, or either with ``models:/`` before it; raises ``RegistryError``."""
+    """The version of ``name@alias``, ``name/3``, or either with ``models:/`` before it.
+
+    Raises ``RegistryError``, also for an alias ``champion`` that no decision set.
+    """
     from mlflow.exceptions import MlflowException
 
     client = tracking.connect(config)
@@ -72,6 +74,8 @@ def version_of(where: str, config: RegistryConfig) -> Version:
     number = ""
     if not at:
         name, _, number = name.partition("/")
+    if (name, alias) == (config.model, CHAMPION):
+        record.settle(config)
     try:
         found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
     except MlflowException as error:
@@ -85,9 +89,13 @@ def version_of(where: str, config: RegistryConfig) -> Version:
 def aliased(config: RegistryConfig, alias: str) -> Version | None:
     """The version that an alias points at, or None."""
     client = tracking.connect(config)
-    models = client.search_registered_models(filter_string=f"name = '{config.model}'")
-    number = models[0].aliases.get(alias) if models else None
-    return read(client.get_model_version(config.model, str(number))) if number is not None else None
+    number = tracking.alias(client, config.model, alias)
+    return None if number is None else numbered(config, number)
+
+
+def numbered(config: RegistryConfig, number: int) -> Version:
+    """The version of that number."""
+    return read(tracking.connect(config).get_model_version(config.model, str(number)))
 
 
 def read(found: Any) -> Version:
@@ -112,10 +120,18 @@ def download(where: str, config: RegistryConfig | None = None) -> Path:
 
 
 def load(where: str, config: RegistryConfig | None = None) -> Planner:
-    """The planner of a registered version, such as ``tracer-planner@champion``; raises ``RegistryError``."""
+    """The planner of a registered version, such as ``tracer-planner@champion``.
+
+    Raises ``RegistryError``, also for weights that are not those that were registered.
+    """
     from tracer.planner.transformers import TransformersPlanner
 
-    planner = TransformersPlanner.load(weights(download(where, config)))
+    config = config or registry_config()
+    version = version_of(where, config)
+    folder = weights(download(version.uri, config))
+    if content_digest(folder) != version.tags.get(WEIGHTS):
+        raise RegistryError(f"the weights of {version.uri} are not those that were registered: restore {folder}")
+    planner = TransformersPlanner.load(folder)
     planner.name = where
     return planner
 

@@ -1,0 +1,110 @@
+"""Two people, or a person and the schedule, register, promote and roll back at the same moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.folders import STATES, Chain
+from tracer.config import Config
+from tracer.registry import promotion, record, register, tracking, versions
+
+POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
+ONLINE = [1.0, 0.0] * 12
+RIGHT = [1.0] * STATES
+SPAWN = multiprocessing.get_context("spawn")
+ROUNDS = [1, pytest.param(100, marks=pytest.mark.slow)]
+
+
+def config_of(folder: Path, profile: str) -> Config:
+    registry = {"tracking_uri": f"sqlite:///{folder}/mlflow.db", "policy": str(POLICY)}
+    return Config.model_validate({"profile": profile, "data": {"pointer": ""}, "registry": registry})
+
+
+def register_it(config: Config, turn: int) -> int:
+    number = 2 * turn + (config.profile == "b")
+    return register.register(config, config.out("stage2"), Chain(config).stage2(number, RIGHT, ONLINE)).version
+
+
+def promote_it(config: Config, turn: int) -> int:
+    chain = Chain(config)
+    return promotion.promote(
+        config, chain.base([0.0] * STATES, ONLINE), chain.ingest, again=True, reason="race"
+    ).version
+
+
+def roll_back(config: Config, turn: int) -> int:
+    try:
+        return promotion.rollback(config.registry, f"turn {turn}").version
+    except versions.RegistryError as error:
+        assert "first champion" in str(error)  # the other was slower, or the last turn went back that far
+        return 0
+
+
+def race(connection: Any, folder: Path, profile: str, start: Any) -> None:
+    """A process that does what it is sent, at the same moment as the other one."""
+    os.chdir(folder)
+    config = config_of(folder, profile)
+    tracking.connect(config.registry).search_experiments()
+    for job, turn in iter(connection.recv, None):
+        start.wait(timeout=300)
+        try:
+            connection.send(job(config, turn))
+        except Exception as error:
+            connection.send(f"{type(error).__name__}: {error}")
+
+
+Run = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def racers(tmp_path: Path) -> Iterator[Run]:
+    start, pipes, processes = SPAWN.Barrier(2), [], []
+    tracking.connect(config_of(tmp_path, "a").registry).search_experiments()
+    for profile in ("a", "b"):
+        ours, theirs = SPAWN.Pipe()
+        processes.append(SPAWN.Process(target=race, args=(theirs, tmp_path, profile, start)))
+        processes[-1].start()
+        pipes.append(ours)
+
+    def run(*jobs: Callable[[Config, int], int], turn: int) -> list[Any]:
+        for pipe, job in zip(pipes, jobs, strict=True):
+            pipe.send((job, turn))
+        return [pipe.recv() for pipe in pipes]
+
+    yield run
+    for pipe, process in zip(pipes, processes, strict=True):
+        pipe.send(None)
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_decisions_that_race_leave_one_record_and_one_champion(tmp_path: Path, racers: Run, rounds: int) -> None:
+    config = config_of(tmp_path, "a").registry
+    assert sorted(racers(register_it, register_it, turn=0)) == [1, 2]
+    assert sorted(racers(promote_it, promote_it, turn=0)) == [1, 2]
+    for turn in range(rounds):
+        for other in (promote_it, roll_back):
+            before = len(promotion.history(config))
+            found = racers(promote_it, other, turn=turn)
+            assert all(isinstance(each, int) for each in found), found
+            whole = record.settle(config)
+            assert versions.version_of("tracer-planner@champion", config).version == whole.champion
+            # Nobody's decision is lost, unless it was no decision: there was nothing to do, or nobody to go back to.
+            assert before <= len(whole.decisions) <= before + 2
+            assert [each.previous for each in whole.decisions[1:]] == [each.fingerprint for each in whole.entries[:-1]]
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_registrations_that_race_make_a_version_each(tmp_path: Path, racers: Run, rounds: int) -> None:
+    for turn in range(rounds):
+        assert sorted(racers(register_it, register_it, turn=turn)) == [2 * turn + 1, 2 * turn + 2]
+    client = tracking.connect(config_of(tmp_path, "a").registry)
+    runs = client.search_runs([client.get_experiment_by_name("tracer").experiment_id], max_results=10_000)
+    assert all(run.info.status == "FINISHED" for run in runs)
