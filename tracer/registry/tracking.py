@@ -119,7 +119,9 @@ def writer() -> str:
 
 
 def being_written(run: Any) -> bool:
-    """Whether the process that began a run may still be at it."""
+    """Whether another process, which began a run, may still be at it."""
+    if run.data.tags.get(WRITER) == writer():
+        return False  # begun by this process, and interrupted
     host, _, process = run.data.tags.get(WRITER, "").rpartition("/")[0].partition("/")
     if host == socket.gethostname():
         try:
