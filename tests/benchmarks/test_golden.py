@@ -11,7 +11,7 @@ from tests.benchmarks.test_second import Given
 from tracer.benchmarks.android_control import Node, candidate_boxes
 from tracer.benchmarks.mind2web import page_blocks, row_item
 from tracer.scoring import protocol as protocols
-from tracer.scoring.contract import Outcome, benchmark_class
+from tracer.scoring.contract import Outcome, Unparsable, benchmark_class
 from tracer.scoring.score import judge
 
 
@@ -566,6 +566,12 @@ def test_gta_denominators_and_word_boundaries() -> None:
         assert end["answer"] == (right, 1)
     # Two gold calls of OCR, one predicted: both are hits, so the category's precision is 2 of 1.
     assert end["perception_precision"] == (2, 1) and end["perception_recall"] == (2, 2)
+
+
+def test_gta_a_prediction_longer_than_the_gold_chain_is_refused() -> None:
+    item = {"goal": "q", "turns": [{"tool": "OCR"}]}
+    with pytest.raises(Unparsable, match="2 turns for the 1 of the gold chain"):
+        parts("gta", "step-objective", item, {"native": {"turns": [{"tool": "OCR"}, {"answer": "x"}]}})
 
 
 def test_t3_substrings_tools_and_code() -> None:

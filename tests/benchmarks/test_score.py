@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,47 @@ def test_evaluations_compare_too_where_they_were_made_alike(items: Path, tmp_pat
     score("gaia", "validation", items, tmp_path / "p.jsonl", tmp_path / "scored", resamples=20)
     with pytest.raises(BenchmarkError, match="one is a benchmark's score, one an evaluation"):
         compare(tmp_path / "a", tmp_path / "scored")
+
+
+def online(folder: Path, scores: dict[str, Any], solved: dict[str, str]) -> Path:
+    """The folder of an online evaluation: of each agent, who solved which of its episodes."""
+    folder.mkdir()
+    (folder / "scores.json").write_text(json.dumps(scores))
+    rows = [
+        {"task": "p", "seed": seed, "strategy": agent, "split": "test", "success": float(one), "steps": 3}
+        for agent, ones in solved.items()
+        for seed, one in enumerate(ones)
+    ]
+    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_online_evaluations_compare_agent_by_agent(tmp_path: Path) -> None:
+    scores = {"protocol": {"max_steps": 9}, "strategies": {}}
+    ours = online(tmp_path / "a", scores, {"reactive": "1100", "anticipatory": "1111"})
+    theirs = online(tmp_path / "b", scores, {"reactive": "1100", "anticipatory": "1000"})
+    found = compare(ours, theirs)
+    assert found["metric"] == "success"
+    means = {group: apart["difference"]["mean"] for group, apart in found["groups"].items()}
+    assert means == {"reactive/test": 0.0, "anticipatory/test": 0.75}
+    assert found["groups"]["anticipatory/test"]["mcnemar"] == {"only_ours": 3, "only_theirs": 0, "p": 0.25}
+    fewer = online(tmp_path / "c", scores, {"reactive": "110", "anticipatory": "100"})
+    with pytest.raises(BenchmarkError, match="reactive/test: the two evaluations saw different cases"):
+        compare(ours, fewer)
+    skipped = online(tmp_path / "d", {"skipped": "Chromium is missing"}, {})
+    with pytest.raises(BenchmarkError, match="d has no scores to compare: Chromium is missing"):
+        compare(ours, skipped)
+
+
+def test_scores_of_two_versions_of_a_protocol_are_not_compared(scored: Scored, tmp_path: Path) -> None:
+    scored(right())
+    before = tmp_path / "before"
+    shutil.copytree(tmp_path / "out", before)
+    old = protocols.load("gaia", "validation").model_copy(update={"version": 1})
+    summary = read_summary(before) | {"protocol_version": old.version, "protocol_digest": old.digest}
+    (before / "scores.json").write_text(json.dumps(summary))
+    with pytest.raises(BenchmarkError, match=r"version 2 .*version 1 .*never compared"):
+        compare(tmp_path / "out", before)
 
 
 def test_bad_items_are_errors(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import orjson
 
 from tracer.evaluation import results
 from tracer.json_files import read_json
+from tracer.lineage.digest import LineageError
 from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.score import RESULTS, SUMMARY
 from tracer.statistics import mcnemar, paired_difference
@@ -79,7 +80,7 @@ def _evaluations(
             raise BenchmarkError(f"{ours} has no metric {name!r}")
         try:
             pairs = results.paired(rows, right.get(group, []), name)
-        except ValueError as error:
+        except LineageError as error:
             raise BenchmarkError(f"{ours} and {theirs}, {group}: {error}") from error
         values = [[float(row[name]) for row in side] for side in zip(*pairs, strict=True)] or [[], []]
         clusters = [results.cluster(row) for row, _ in pairs]
