@@ -360,6 +360,11 @@ def episode_in_two_splits(folder: Path) -> None:
     android_control.write_splits(folder, [0, 1], [], [1])
 
 
+@case("android_control", Error("lists '0', which is no int"))
+def splits_of_texts(folder: Path) -> None:
+    (folder / "splits.json").write_text(json.dumps({"train": [1, "0"]}))
+
+
 @case("android_control", Error("is not valid JSON"))
 def broken_splits(folder: Path) -> None:
     (folder / "splits.json").write_text("{")
@@ -446,6 +451,11 @@ def missing_odyssey_split(folder: Path) -> None:
     (folder / "data/splits/random_split.json").unlink()
 
 
+@case("gui_odyssey", Error("lists .*, which is no str"))
+def split_that_lists_lists(folder: Path) -> None:
+    (folder / "data/splits/random_split.json").write_text(json.dumps({"train": [["01.json"]], "test": [None]}))
+
+
 @case("gui_odyssey", Error("twice"))
 def odyssey_episode_in_two_splits(folder: Path) -> None:
     lists = {"train": ["01.json"], "test": ["01.json"]}
@@ -487,6 +497,11 @@ for name, fields, reason in [
 
     _row.__name__ = name
     case("mind2web", Quarantined(reason, left=6))(_row)
+
+
+@case("mind2web", Quarantined("too many steps", left=5))
+def million_readable_actions(folder: Path) -> None:
+    rows(folder, {"action_reprs": ["x -> CLICK"] * 1_000_000}, {}, {})
 
 
 @case("mind2web", Error("is not a whole Parquet file"))

@@ -32,6 +32,7 @@ from tracer.ingestion.parts import PARTS, PartsError, forget, ingest_parts
 from tracer.ingestion.quarantine import quarantined
 from tracer.sources import pyautogui, tfrecord
 from tracer.sources.boundary import DEFECT
+from tracer.sources.source import SourceError
 from tracer.trajectory import Step, Trajectory
 
 INPUTS = 2_000
@@ -387,6 +388,8 @@ def test_a_part_that_fails_for_any_reason_fails_alone(tmp_path, monkeypatch):
     with pytest.raises(PartsError, match="1 of 2 parts"):
         ingest_parts(data("android_control", tmp_path / "raw"), tmp_path / "out")
     assert (tmp_path / "out" / PARTS / "android_control-00001-of-00002/stats.json").is_file()
+    with pytest.raises(SourceError, match="KeyError: 'nobody foresaw this'; a defect of the adapter"):
+        check(data("android_control", tmp_path / "raw"))
 
 
 def test_a_trajectory_of_an_adapter_that_did_not_look_is_looked_at():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +15,10 @@ from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
 from tracer.ingestion.settings import DataConfig
 from tracer.json_files import write_json
 from tracer.sources.boundary import Origin
-from tracer.sources.source import Rejected, source
+from tracer.sources.source import Rejected, SourceError, source
 from tracer.trajectory import Trajectory
+
+log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 0.5
 Report = Callable[[int], None]
@@ -47,12 +50,22 @@ def items(data: DataConfig, part: str | None = None) -> Iterator[Item]:
 
 
 def admitted(name: str, found: Iterable[Item]) -> Iterator[Item]:
-    """The items, a trajectory that shards cannot hold rejected: an adapter of someone else's need not have looked."""
-    for item in found:
-        if isinstance(item, Trajectory):
-            yield Origin(source=name, file="", row=0, id=str(item.id)).read(lambda _, item=item: item)
-        else:
-            yield item
+    """The items, a trajectory that shards cannot hold rejected: an adapter of someone else's need not have looked.
+
+    Raises ``SourceError`` for an adapter that dies between two records.
+    """
+    try:
+        for item in found:
+            if isinstance(item, Trajectory):
+                yield Origin(source=name, file="", row=0, id=str(item.id)).read(lambda _, item=item: item)
+            else:
+                yield item
+    except (SourceError, OSError):
+        raise
+    except Exception as error:
+        log.exception("a defect of the adapter %s", name)
+        detail = f"{name}: {type(error).__name__}: {error}"
+        raise SourceError(f"{detail}; a defect of the adapter: report it, with the traceback in the log") from error
 
 
 def unique(found: Iterable[Item]) -> Iterator[Item]:

@@ -199,8 +199,8 @@ def _attempt(data: DataConfig, shard_bytes: int, files: str, part: str, folder: 
     except (SourceError, OSError) as error:
         return str(error)
     except Exception as error:
-        log.exception("part %s: a defect of the adapter %s", part, data.source)
-        return f"{type(error).__name__}: {error}; a defect of the adapter: report it, with the traceback in the log"
+        log.exception("part %s of %s", part, data.source)
+        return f"{type(error).__name__}: {error}; report it, with the traceback in the log"
     return ""
 
 

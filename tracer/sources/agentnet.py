@@ -211,7 +211,7 @@ def _meta(path: Path) -> dict[str, str]:
     for line in large_json.lines(path):
         try:
             meta = decoder.decode(line.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             row = large_json.row_of(path, line)
             raise SourceError(f"{path}, line {row}: {error}; fetch it again, or delete it to do without") from error
         found[meta.task_id] = meta.applications[0] if meta.applications else meta.system or ""

@@ -147,15 +147,11 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
         yield heading[1].rstrip(" ").removesuffix(":"), text[heading.end() : end].strip("\n")
 
 
-def _history(sections: list[tuple[str, str]]) -> Iterator[str]:
-    """The past actions, each below a heading ``Action``, or marked as the answer's is."""
-    past = False
-    for name, text in sections:
-        past = past or name.startswith("History")
-        if name == "Action":
-            yield _code(text)
-        elif past:
-            yield from map(_code, _marked(text))
+def _history(sections: list[tuple[str, str]]) -> list[str]:
+    """The past actions: below headings ``Action``, or where there are none, marked as the answer's is."""
+    headed = [_code(text) for name, text in sections if name == "Action"]
+    start = next((at for at, (name, _) in enumerate(sections) if name.startswith("History")), len(sections))
+    return headed or [_code(each) for _, text in sections[start:] for each in _marked(text)]
 
 
 def _marked(text: str) -> list[str]:

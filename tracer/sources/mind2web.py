@@ -25,7 +25,7 @@ from typing import Any
 from tracer.action import Action
 from tracer.instruction import describe
 from tracer.sources.actions import MIND2WEB
-from tracer.sources.boundary import MAX_STEPS, Origin, check_step
+from tracer.sources.boundary import MAX_STEPS, Origin, check_step, too_many_steps
 from tracer.sources.source import MAX_PAGE_PIXELS, Refused, Rejected, SourceError, json_object, on_screen, screen
 from tracer.trajectory import Box, Element, Step, Trajectory, centre, inside
 
@@ -204,10 +204,12 @@ def _task(rows: list[tuple[str, int, Row]], split: str, elements: bool) -> Itera
     origin = Origin(source=NAME, file=rows[0][0], row=rows[0][1], id=id)
     reprs = first["action_reprs"] or []
     reprs = reprs.split("\n") if isinstance(reprs, str) else reprs
-    for index in sorted(set(range(min(len(reprs), MAX_STEPS))) - present):
-        yield origin.rejected(
-            Refused("missing step", f"no row holds step {index}, {reprs[index]!r}", "it is published so")
-        )
+    if len(reprs) > MAX_STEPS:
+        yield origin.rejected(too_many_steps(len(reprs)))
+        return
+    for index in sorted(set(range(len(reprs))) - present):
+        gap = Refused("missing step", f"no row holds step {index}, {reprs[index]!r}", "it is published so")
+        yield origin.rejected(gap)
     if steps:
         yield origin.read(lambda _: _trajectory(id, split, first, steps))
 

@@ -102,7 +102,8 @@ class Source(Protocol):
         """Every record under ``path``, in one fixed order, as a trajectory or as what was rejected.
 
         Further keyword arguments are the source's options (``--option KEY=VALUE``). Streams: memory does not grow with
-        the data set. Raises ``SourceError`` if there is nothing to read; one unreadable record is a ``Rejected``.
+        the data set. Raises ``SourceError`` if there is nothing to read; one unreadable record is a ``Rejected``, as
+        ``Origin.read`` of tracer/sources/boundary.py gives it.
         """
 
 
