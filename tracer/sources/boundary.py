@@ -133,8 +133,7 @@ def check_step(step: Step) -> None:
         if point and not inside(point, (left - TOLERANCE, top - TOLERANCE, right + TOLERANCE, bottom + TOLERANCE)):
             raise Refused("point outside its target", f"{point} is not in {step.target}", FIX)
     for element in step.elements or ():
-        for text in (element.role, element.text, element.value, element.state):
-            _check_text(text, "an element")
+        _check_text("".join((element.role, element.text, element.value, element.state)), "an element")
         _check_box(element.box)
 
 
