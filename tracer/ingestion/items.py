@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def admitted(name: str, found: Iterable[Item]) -> Iterator[Item]:
     try:
         for item in found:
             if isinstance(item, Trajectory):
-                yield Origin(source=name, file="", row=0, id=str(item.id)).read(lambda _, item=item: item)
+                yield Origin(source=name, file="", row=0, id=str(item.id)).read(partial(_same, item))
             else:
                 yield item
     except (SourceError, OSError):
@@ -66,6 +67,10 @@ def admitted(name: str, found: Iterable[Item]) -> Iterator[Item]:
         log.exception("a defect of the adapter %s", name)
         detail = f"{name}: {type(error).__name__}: {error}"
         raise SourceError(f"{detail}; a defect of the adapter: report it, with the traceback in the log") from error
+
+
+def _same(item: Trajectory, _: Origin) -> Trajectory:
+    return item
 
 
 def unique(found: Iterable[Item]) -> Iterator[Item]:

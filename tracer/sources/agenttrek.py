@@ -65,10 +65,8 @@ def read(path: Path, part: str | None = None, text_only: bool = False) -> Iterat
     trajectory_of, lengths = _grouped(file)
     pending: dict[int, list[bytes]] = {}
     for row, element in enumerate(large_json.array(file), 1):
-        origin = Origin(
-            source=NAME, file=file.name, row=row, raw=lambda element=element: element.bytes, id=f"{NAME}/row-{row}"
-        )
-        found = origin.attempt(lambda _, row=row, element=element: _placed(element, row, trajectory_of))
+        origin = Origin(source=NAME, file=file.name, row=row, raw=element.encoded, id=f"{NAME}/row-{row}")
+        found = origin.attempt(partial(_placed, element, row, trajectory_of))
         if isinstance(found, Rejected):
             yield found
             continue
@@ -80,8 +78,8 @@ def read(path: Path, part: str | None = None, text_only: bool = False) -> Iterat
             yield origin.read(partial(_trajectory, first, moments))
 
 
-def _placed(element: large_json.Element, row: int, trajectory_of: dict[int, int]) -> Moment:
-    moment = _moment(element)
+def _placed(element: large_json.Element, row: int, trajectory_of: dict[int, int], origin: Origin) -> Moment:
+    moment = _moment(element, origin)
     if row not in trajectory_of:
         detail = f"no step of the goal {moment.goal[:80]!r} has its {len(moment.history)} past actions"
         raise Refused("missing history", detail, "it is published so: an earlier step is missing")
@@ -94,7 +92,7 @@ def _grouped(file: Path) -> tuple[dict[int, int], dict[int, int]]:
     found: list[tuple[int, int, bytes, bytes]] = []
     for row, element in enumerate(large_json.array(file), 1):
         origin = Origin(source=NAME, file=file.name, row=row)
-        moment = origin.attempt(lambda _, element=element: _moment(element), report=False)
+        moment = origin.attempt(partial(_moment, element), report=False)
         if isinstance(moment, Rejected):
             continue  # ``read`` reports it
         before = _digest(moment.goal, moment.history)
@@ -117,7 +115,7 @@ def _digest(goal: str, actions_so_far: tuple[str, ...]) -> bytes:
     return hashlib.blake2b("\0".join([goal, *actions_so_far]).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _moment(element: large_json.Element) -> Moment:
+def _moment(element: large_json.Element, _: Origin) -> Moment:
     """The step of an element, its code and texts checked; raises ``Refused``."""
     record = element.record()
     messages = record.get("messages") if isinstance(record, dict) else None

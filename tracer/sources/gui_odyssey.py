@@ -191,4 +191,4 @@ def _all(path: Path) -> dict[str, bytes]:
     if not path.is_file() or (path.parent / "annotations").is_dir():
         return {}
     episodes = (each for each in large_json.array(path) if isinstance(each.value, dict))
-    return {f"{each.value.get('episode_id')}.json": each.bytes for each in episodes}
+    return {f"{each.value.get('episode_id')}.json": each.encoded() for each in episodes}

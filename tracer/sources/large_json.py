@@ -28,8 +28,7 @@ class Element(NamedTuple):
     value: Any
     """What it says; ``Refused`` where it is nested too deeply to be read."""
 
-    @property
-    def bytes(self) -> bytes:
+    def encoded(self) -> bytes:
         """As it is written, in bytes."""
         return self.raw.encode("utf-8", "surrogateescape")
 

@@ -196,7 +196,7 @@ def _task(rows: list[tuple[str, int, Row]], split: str, elements: bool) -> Itera
 
     for file, number, row in rows:
         origin = Origin(source=NAME, file=file, row=number, id=id, raw=partial(_raw, row), steps=1)
-        found = origin.attempt(lambda _, row=row: _own(row, elements, present))
+        found = origin.attempt(partial(_own, row, elements, present))
         if isinstance(found, Rejected):
             yield found
         else:
@@ -225,7 +225,7 @@ def _trajectory(id: str, split: str, first: Row, steps: dict[int, Step]) -> Traj
     )
 
 
-def _own(row: Row, elements: bool, present: set[int]) -> tuple[int, Step]:
+def _own(row: Row, elements: bool, present: set[int], _: Origin) -> tuple[int, Step]:
     """A row's step and its place in the task; raises ``Refused``."""
     index = _index(row)
     if index in present:

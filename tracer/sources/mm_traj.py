@@ -65,7 +65,7 @@ def read(path: Path, part: str | None = None, images: bool = True) -> Iterator[T
     for name in parts(path) if part is None else [part]:
         seen: set[str] = set()
         for row, element in enumerate(large_json.array(path / name), 1):
-            origin = Origin(source=NAME, file=name, row=row, raw=lambda element=element: element.bytes)
+            origin = Origin(source=NAME, file=name, row=row, raw=element.encoded)
             yield origin.read(partial(_trajectory, element, name.removesuffix(".json"), files, seen))
 
 
@@ -113,11 +113,11 @@ def _observations(texts: list[str]) -> Iterator[str]:
     first: int | None = None
     for index, text in enumerate(texts):
         heading = OUTPUT.match(text)
-        number = heading and heading[1] and int(heading[1]) - index
-        if number is not None and first is None:
-            first = number
-        if number is not None and number != first:
-            raise Refused("wrong field", f"the output of step {number + index} follows that of another", FIX)
+        if heading and heading[1]:
+            number = int(heading[1]) - index
+            first = number if first is None else first
+            if number != first:
+                raise Refused("wrong field", f"the output of step {heading[1]} is in a wrong place", FIX)
         yield text[heading.end() if heading else 0 :].strip()
 
 

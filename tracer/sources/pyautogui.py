@@ -142,7 +142,7 @@ def _scroll(name: str, clicks: Any, place: dict[str, float]) -> Action:
 
 def _single(name: str, call: Call) -> Iterator[Action]:
     if name == "hotkey":
-        keys = call.positional or tuple(value for name, value in call.named.items() if name not in HARMLESS)
+        keys: Any = call.positional or tuple(value for name, value in call.named.items() if name not in HARMLESS)
         keys = keys[0] if len(keys) == 1 and isinstance(keys[0], list | tuple) else keys
         if not keys:
             raise Refused("broken action", "hotkey without a key", "drop the trajectory")

@@ -76,7 +76,7 @@ def archives(folder: Path, pattern: str) -> tuple[Archive, ...]:
     for path in sorted(each for each in folder.glob(pattern) if each.is_file() and not SPLIT.fullmatch(each.suffix)):
         piece = PIECE.fullmatch(path.name)
         found.setdefault(piece[1] if piece else path.name, []).append(path)
-    groups = []
+    groups: list[Archive] = []
     for paths in found.values():
         alone = len(paths) == 1 or all(map(is_whole, paths))
         groups += [(path,) for path in paths] if alone else [tuple(paths)]
