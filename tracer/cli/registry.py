@@ -104,7 +104,7 @@ def history(
         notes.append("`tracer history --repair --reason WHY` records that these do not count; nothing is deleted")
     elif number != found.champion:
         notes.append(record.misplaced(config.registry, found, number))
-    return replace(decided, text="\n".join([decided.text, *notes]).strip("\n"), ok=not notes)
+    return replace(decided, text="\n".join([decided.text or "", *notes]).strip("\n"), ok=not notes)
 
 
 def _decided(decisions: list[Any], ok: bool = True) -> Result:

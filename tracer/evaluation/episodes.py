@@ -175,6 +175,7 @@ def _ends(
     limits: Limits,
 ) -> Iterator[tuple[Running, str]]:
     """Every episode that ends, and why; those that the world keeps from ending go into ``failed``."""
+    faults: tuple[type[Exception], ...] = (NoEnd, *world.faults)
     pool = Pool(world)
     waiting = deque(episodes)
     running: list[Running] = []
@@ -199,7 +200,7 @@ def _ends(
         for each, decision in zip(running, decisions, strict=True):
             try:
                 reason = _advance(each, decision, limits, world)
-            except (NoEnd, *world.faults) as error:
+            except faults as error:
                 failed[each.episode.id] = fault(error)
                 pool.discard(each.environment)
                 continue

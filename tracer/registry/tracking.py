@@ -72,7 +72,7 @@ def registered_model(client: Any, name: str, description: str) -> None:
         try:
             client.create_registered_model(name, description=description)
         except mlflow_error() as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                 raise
 
 
