@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.benchmarks.gold import of_agentdojo, of_bfcl
 from tests.benchmarks.test_second import RULES, scorer_of
 from tracer import plugins
-from tracer.benchmarks import agentdojo, bfcl
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import Benchmark, BenchmarkError, Row
 from tracer.scoring.conventions import Convention
@@ -67,7 +67,7 @@ def own_cases(name: str) -> tuple[Benchmark, list[tuple[Row, dict[str, Any]]]]:
             {"id": item["id"], "native": {"success": True, "steps": 3}} for item in scorer.own_items()
         )
     else:
-        right = agentdojo.gold_predictions(scorer.match.suites) if name == "agentdojo" else bfcl.gold_predictions()
+        right = of_agentdojo(scorer.match.suites) if name == "agentdojo" else of_bfcl()
     chosen = {row["id"]: row for row in islice(right, 8)}
     items = (scorer.item_model.model_validate(item) for item in scorer.own_items() if item["id"] in chosen)
     return scorer, [(item, chosen[item.id]) for item in items]
