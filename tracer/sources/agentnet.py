@@ -15,7 +15,7 @@ that cannot be read costs its trajectory, or with ``cut`` what follows it; the s
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -56,16 +56,27 @@ class Moment(msgspec.Struct, gc=False):
     index: int | None = None
 
 
-class Line(msgspec.Struct, gc=False):
-    """One published trajectory."""
+class Header(msgspec.Struct, gc=False, kw_only=True):
+    """One published trajectory, without its steps."""
 
     task_id: str
-    traj: list[msgspec.Raw]
     instruction: str | None = None
     natural_language_task: str | None = None
     actual_task: str | None = None
     task_completed: bool | None = None
     domain: str | None = None
+
+
+class Line(Header, gc=False, kw_only=True):
+    """One published trajectory, read at once."""
+
+    traj: list[Moment]
+
+
+class Loose(Header, gc=False, kw_only=True):
+    """The same where a step cannot be read: the steps as they are written."""
+
+    traj: list[msgspec.Raw]
 
 
 class Meta(msgspec.Struct, gc=False):
@@ -76,7 +87,7 @@ class Meta(msgspec.Struct, gc=False):
     applications: list[str] | None = None
 
 
-DECODER, MOMENT = msgspec.json.Decoder(Line), msgspec.json.Decoder(Moment)
+LINE, LOOSE, MOMENT = msgspec.json.Decoder(Line), msgspec.json.Decoder(Loose), msgspec.json.Decoder(Moment)
 Parsed = TypeVar("Parsed")
 Goal = Literal["instruction", "natural_language_task", "actual_task"]
 
@@ -127,13 +138,13 @@ def _read(origin: Origin, wanted: Wanted) -> Iterator[Trajectory | Rejected]:
     found = origin.read(lambda _: _trajectory(origin, steps, wanted))
     yield found
     if wanted.cut and isinstance(found, Rejected) and steps:
-        record = _parse(DECODER, origin.raw())
+        record = _line(origin.raw())
         yield origin.read(lambda _: _made(record, steps[:MAX_STEPS], origin.id, "unknown", wanted))
 
 
 def _trajectory(origin: Origin, steps: list[Step], wanted: Wanted) -> Trajectory:
     """The whole trajectory; ``steps`` holds what could be read where it raises."""
-    record = _parse(DECODER, origin.raw())
+    record = _line(origin.raw())
     origin.steps = len(record.traj)
     moments = list(_moments(record.traj))
     origin.id = _id(record, moments)
@@ -148,11 +159,18 @@ def _trajectory(origin: Origin, steps: list[Step], wanted: Wanted) -> Trajectory
     return _made(record, steps, origin.id, OUTCOMES[record.task_completed], wanted)
 
 
-def _moments(found: list[msgspec.Raw]) -> Iterator[Moment | Refused]:
+def _line(data: str | bytes) -> Line | Loose:
+    try:
+        return _parse(LINE, data)
+    except Refused:
+        return _parse(LOOSE, data)
+
+
+def _moments(found: Iterable[Moment | msgspec.Raw]) -> Iterator[Moment | Refused]:
     """The published steps, up to the first that is no step or not where its index says."""
-    for position, raw in enumerate(found):
+    for position, each in enumerate(found):
         try:
-            moment = _parse(MOMENT, raw)
+            moment = each if isinstance(each, Moment) else _parse(MOMENT, each)
             if moment.index not in (None, position):
                 detail = f"step {position} has the index {moment.index}: a step is missing, doubled or moved"
                 raise Refused("wrong field", detail, FIX)
@@ -173,7 +191,7 @@ def _parse(decoder: msgspec.json.Decoder[Parsed], data: str | bytes | msgspec.Ra
         raise Refused("broken line", str(error)[:200], FIX) from error
 
 
-def _id(record: Line, moments: list[Moment | Refused]) -> str:
+def _id(record: Header, moments: list[Moment | Refused]) -> str:
     # Two rows of one task id are two recordings if their pictures differ, and a duplicate if they do not.
     names = [moment.image for moment in moments if isinstance(moment, Moment)]
     return f"{NAME}/{record.task_id}/{zlib.crc32(chr(0).join(names).encode()):08x}"
@@ -190,7 +208,7 @@ def _steps(moment: Moment, wanted: Wanted) -> Iterator[Step]:
     yield from (Step(action=action, instruction=words or describe(action), **shown) for action in actions)
 
 
-def _made(record: Line, steps: list[Step], id: str, outcome: str, wanted: Wanted) -> Trajectory:
+def _made(record: Header, steps: list[Step], id: str, outcome: str, wanted: Wanted) -> Trajectory:
     return Trajectory(
         id=id,
         source=NAME,
