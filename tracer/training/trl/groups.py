@@ -118,7 +118,8 @@ def score(
     together: padding costs as much as tokens.
     """
     order = inputs["attention_mask"].sum(dim=1).argsort(stable=True)  # (groups,)
-    rows, logprobs, entropies = [], [], []
+    rows: list[Tensor] = []
+    logprobs, entropies = [], []
     for chunk in order.split(CHUNK):
         number = torch.full((len(order),), -1, device=group.device).index_copy(
             0, chunk, torch.arange(len(chunk), device=group.device)
