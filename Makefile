@@ -29,10 +29,10 @@ dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
 
 test: $(DEV) data build/bench/.stamp ## the tests that need neither GPU nor network, in minutes
-	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "not gpu and not slow and not network" $(ARGS)
+	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -X warn_default_encoding -m pytest -m "not gpu and not slow and not network" $(ARGS)
 
 patient: $(DEV) data ## the tests that take minutes each: ten kills, two processes, sharded weights
-	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -m pytest -m "slow and not gpu and not network" $(ARGS)
+	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -X warn_default_encoding -m pytest -m "slow and not gpu and not network" $(ARGS)
 
 check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .

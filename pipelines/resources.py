@@ -111,7 +111,7 @@ class Dvc(dg.ConfigurableResource[Any]):
     def run(self, *arguments: str) -> str:
         """The output of a ``dvc`` command; raises ``dg.Failure`` with what it said."""
         command = [sys.executable, "-m", "dvc", *arguments]
-        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.root, capture_output=True, encoding="utf-8")
         if done.returncode:
             raise dg.Failure(
                 f"`dvc {' '.join(arguments)}` failed in {Path(self.root).resolve()}:\n{done.stderr.strip()}"

@@ -44,7 +44,7 @@ def supervise(command: list[str], pipes: PipesContext, stall_seconds: float, lea
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         preexec_fn=die_with_parent,
     )

@@ -201,7 +201,7 @@ def importable(package: str) -> Finding:
     version = _version(package)
     if version is None:
         return well(package, "absent, as the default has it; the extra gpu brings it")
-    done = subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, encoding="utf-8")
     if done.returncode == 0:
         return well(package, version)
     reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -223,7 +223,9 @@ def _driver() -> str:
     command = shutil.which("nvidia-smi")
     if command is None:
         return ""
-    listed = subprocess.run([command, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
+    listed = subprocess.run(
+        [command, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, encoding="utf-8"
+    )
     return ", ".join(listed.stdout.split("\n")).strip(", ") if listed.returncode == 0 else ""
 
 

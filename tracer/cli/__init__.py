@@ -6,6 +6,7 @@ ends in an example. To add one, write it into the file of its subject and into `
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -34,6 +35,9 @@ def application() -> Callable[..., None]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 1 for a failed step or gate, 2 for wrong arguments, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a goal in another script must not end a command in a plain locale
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         application()(args=argv, prog_name="tracer")

@@ -64,7 +64,7 @@ def chromium() -> tuple[str, str]:
         path = find_chromium()
     except BrowserMissing as error:
         return "", str(error)
-    asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
+    asked = subprocess.run([path, "--version"], capture_output=True, encoding="utf-8", timeout=60)
     return asked.stdout.strip() or path, ""
 
 

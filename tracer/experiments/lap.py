@@ -112,7 +112,7 @@ def reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     elif CLEAR.exists():
-        CLEAR.write_text("5")  # Linux: sets the high-water mark to what is held now
+        CLEAR.write_text("5", encoding="utf-8")  # Linux: sets the high-water mark to what is held now
 
 
 def peak() -> int:
