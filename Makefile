@@ -31,7 +31,7 @@ dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 test: $(DEV) data build/bench/.stamp ## the tests that need neither GPU nor network, in minutes
 	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -X warn_default_encoding -m pytest -m "not gpu and not slow and not network" $(ARGS)
 
-patient: $(DEV) data ## the tests that take minutes each: ten kills, two processes, sharded weights
+patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights, the docs' commands, a fresh machine
 	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -X warn_default_encoding -m pytest -m "slow and not gpu and not network" $(ARGS)
 
 check: $(DEV) ## lint, format, types
