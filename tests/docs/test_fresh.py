@@ -21,6 +21,7 @@ mount --rbind /dev "$1/dev"
 for place in $2; do
   if test -d "$place"; then mkdir -p "$1$place"; else mkdir -p "$1$(dirname "$place")"; touch "$1$place"; fi
   mount --bind "$place" "$1$place"
+  mount -o remount,bind,ro "$1$place"  # what is installed there changes nothing here
 done
 shift 2
 exec "$@"
