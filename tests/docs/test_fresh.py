@@ -19,7 +19,8 @@ set -eu
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 for place in $2; do
-  if test -d "$place"; then mkdir -p "$1$place"; else mkdir -p "$1$(dirname "$place")"; touch "$1$place"; fi
+  if test -e "$1$place"; then :
+  elif test -d "$place"; then mkdir -p "$1$place"; else mkdir -p "$1$(dirname "$place")"; touch "$1$place"; fi
   mount --bind "$place" "$1$place"
   mount -o remount,bind,ro "$1$place"  # what is installed there changes nothing here
 done
