@@ -135,7 +135,7 @@ def recordings(raw: Path) -> Finding:
 def remote(root: Path) -> Finding:
     """Whether DVC's default remote is there. One that is not a folder is named, not contacted."""
     settings = configparser.ConfigParser(interpolation=None)
-    settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"])
+    settings.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")
     name = settings.get("core", "remote", fallback=None)
     url = settings.get(f"'remote \"{name}\"'", "url", fallback=None)
     if url is None:
