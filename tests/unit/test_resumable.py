@@ -61,6 +61,7 @@ def checkpoint(folder: Path, name: str, whole: bool = True) -> Path:
     path = folder / name
     (path / "inner").mkdir(parents=True)
     (path / "inner" / "weights").write_text("weights")
+    (path / "trainer_state.json").write_text("{}")
     if whole:
         (path / WHOLE).touch()
     return path
@@ -88,7 +89,8 @@ def test_a_checkpoint_is_marked_last(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Checkpoints(tmp_path, keep=1).on_save(None, SimpleNamespace(global_step=2), None)
     assert last_checkpoint(tmp_path) == str(written) and not old.exists()
     unmarked = {name for name, marked, _ in synced if not marked}
-    assert unmarked == {"checkpoint-2", "inner", "weights"}  # all of it on the disk before it counts
+    # All of it is on the disk before it counts,
+    assert unmarked == {"checkpoint-2", "inner", "weights", "trainer_state.json"}
     assert synced[-1] == (tmp_path.name, True, True)  # and the mark, before an older one goes
 
 
