@@ -46,7 +46,7 @@ def _outcome(config: Config, registered: bool = False) -> Result:
     """What the steps of a finished pipeline made, the table of results and, where registered, the champion."""
     from tracer import flow
     from tracer.lineage.digest import finished
-    from tracer.registry import versions
+    from tracer.registry import record, versions
     from tracer.reporting.tables import results_table
 
     made = {step.name: finished(step.out(config)) or {} for step in flow.STEPS if not step.receipt}
@@ -55,7 +55,7 @@ def _outcome(config: Config, registered: bool = False) -> Result:
     if not registered:
         return Result(data=data, text=table)
     skipped = flow.unregistered(config)
-    champion = None if skipped else versions.aliased(config.registry, "champion")
+    champion = None if skipped else versions.aliased(config.registry, record.CHAMPION)
     named = skipped or "none; `tracer history` says why the challenger was refused"
     if champion is not None:
         named = f"{champion.name} version {champion.version} ({champion.digest[:12]}), {champion.uri}"

@@ -128,8 +128,7 @@ def adopt(config: RegistryConfig, reason: str) -> Decision:
 
     Raises ``RegistryError`` where the alias is the record's, or was deleted.
     """
-    past = record.read(config)
-    record.require_whole(past, config)
+    past = record.whole(config)
     version = versions.aliased(config, CHAMPION)
     if version is None or version.version == past.champion:
         raise RegistryError(f"nothing to adopt: the alias {CHAMPION!r} of {config.model} was not moved by hand")
@@ -143,15 +142,12 @@ def adopt(config: RegistryConfig, reason: str) -> Decision:
         reason=reason,
         digest=digest_of({"adopted": version.version, "after": past.head}),
     )
-    if not record.append(config, decision):
-        raise RegistryError("another decision came first; look at `tracer history`, and run the command again")
-    return decision
+    return _once(config, decision)
 
 
 def restore_alias(config: RegistryConfig) -> Decision:
     """Point the alias ``champion`` at the version that the record says; return the last decision."""
-    past = record.read(config)
-    record.require_whole(past, config)
+    past = record.whole(config)
     if not past.decisions:
         raise RegistryError(f"{config.model} has no decisions; `tracer promote` makes one")
     record.move(tracking.connect(config), config, past.champion)
@@ -180,16 +176,12 @@ def repair(config: RegistryConfig, reason: str) -> Decision:
         by=_user(),
         lost=tuple(sorted(past.damage)),
     )
-    if not record.append(config, decision):
-        raise RegistryError("another decision came first; look at `tracer history`, and run the command again")
-    return decision
+    return _once(config, decision)
 
 
 def history(config: RegistryConfig) -> list[Decision]:
     """Every decision, oldest first; raises ``RegistryError`` if an entry is missing or was changed."""
-    past = record.read(config)
-    record.require_whole(past, config)
-    return past.decisions
+    return record.whole(config).decisions
 
 
 def describe(decision: Decision) -> str:
@@ -289,6 +281,13 @@ def _decided(config: RegistryConfig, decide: Callable[[Record], Decision]) -> De
             tracking.connect(config).set_model_version_tag(config.model, number, "tracer.registry.promotion", outcome)
             return decision
     raise RegistryError(f"{ROUNDS} other decisions came first; run the command again")
+
+
+def _once(config: RegistryConfig, decision: Decision) -> Decision:
+    """Record a decision that a person took on what there was; raises ``RegistryError`` if another one came first."""
+    if not record.append(config, decision):
+        raise RegistryError("another decision came first; look at `tracer history`, and run the command again")
+    return decision
 
 
 def _entry(past: Record, *, version: Version, **fields: Any) -> Decision:

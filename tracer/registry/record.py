@@ -157,14 +157,16 @@ def walk(entries: Iterable[Entry], damage: Mapping[str, str]) -> Record:
     return Record(entries=tuple(chain), damage={name: what for name, what in damage.items() if name not in lost})
 
 
-def require_whole(record: Record, config: RegistryConfig) -> None:
-    """Raise ``RegistryError`` for a damaged record."""
+def whole(config: RegistryConfig) -> Record:
+    """The record as it stands; raises ``RegistryError`` for a damaged one."""
+    record = read(config)
     if record.damage:
         raise RegistryError(
             f"the promotion record {name_of(config)} is damaged: "
             + "; ".join(f"{name}: {what}" for name, what in sorted(record.damage.items()))
             + ". Restore the database from a backup, or see what `tracer history --repair` would do"
         )
+    return record
 
 
 def append(config: RegistryConfig, decision: Decision) -> bool:
@@ -214,8 +216,7 @@ def settle(config: RegistryConfig) -> Record:
     """
     client = tracking.connect(config)
     while True:
-        record = read(config)
-        require_whole(record, config)
+        record = whole(config)
         alias = tracking.alias(client, config.model, CHAMPION)
         if alias == record.champion:
             return record
@@ -247,14 +248,16 @@ def move(client: Any, config: RegistryConfig, champion: int | None) -> None:
 
 def _stored(client: Any, config: RegistryConfig) -> Iterable[tuple[str, tuple[int, int, str], str, str]]:
     """Name, order, artifact folder and fingerprint (where one was noted) of every entry."""
+    import mlflow
+
     experiment = client.get_experiment_by_name(experiment_of(config))
     if experiment is not None:
         finished = "attributes.status = 'FINISHED'"
-        for run in tracking.pages(client.search_runs, [experiment.experiment_id], filter_string=finished):
+        for run in mlflow.search_runs([experiment.experiment_id], finished, output_format="list"):
             if FINGERPRINT not in run.data.tags:  # of a record from before entries were versions
                 order = (0, run.info.start_time, run.info.run_id)
                 yield f"run {run.info.run_id}", order, run.info.artifact_uri, ""
-    for version in tracking.pages(client.search_model_versions, f"name = '{name_of(config)}'"):
+    for version in mlflow.search_model_versions(filter_string=f"name = '{name_of(config)}'"):
         order = (1, int(version.version), "")
         yield f"version {version.version}", order, version.source, version.tags.get(FINGERPRINT, "missing")
 

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,44 +92,32 @@ def mlflow_error() -> type[Exception]:
 
 def persistently(make: Callable[[], Any]) -> Any:
     """Call ``make`` until MLflow has numbered what it makes: of many at once it gives up on some after three tries."""
-    for left in reversed(range(TRIES)):
+    for _ in range(TRIES - 1):
         try:
             return make()
         except mlflow_error():
-            if not left:
-                raise
             time.sleep(random.uniform(0.05, 0.5))
-    raise AssertionError
+    return make()
 
 
-def pages(search: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[Any]:
-    """Everything that one of MLflow's paged searches finds."""
-    token: str | None = None
-    while True:
-        page = search(*arguments, **options, page_token=token)
-        yield from page
-        token = page.token or None
-        if token is None:
-            return
-
-
-def writer() -> str:
-    """This process, as a run names who writes it."""
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.0f}"
+def writer(process: int | None = None) -> str:
+    """A process of this host, by default this one, as a run names who writes it; raises ``psutil.NoSuchProcess``."""
+    found = psutil.Process(process)
+    return f"{socket.gethostname()}/{found.pid}/{found.create_time():.0f}"
 
 
 def being_written(run: Any) -> bool:
     """Whether another process, which began a run, may still be at it."""
-    if run.data.tags.get(WRITER) == writer():
+    tag = run.data.tags.get(WRITER)
+    if tag is None or tag == writer():
         return False  # begun by this process, and interrupted
-    host, _, process = run.data.tags.get(WRITER, "").rpartition("/")[0].partition("/")
-    if host == socket.gethostname():
-        try:
-            started = f"{psutil.Process(int(process)).create_time():.0f}"
-        except psutil.NoSuchProcess:
-            return False
-        return bool(run.data.tags[WRITER] == f"{host}/{process}/{started}")
-    return bool(host) and time.time() - run.info.start_time / 1000 < LONGEST_WRITE
+    host, process, _ = tag.split("/")
+    if host != socket.gethostname():
+        return bool(time.time() - run.info.start_time / 1000 < LONGEST_WRITE)
+    try:
+        return bool(tag == writer(int(process)))
+    except psutil.NoSuchProcess:
+        return False
 
 
 def find_run(client: Any, experiment_id: str, digest: str) -> Any | None:
