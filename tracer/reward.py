@@ -121,41 +121,40 @@ def prototype_reward(forecast: Forecast, reference: Forecast, config: RewardConf
     """
     discounts = [PROTOTYPE_GAMMA**index for index in range(max(len(forecast), len(reference)))]
     free = list(range(len(reference)))
-    worths, earned = [], 0.0
+    steps = []
     for index, step in enumerate(forecast):
         if len(forecast) == len(reference):
             place, worth = index, _worth(step, reference[index], index, config)
         else:
             shifted = {at: _worth(step, reference[at], at, config) - PROTOTYPE_SHIFT * abs(at - index) for at in free}
-            place = max(shifted, key=shifted.__getitem__, default=0)  # of equals the first
+            place = max(shifted, key=shifted.__getitem__, default=index)  # of equals the first
             worth = shifted.get(place, 0.0)
             if worth > PROTOTYPE_MATCH:
                 free.remove(place)
             else:
-                worth = 0.0
-        worths.append(worth)
-        earned += discounts[place] * worth
+                place, worth = index, 0.0
+        steps.append(StepReward(similarity=worth, repetition=0.0, discount=discounts[place]))
+    earned = sum(step.discount * step.similarity for step in steps)
     earned -= PROTOTYPE_LENGTH * abs(len(forecast) - len(reference))
     total = min(1.0, max(0.0, earned / sum(discounts[: len(reference)])))
-    steps = tuple(
-        StepReward(similarity=worth, repetition=0.0, discount=discount)
-        for worth, discount in zip(worths, discounts, strict=False)
-    )
-    return TrajectoryReward(total=total, align=total, repetition=0.0, steps=steps)
+    return TrajectoryReward(total=total, align=total, repetition=0.0, steps=tuple(steps))
 
 
 def _worth(predicted: ForecastStep, reference: ForecastStep, place: int, config: RewardConfig) -> float:
-    if predicted.action.type != reference.action.type:
-        return 0.0
-    kind = PROTOTYPE_TYPE[min(place, 1)]
-    return kind + (1 - kind) * argument_similarity(predicted, reference, config)
+    return similarity(predicted, reference, config, credit=PROTOTYPE_TYPE[min(place, 1)])
 
 
-def similarity(predicted: ForecastStep, reference: ForecastStep, config: RewardConfig) -> float:
-    """sim(a, a*) in [0, 1]: 1 for the same action, 0 for another type, in between by the arguments."""
+def similarity(
+    predicted: ForecastStep, reference: ForecastStep, config: RewardConfig, credit: float | None = None
+) -> float:
+    """sim(a, a*) in [0, 1]: 1 for the same action, 0 for another type, in between by the arguments.
+
+    ``credit`` is what the right type is worth by itself, by default ``config.type_credit``.
+    """
     if predicted.action.type != reference.action.type:
         return 0.0
-    return config.type_credit + (1 - config.type_credit) * argument_similarity(predicted, reference, config)
+    credit = config.type_credit if credit is None else credit
+    return credit + (1 - credit) * argument_similarity(predicted, reference, config)
 
 
 def argument_similarity(predicted: ForecastStep, reference: ForecastStep, config: RewardConfig) -> float:

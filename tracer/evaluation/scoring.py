@@ -71,7 +71,7 @@ def score(plan: Plan, executed: Action | None, reference: Forecast, config: Rewa
     excess = [max(0.0, mine - theirs) for mine, theirs in zip(repeated, expected, strict=False)]
     return StateScore(
         parsed=float(bool(forecast)),
-        cut=float(bool(forecast and plan.error)),
+        cut=float(plan.cut),
         type=float(first is not None and first.action.type == reference[0].action.type),
         grounding=_place(executed, reference[0], radius),
         grounding_own=_place(own, reference[0], radius),

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
-from tracer.forecast import Forecast
-from tracer.grammars.reading import ParseRule
+from tracer.grammars.reading import ParseRule, Reading
 from tracer.json_files import read_json
 from tracer.planner.settings import PlannerConfig
 from tracer.trajectory import State
@@ -18,13 +17,10 @@ SETTINGS = "planner.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A planner's answer: its text, and the forecast in it (``tracer.grammars.reading``), or why there is none."""
+class Plan(Reading):
+    """A planner's answer: its text, and what was read in it."""
 
     text: str
-    forecast: Forecast | None
-    error: str = ""
-    """Why the text, or the rest of it, does not parse; empty if it does."""
 
 
 class Planner(Protocol):

@@ -14,6 +14,8 @@ from tracer.grammars.reading import ParseRule, Reading
 from tracer.lineage.digest import LineageError
 from tracer.reporting.tables import aligned
 from tracer.reward import (
+    PROTOTYPE_GAMMA,
+    PROTOTYPE_LENGTH,
     RewardConfig,
     StepReward,
     TrajectoryReward,
@@ -44,7 +46,10 @@ def explain(predicted: Forecast | None, reference: Forecast, config: RewardConfi
         f"rep: {config.penalty}, {PENALTIES[config.penalty]}\n"
     )
     if config.form == "prototype":
-        head = "R = clip((sum of 0.8^(t-1) * worth - 0.1 * |difference of lengths|) / sum of 0.8^(t-1), 0, 1)\n"
+        head = (
+            f"R = clip((sum of gamma^(t-1) * sim - {PROTOTYPE_LENGTH:g} * |difference of lengths|) "
+            f"/ sum of gamma^(t-1), 0, 1), gamma {PROTOTYPE_GAMMA:g}, sim with the prototype's credit for a type\n"
+        )
     if not predicted:
         return head + "no forecast: it is empty or does not parse, and earns exactly nothing\nreward 0.0000\n"
     rows = [("t", "forecast", "really done", "gamma^(t-1)", "sim", "rep", "align", "penalty", "why")]

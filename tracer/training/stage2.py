@@ -34,9 +34,8 @@ def scorer(config: Config) -> Score:
         reward = grounded_reward(executed, prompt.reference[0], config.grounding.radius)
         found = {GROUNDED: reward}
         if config.stage2.keep:
-            found[KEPT] = (
-                config.stage2.keep * trajectory_reward(reading.forecast, prompt.reference, config.reward).total
-            )
+            whole = trajectory_reward(reading.forecast, prompt.reference, config.reward)
+            found[KEPT] = config.stage2.keep * whole.total
         return Scored(parts=found, reading=reading)
 
     return score

@@ -129,10 +129,8 @@ def score(
         if not bool(completion_mask[members].any()) and not last:
             continue  # groups that are left out of the update
         some = {name: value[chunk] for name, value in inputs.items()}
-        length, width = (
-            int(some["attention_mask"].sum(dim=1).max()),
-            max(1, int(completion_mask[members].sum(dim=1).max())),
-        )
+        length = int(some["attention_mask"].sum(dim=1).max())
+        width = max(1, int(completion_mask[members].sum(dim=1).max()))
         some |= {name: some[name][:, -length:] for name in ("input_ids", "attention_mask")}
         mask = completion_mask[members, :width].bool()
         found = _score_packed(model, some, completions[members, :width], mask, number[group[members]], temperature)
