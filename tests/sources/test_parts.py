@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.sources.collect import collected, data
-from tests.sources.writers import agentnet, agenttrek, android_control, gui_odyssey, mind2web, mm_traj
+from tests.sources.writers import agentnet, android_control, mind2web
+from tests.sources.writers.published import SOURCES
 from tracer import dataset
 from tracer.ingestion import assembly
 from tracer.ingestion.assembly import assemble, compared
@@ -20,15 +21,6 @@ from tracer.ingestion.parts import PARTS, PartsError, check_options, ingest_part
 from tracer.ingestion.quarantine import quarantined
 from tracer.lineage.digest import LINEAGE
 from tracer.sources.source import SourceError
-
-SOURCES = {
-    "agentnet": (agentnet.write, {}),
-    "android_control": (android_control.write, {}),
-    "gui_odyssey": (gui_odyssey.write, {}),
-    "mind2web": (mind2web.write, {}),
-    "agenttrek": (agenttrek.write, {"text_only": True}),
-    "mm_traj": (mm_traj.write, {}),
-}
 
 
 def contents(folder):

@@ -13,7 +13,8 @@ from PIL import Image
 
 from tests.episodes import WIDTH, picture, pictures_of, sample, write_raw
 from tests.sources.collect import collected, data, types
-from tests.sources.writers import agentnet, agenttrek, android_control, gui_odyssey, mind2web, mm_traj, split_zip
+from tests.sources.writers import agentnet, agenttrek, gui_odyssey, mind2web, mm_traj, split_zip
+from tests.sources.writers.published import SOURCES
 from tracer.config import Config
 from tracer.dataset import write_shards
 from tracer.ingestion.ingest import check, ingest_source
@@ -383,15 +384,6 @@ def test_pictures_in_an_archive_that_tar_made_of_a_folder(tmp_path):
 
 # --- validation -----------------------------------------------------------------------------------------------------
 
-FIXTURES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "agentnet": (agentnet.write, {}),
-    "android_control": (android_control.write, {}),
-    "gui_odyssey": (gui_odyssey.write, {}),
-    "mind2web": (mind2web.write, {}),
-    "agenttrek": (agenttrek.write, {"text_only": True}),
-    "mm_traj": (mm_traj.write, {}),
-}
-
 
 def unchecked(trajectories: list[Trajectory], folder: Path) -> list[str]:
     """The expectations that could not be checked."""
@@ -401,9 +393,9 @@ def unchecked(trajectories: list[Trajectory], folder: Path) -> list[str]:
     return [each["name"] for each in results if "could not be checked" in str(each["observed"])]
 
 
-@pytest.mark.parametrize("name", FIXTURES)
+@pytest.mark.parametrize("name", SOURCES)
 def test_the_suite_runs_on_every_source(tmp_path, name):
-    write, options = FIXTURES[name]
+    write, options = SOURCES[name]
     found, _ = collected(name, write(tmp_path / "raw"), **options)
     assert unchecked(found, tmp_path) == []
 

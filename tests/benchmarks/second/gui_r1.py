@@ -7,8 +7,10 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
+from tests.benchmarks.second.items import HEIGHT, WIDTH, step
+
 RULES = {("android_control", "p2-high", True): "strict", ("android_control", "p2-high", False): "original"}
-WIDTH, HEIGHT, RESIZED = 1080, 2400, [532, 1204]
+RESIZED = [532, 1204]
 POINTED, WORDED = ("click", "long_press"), ("open_app", "type", "scroll")
 
 
@@ -130,13 +132,6 @@ def cases(rng: random.Random, count: int) -> Iterator[dict]:
             prediction: dict = {"native": answer}
         else:
             prediction = {"text": spoken(rng, answer), "convention": "gui-r1", "resized": RESIZED}
-        item = {
-            "episode": number // 5,
-            "step": number % 5,
-            "goal": "?",
-            "width": WIDTH,
-            "height": HEIGHT,
-            "action": gold,
-        }
+        item = step(number, gold)
         strict, original = judge(gold, prediction, True), judge(gold, prediction, False)
         yield {"item": item, "prediction": prediction, "strict": strict, "original": original}

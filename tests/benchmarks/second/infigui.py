@@ -7,8 +7,10 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tests.benchmarks.second.items import HEIGHT, WIDTH, step
+
 RULES = {("android_control", "p3-high", True): "strict", ("android_control", "p3-high", False): "original"}
-WIDTH, HEIGHT, RESIZED = 1080, 2400, [1092, 2408]
+RESIZED = [1092, 2408]
 OPENING = '{"name": "mobile_use", "arguments":'
 FINGER = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
@@ -142,14 +144,6 @@ def cases(rng: random.Random, count: int) -> Iterator[dict]:
         prediction: dict = {"native": call, "resized": RESIZED}
         if rng.random() < 0.6:
             prediction = {"text": said(rng, call), "convention": "qwen2.5-vl", "resized": RESIZED}
-        item = {
-            "episode": number // 5,
-            "step": number % 5,
-            "goal": "?",
-            "width": WIDTH,
-            "height": HEIGHT,
-            "action": gold,
-        }
-        item["boxes"] = boxes
+        item = step(number, gold, boxes=boxes)
         strict, original = (parts(gold, boxes, prediction, each) for each in (True, False))
         yield {"item": item, "prediction": prediction, "strict": strict, "original": original}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
+from tests.benchmarks.second.items import HEIGHT, WIDTH, step
+
 RULES = {("android_control", "p1-high-7708", True): "parts"}
-WIDTH, HEIGHT = 1080, 2400
 
 
 def wanted_line(action: dict) -> str:
@@ -121,14 +122,7 @@ def cases(rng: random.Random, count: int) -> Iterator[dict[str, object]]:
         click = same and kind == "click"
         yield {
             "branch": branch,
-            "item": {
-                "episode": number,
-                "step": 0,
-                "goal": "?",
-                "width": WIDTH,
-                "height": HEIGHT,
-                "action": action,
-            },
+            "item": step(number, action, of=1),
             "prediction": prediction,
             "parts": {
                 "type": [int(same), 1],

@@ -8,8 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
+from tests.benchmarks.second.items import HEIGHT, WIDTH, step
+
 RULES = {("android_control", "p4-high", True): "parts"}
-WIDTH, HEIGHT = 1080, 2400
 WORDS = ["Clock", "Navigate back", "BACK", "Google Chrome", "tick", ""]
 
 
@@ -99,7 +100,6 @@ def cases(rng: random.Random, count: int) -> Iterator[dict]:
             ours["app_name"] = rng.choice(["clock", "Chrome", "Clock", ""])
         if ours["action_type"] == "type_text" and rng.random() < 0.3:
             ours["text"] = rng.choice(["Oslo", "oslo", ""])
-        item = {"episode": number // 5, "step": number % 5, "goal": "?", "width": WIDTH, "height": HEIGHT}
-        item |= {"action": gold, "nodes": nodes}
+        item = step(number, gold, nodes=nodes)
         # A pressed place is a grounding model's; a recorded action without a place needs no more than its keys.
         yield {"item": item, "prediction": {"native": ours}, "parts": judge(nodes, gold, ours)}
