@@ -14,6 +14,8 @@ BIN := .venv/bin
 BASE := .venv/.base
 DEV := .venv/.dev
 PINS := pyproject.toml constraints.txt
+# The user's own servers are none of the tests' business; text read without an encoding is an error in our files.
+PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 .PHONY: help demo dev test patient check golden doctor bench items data clean lock environment
@@ -29,10 +31,10 @@ dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
 
 test: $(DEV) data build/bench/.stamp ## the tests that need neither GPU nor network, in minutes
-	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -X warn_default_encoding -m pytest -m "not gpu and not slow and not network" $(ARGS)
+	@$(PYTEST) -m "not gpu and not slow and not network" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
 
 patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights, the docs' commands, a fresh machine
-	@env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI $(BIN)/python -X warn_default_encoding -m pytest -m "slow and not gpu and not network" $(ARGS)
+	@$(PYTEST) -m "slow and not gpu and not network" $(ARGS)
 
 check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .
