@@ -49,7 +49,7 @@ def episodes(right: Sequence[float]) -> list[dict[str, Any]]:
     """Rows of an online evaluation."""
     return [
         {"strategy": strategy, "task": f"page-{index % 4}", "seed": index // 4, "success": value}
-        for strategy in ("anticipatory", "reactive")
+        for strategy in ("anticipatory", "react")
         for index, value in enumerate(right)
     ]
 

@@ -27,6 +27,8 @@ class Example:
     split: str
     state: State
     reference: Forecast
+    remaining: int
+    """The steps that the trajectory still takes, this one included; the reference may end before."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -45,6 +47,7 @@ def examples(trajectories: Iterable[Trajectory], horizon: int) -> Iterator[Examp
                 split=trajectory.split,
                 state=state_at(trajectory, step),
                 reference=reference(trajectory, step, horizon),
+                remaining=len(trajectory.steps) - step,
             )
 
 

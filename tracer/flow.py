@@ -177,8 +177,8 @@ def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
         about=f"{planner} in Chromium: task success, forecasting again each step, reacting, and planning once",
         reads=tuple(name for name in ready if name != "validate"),
         module=online.__name__,
-        make=lambda config, at, out: online.evaluate(config, at[planner], out),
-        recipe=lambda config, at: online.recipe(config, at[planner]),
+        make=lambda config, at, out: online.evaluate(online.playing(config, planner), at[planner], out),
+        recipe=lambda config, at: online.recipe(online.playing(config, planner), at[planner]),
         headline=True,
     )
 

@@ -151,7 +151,7 @@ def test_miniwob_results_of_the_online_step(tmp_path: Path) -> None:
     rows = []
     for page in pages:
         for seed in (9000, 9001, 9002):
-            for strategy in ("reactive", "anticipatory"):
+            for strategy in ("react", "anticipatory"):
                 solved = page == pages[0]
                 reason = "solved" if solved else "failed"
                 rows.append(

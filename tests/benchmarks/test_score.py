@@ -211,15 +211,15 @@ def online(folder: Path, scores: dict[str, Any], solved: dict[str, str]) -> Path
 
 def test_online_evaluations_compare_agent_by_agent(tmp_path: Path) -> None:
     scores = {"protocol": {"max_steps": 9}, "strategies": {}}
-    ours = online(tmp_path / "a", scores, {"reactive": "1100", "anticipatory": "1111"})
-    theirs = online(tmp_path / "b", scores, {"reactive": "1100", "anticipatory": "1000"})
+    ours = online(tmp_path / "a", scores, {"react": "1100", "anticipatory": "1111"})
+    theirs = online(tmp_path / "b", scores, {"react": "1100", "anticipatory": "1000"})
     found = compare(ours, theirs)
     assert found["metric"] == "success"
     means = {group: apart["difference"]["mean"] for group, apart in found["groups"].items()}
-    assert means == {"reactive/test": 0.0, "anticipatory/test": 0.75}
+    assert means == {"react/test": 0.0, "anticipatory/test": 0.75}
     assert found["groups"]["anticipatory/test"]["mcnemar"] == {"only_ours": 3, "only_theirs": 0, "p": 0.25}
-    fewer = online(tmp_path / "c", scores, {"reactive": "110", "anticipatory": "100"})
-    with pytest.raises(BenchmarkError, match="reactive/test: the two evaluations saw different cases"):
+    fewer = online(tmp_path / "c", scores, {"react": "110", "anticipatory": "100"})
+    with pytest.raises(BenchmarkError, match="react/test: the two evaluations saw different cases"):
         compare(ours, fewer)
     skipped = online(tmp_path / "d", {"skipped": "Chromium is missing"}, {})
     with pytest.raises(BenchmarkError, match="d has no scores to compare: Chromium is missing"):

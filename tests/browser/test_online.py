@@ -36,7 +36,7 @@ class LoginPlanner:
     def __init__(self):
         self.batches = []
 
-    def forecast(self, states, horizon):
+    def forecast(self, states, horizon, attempt=0):
         self.batches.append((len(states), horizon))
         return [self.plan(state, horizon) for state in states]
 
@@ -90,13 +90,13 @@ def test_every_strategy_solves_a_known_page_and_states_are_forecast_together():
     assert planner.batches[:2] == [(2, 1), (4, 5)]
     # Blind episodes never ask again.
     assert planner.batches[2:] == [(2, 1), (2, 5)] * 4
-    trace = rows["reactive/login-user/9000"]["trace"]
+    trace = rows["react/login-user/9000"]["trace"]
     assert [turn["action"]["type"] for turn in trace] == ["click", "type", "click", "type", "click"]
-    assert rows["plan_once/login-user/9000"]["trace"][1]["text"] == ""
+    assert rows["blind/login-user/9000"]["trace"][1]["text"] == ""
 
 
 def test_episodes_end_for_a_reason():
-    wanted = episodes("reactive", seeds=(9000,))
+    wanted = episodes("react", seeds=(9000,))
     answers = {
         "failed: no end after 6 steps": ("press Tab", Action.of("key", key="Tab")),
         "the tool agent 'elements'": ('click the button "zzzzzzzz"', Action("click")),
@@ -107,7 +107,7 @@ def test_episodes_end_for_a_reason():
         reason: (Fixed(ForecastStep(action=action, instruction=instruction)), wanted)
         for reason, (instruction, action) in answers.items()
     }
-    ends["unparsable"] = (LoginPlanner(), episodes("reactive", page="click-button", seeds=(9000,)))
+    ends["unparsable"] = (LoginPlanner(), episodes("react", page="click-button", seeds=(9000,)))
     for reason, (planner, played) in ends.items():
         (row,) = play(planner, played).values()
         assert row["reason"].startswith(reason)
@@ -121,7 +121,7 @@ class Killing(LoginPlanner):
         super().__init__()
         self.what, self.when, self.left = what, when, times
 
-    def forecast(self, states, horizon):
+    def forecast(self, states, horizon, attempt=0):
         if self.left and len(self.batches) >= self.when:
             self.left -= 1
             for process in psutil.Process().children(recursive=True):
@@ -136,7 +136,7 @@ class Killing(LoginPlanner):
 def test_what_a_dead_browser_took_along_is_played_again(what, monkeypatch):
     monkeypatch.setattr(online, "SLOTS", 2)
     planner = Killing(what)
-    rows = play(planner, episodes("reactive", seeds=(9000, 9001, 9002)))
+    rows = play(planner, episodes("react", seeds=(9000, 9001, 9002)))
     assert planner.left == 0
     assert len(rows) == 3
     assert {row["reason"] for row in rows.values()} == {"solved"}
@@ -179,15 +179,15 @@ def test_a_browser_that_does_not_even_start_is_no_score(monkeypatch, tmp_path):
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(Unplayed, match="2 of 2 episodes have no result"):
-        play(LoginPlanner(), episodes("reactive"))
+        play(LoginPlanner(), episodes("react"))
     monkeypatch.undo()
-    assert len(play(LoginPlanner(), episodes("reactive"))) == 2
+    assert len(play(LoginPlanner(), episodes("react"))) == 2
 
 
 def test_an_episode_that_hangs_is_no_score(monkeypatch):
     monkeypatch.setattr(online, "SECONDS", 0.0)
     with pytest.raises(Unplayed, match="NoEnd: no end after 0 seconds"):
-        play(LoginPlanner(), episodes("reactive"))
+        play(LoginPlanner(), episodes("react"))
 
 
 @pytest.fixture
@@ -205,8 +205,8 @@ def test_the_step_writes_rows_scores_and_differences(small, tmp_path):
     lineage = online.evaluate(CONFIG, tmp_path / "model", tmp_path / "out")
     scores = read_scores(tmp_path / "out")
     assert lineage["metrics"]["anticipatory_test"] == 1 and lineage["metrics"]["anticipatory_heldout"] == 0
-    assert scores["strategies"]["reactive"]["heldout"]["counts"]["unparsable"] == 1
-    assert scores["differences"]["anticipatory-plan_once"]["test"]["mean"] == 0
+    assert scores["strategies"]["react"]["heldout"]["counts"]["unparsable"] == 1
+    assert scores["differences"]["anticipatory-blind"]["test"]["mean"] == 0
     rows = read_rows(tmp_path / "out")
     assert [row["id"] for row in rows] == [episode.id for episode in online.episodes(CONFIG)]
     assert "seconds" not in json.dumps(rows)
@@ -248,3 +248,14 @@ def test_every_strategy_meets_the_same_unseen_seeds():
     assert {episode.seed for episode in every} == {9000}
     by_strategy = [{(e.task, e.seed) for e in every if e.strategy == name} for name in CONFIG.evaluation.strategies]
     assert by_strategy[0] == by_strategy[1] == by_strategy[2]
+
+
+def test_a_planner_that_no_agent_plays_is_skipped_and_another_is_played_by_its_own(small, tmp_path):
+    write_json(tmp_path / "model.json", {})
+    evaluation = CONFIG.evaluation.model_copy(update={"playing": {"stage1": (), "stage2": ("blind",)}})
+    config = CONFIG.model_copy(update={"evaluation": evaluation})
+    for planner, strategies in {"base": CONFIG.evaluation.strategies, "stage1": (), "stage2": ("blind",)}.items():
+        out = tmp_path / planner
+        online.evaluate(online.playing(config, planner), tmp_path / "model.json", out)
+        assert {row["strategy"] for row in read_rows(out)} == set(strategies)
+    assert read_scores(tmp_path / "stage1") == {"skipped": "evaluation.playing names no agent for this planner"}

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tracer.environments.browser import Browser
+from tracer.environments.miniwob_world import MiniWobWorld
+from tracer.environments.pages import LONGEST
 from tracer.environments.replay import replay
 from tracer.sources import jsonl
 from tracer.trajectory import Trajectory
@@ -56,3 +58,14 @@ def test_neither_the_machines_fonts_nor_the_users_settings_change_what_is_shown(
     with Browser() as browser:
         assert replay(browser, episode) == ""
         assert "goal is" in replay(browser, replace(episode, goal="Something else."))
+
+
+@pytest.mark.skipif(not RAW.is_dir(), reason="the sample data is not there; `make data` pulls it")
+def test_the_longest_demonstration_of_every_page_is_the_one_that_limits_its_episodes() -> None:
+    longest: dict[str, int] = {}
+    for item in jsonl.read(RAW):
+        assert isinstance(item, Trajectory)
+        longest[item.task] = max(len(item.steps), longest.get(item.task, 0))
+    assert longest == LONGEST
+    world = MiniWobWorld()
+    assert (world.max_steps("order-food"), world.max_steps("click-button")) == (2 * LONGEST["order-food"], 20)

@@ -5,7 +5,8 @@ import pytest
 from tests.forecasts import SCREEN, click, elements, state, typing
 from tracer.agents.agent import act_all
 from tracer.agents.anticipatory import Anticipatory
-from tracer.agents.plan_once import PlanOnce
+from tracer.agents.blind import Blind
+from tracer.agents.cot import Cot
 from tracer.agents.react import React
 from tracer.planner.plan import Plan
 from tracer.tools.elements import ElementLocator
@@ -30,12 +31,12 @@ class Fixed:
         self.answer = answer
         self.asked = []
 
-    def forecast(self, states, horizon):
+    def forecast(self, states, horizon, attempt=0):
         self.asked.append((len(states), horizon))
         return [self.answer] * len(states)
 
 
-def test_the_reactive_agent_wants_one_step_every_time():
+def test_the_react_agent_wants_one_step_every_time():
     agent = React(TOOLS, 5)
     for _ in range(2):
         assert agent.wants(state()) == 1
@@ -50,8 +51,8 @@ def test_the_anticipatory_agent_forecasts_anew_and_executes_the_first_step():
         assert (decision.step, decision.text) == (click(first), "answer")
 
 
-def test_plan_once_executes_everything_and_asks_again_when_its_forecast_is_used_up():
-    agent = PlanOnce(TOOLS, 5)
+def test_the_blind_agent_executes_everything_and_asks_again_when_its_forecast_is_used_up():
+    agent = Blind(TOOLS, 5)
     assert agent.wants(state()) == 5
     assert agent.act(state(), plan(click("One"), typing("a"))).step == click("One")
     assert agent.wants(state()) == 0
@@ -60,7 +61,45 @@ def test_plan_once_executes_everything_and_asks_again_when_its_forecast_is_used_
     assert agent.act(state(), plan(click("Send"))).step == click("Send")
 
 
-@pytest.mark.parametrize("make", [React, Anticipatory, PlanOnce])
+def test_the_cot_agent_plans_once_and_then_sees_its_plan_shrink():
+    agent = Cot(TOOLS, 5)
+    assert (agent.wants(state()), agent.view(state()).observation) == (5, "")
+    agent.act(state(), plan(click("One"), click("Two"), click("Send")))
+    assert agent.wants(state()) == 1
+    assert agent.view(state()).observation == 'plan: click the button "Two" ; click the button "Send"'
+    agent.act(state(), plan(click("Two")))
+    assert agent.view(state()).observation == 'plan: click the button "Send"'
+
+
+class Answers(Fixed):
+    """A planner that answers each attempt differently."""
+
+    def forecast(self, states, horizon, attempt=0):
+        self.asked.append((len(states), attempt))
+        return [self.answer[attempt]] * len(states)
+
+
+def test_an_agent_whose_first_step_leads_nowhere_asks_again_and_pays_for_it():
+    nowhere = Plan(text="b", forecast=(click("Send", shown=elements("One")),), tokens=4)
+    bad = Plan(text="a", forecast=None, error="unknown action", tokens=3)
+    good = Plan(text="c", forecast=(click("One"),), tokens=5)
+    for retries, calls, tokens, solved in ((0, 1, 3, False), (1, 2, 7, False), (2, 3, 12, True), (9, 3, 12, True)):
+        planner = Answers([bad, nowhere, good])
+        agents = [Anticipatory(OwnCoordinates(), 3, retries=retries), React(OwnCoordinates(), 3)]
+        decision, other = act_all(agents, planner, [state(), state()])
+        assert (decision.calls, decision.tokens, decision.action is not None) == (calls, tokens, solved)
+        assert (other.calls, other.action) == (1, None)
+        assert planner.asked == [(1, 0), (1, 0), *((1, attempt) for attempt in range(1, calls))]
+
+
+def test_a_step_that_could_not_be_executed_was_not_taken():
+    agent = Anticipatory(OwnCoordinates(), 3, check=True, retries=1)
+    agent.act(state(), plan(click("Send", shown=elements("One")), click("Two")))
+    assert agent.left == ()
+    assert agent.act(state(), plan(click("One"))).action is not None
+
+
+@pytest.mark.parametrize("make", [React, Anticipatory, Blind, Cot])
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [(UNPARSABLE, "unparsable: unknown action"), (plan(), "unparsable: the forecast is empty"), (None, "no forecast")],
@@ -81,9 +120,9 @@ def test_what_cannot_be_grounded_is_not_executed():
 
 def test_states_are_forecast_together_by_how_far_they_are_wanted():
     planner = Fixed(plan(click("One"), click("Two")))
-    going_on = PlanOnce(TOOLS, 5)
+    going_on = Blind(TOOLS, 5)
     going_on.act(state(), plan(click("One"), click("Send")))
-    agents = [React(TOOLS, 5), Anticipatory(TOOLS, 5), React(TOOLS, 5), going_on, PlanOnce(TOOLS, 5)]
+    agents = [React(TOOLS, 5), Anticipatory(TOOLS, 5), React(TOOLS, 5), going_on, Blind(TOOLS, 5)]
     decisions = act_all(agents, planner, [state()] * 5)
     assert planner.asked == [(2, 1), (2, 5)]
     assert [decision.step for decision in decisions] == [click("One")] * 3 + [click("Send"), click("One")]
@@ -128,8 +167,8 @@ def test_the_check_breaks_a_loop_of_two():
     assert agent.skipped == ["it closes a loop of 2 steps"]
 
 
-def test_plan_once_skips_too():
-    agent = PlanOnce(TOOLS, 3, check=True)
+def test_the_blind_agent_skips_too():
+    agent = Blind(TOOLS, 3, check=True)
     agent.act(state(), plan(click("One"), click("One"), click("Two"), click("Send")))
     assert agent.act(state(), None).step == click("Two")
     assert agent.act(state(), None).step == click("Send")

@@ -88,7 +88,9 @@ def test_a_processor_reads_such_a_screen_with_its_one_picture(processor: Any, to
 
 
 def test_the_prompts_of_reinforcement_learning_are_the_same(processor: Any) -> None:
-    example = Example(trajectory="t", step=0, task="t", split="train", state=screen("<image>[CTRL_7]"), reference=())
+    example = Example(
+        trajectory="t", step=0, task="t", split="train", state=screen("<image>[CTRL_7]"), reference=(), remaining=1
+    )
     (turn,) = dataset([example], settings("literal", False), control_tokens(processor))[0]["prompt"]
     assert turn["content"] == prompt(example.state, settings("literal"), control_tokens(processor))
     assert control_ids(processor, turn["content"]) == []

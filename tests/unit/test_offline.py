@@ -29,6 +29,22 @@ def scored(*steps, seen=None, expected=None):
     return score(plan, executed, truth, REWARD, RADIUS)
 
 
+def test_calibration_and_remaining_count_what_they_say():
+    def row(trajectory, remaining, *right):
+        return {
+            "trajectory": trajectory, "split": "test", "remaining": remaining, "right": right, "step": float(right[0]),
+            "similarity": 0.5, "prefix_share": 0.25,
+        }  # fmt: skip
+
+    rows = [row("a", 12, True, True, False), row("a", 2, True, False), row("b", 1, False), row("c", 2, True, True)]
+    steps = offline.calibration(rows, 50)["test"]
+    assert [(step["mean"], step["n"]) for step in steps] == [(0.75, 4), (0.666667, 3), (0.0, 1)]
+    found = offline.by_remaining(rows, 50)["test"]
+    assert {name: (block["step"]["mean"], block["step"]["n"]) for name, block in found.items()} == {
+        "1 to 2": (0.666667, 3), "3 to 5": (None, 0), "6 to 10": (None, 0), "over 10": (1.0, 1),
+    }  # fmt: skip
+
+
 def test_the_reference_scores_full_marks():
     found = scored(*reference(trajectory(1), 0, 3))
     assert (found.parsed, found.type, found.grounding, found.grounding_own, found.step, found.step_own) == (1,) * 6

@@ -15,7 +15,7 @@ from tracer.lineage.digest import LineageError
 from tracer.lineage.step import run_step
 from tracer.reporting.charts import Dots, Series, dot_chart, line_chart, running_mean, ticks
 from tracer.reporting.gallery import pick
-from tracer.reporting.report import report
+from tracer.reporting.report import claims, report
 from tracer.reporting.tables import number, offline_tables, online_tables, results_table, signed, skipped
 from tracer.statistics import mean_interval
 
@@ -41,7 +41,8 @@ def played(right):
             rows.append(
                 {
                     "id": episode.id, "strategy": episode.strategy, "task": episode.task, "split": episode.split,
-                    "seed": episode.seed, "success": float(solved), "steps": 3, "goal": "",
+                    "seed": episode.seed, "success": float(solved), "steps": 3, "calls": 3, "tokens": 30,
+                    "goal": "",
                     "reason": "solved" if solved else "failed: the page says so", "trace": [],
                 }
             )  # fmt: skip
@@ -211,11 +212,46 @@ def test_tables_hold_each_planner_and_the_differences(folders):
     tables = offline_tables(folders, 200)
     assert [table.split for table in tables] == ["test", "heldout"]
     line = tables[1].line("step")
-    apart = line.differences["stage1"]
+    apart = line.differences["base", "stage1"]
     assert apart.interval.mean == pytest.approx(line.scores["stage1"].mean - line.scores["base"].mean)
     assert apart.test is not None and apart.better is True
-    assert tables[1].line("similarity").differences["stage2"].test is None
-    assert [line.key for line in online_tables(folders, 200)[0].lines] == ["anticipatory", "reactive", "plan_once"]
+    assert tables[1].line("similarity").differences["stage1", "stage2"].test is None
+    assert [line.key for line in online_tables(folders, 200)[0].lines] == ["anticipatory", "react", "blind"]
+
+
+def test_planners_that_were_not_played_alike_are_compared_where_they_were(folders, tmp_path):
+    """As in profile demo: no agent plays stage 1, and ``blind`` plays stage 2 alone."""
+
+    playing = {"base": ("anticipatory",), "stage1": (), "stage2": ("anticipatory", "blind")}
+    evaluation = CONFIG.evaluation.model_copy(update={"playing": playing})
+
+    def only(name):
+        strategies = playing[name.removeprefix("online-")]
+        rows = [row for row in json_lines.read(folders[name] / "results.jsonl") if row["strategy"] in strategies]
+
+        def body(out):
+            json_lines.write(out / "results.jsonl", rows)
+            config = online.playing(CONFIG.model_copy(update={"evaluation": evaluation}), name.removeprefix("online-"))
+            write_json(out / "scores.json", online.score(config, rows) if rows else {"skipped": "no agent"})
+            return {}
+
+        return step(name, tmp_path / name, {}, body)
+
+    chosen = {
+        **{name: path for name, path in folders.items() if not name.startswith("online-")},
+        "online-base": only("online-base"),
+        "online-stage1": only("online-stage1"),
+        "online-stage2": only("online-stage2"),
+    }
+    table = online_tables(chosen, 200)[0]
+    assert table.planners == ("base", "stage2") and table.pairs == [("base", "stage2")]
+    assert [set(line.scores) for line in table.lines] == [{"base", "stage2"}, {"stage2"}]
+    assert "blind" in results_table(chosen, 200)
+    found = claims(offline_tables(chosen, 200), online_tables(chosen, 200))
+    assert [len(claim["findings"]) for claim in found] == [2, 2, 2]
+    page = tmp_path / "report"
+    report(CONFIG, chosen, page)
+    assert "online-stage1 was not run: no agent" in (page / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_plain_table_lines_up(folders):
@@ -223,7 +259,7 @@ def test_the_plain_table_lines_up(folders):
     assert "pages never trained on (24 states of 8 trajectories)" in text
     assert "online task success, pages never trained on" in text
     header, *lines = text.split("\n\n")[0].splitlines()[1:]
-    for column in ("base", "stage 1", "stage 2", "stage 1 - base", "stage 2 - stage 1"):
+    for column in ("base", "stage 1", "stage 2", "stage 1 - base", "stage 2 - stage 1", "stage 2 - base"):
         at = header.index(column)
         assert all(line[at] != " " and line[at - 1] == " " for line in lines)
 

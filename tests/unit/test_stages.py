@@ -34,7 +34,7 @@ def configs(tmp_path: Path) -> list[Config]:
             ]
             episodes: list[dict[str, Any]] = [
                 {"task": "page", "seed": seed, "split": "test", "strategy": strategy, "success": float(seed < 4)}
-                for strategy in ("anticipatory", "reactive", "plan_once")
+                for strategy in ("anticipatory", "react", "blind")
                 for seed in range(8)
             ]
             inputs = {"model": tmp_path / "model"}
@@ -50,7 +50,7 @@ def test_each_stage_against_the_one_before(configs: list[Config], tmp_path: Path
     assert better["all"]["seeds"] == pytest.approx([0.25, 0.35])
     assert better["all"]["verdict"] == better["unseen pages"]["verdict"] == "yes"
     assert found["stage1", "base", "similarity"]["splits"]["all"]["verdict"] == "not clear"
-    online = found["stage2, anticipatory", "stage2, reactive", "success"]["splits"]
+    online = found["stage2, anticipatory", "stage2, react", "success"]["splits"]
     assert online["all"]["difference"]["n"] == 8 and online["unseen pages"]["verdict"] == "not scorable"
 
     stamp = {"profile": "test", "seeds": 2, "overrides": [], "git": {"commit": "c" * 40}}

@@ -66,7 +66,7 @@ print(json.dumps({
                for key in graph.get_all_asset_keys()},
     "checks": sorted(key.name for key in graph.asset_check_keys if key.asset_key.to_user_string() == "stage3"),
     "planners": tables.PLANNERS,
-    "compared": tables.STEPS,
+    "compared": tables.PAIRS,
     "promises": [promise.text for _, promise in PROMISES],
     "claims": [(claim.ours.title, claim.theirs.title, claim.metric) for claim in claims()],
     "rebuilt": COMMANDS,
@@ -132,10 +132,11 @@ def test_dagster_has_its_assets_and_its_gate(shown: dict[str, Any]) -> None:
 
 
 def test_the_report_and_the_experiments_compare_it(shown: dict[str, Any]) -> None:
-    assert shown["planners"]["stage3"] == "stage 3" and shown["compared"][-1] == ["stage2", "stage3"]
+    assert shown["planners"]["stage3"] == "stage 3"
+    assert shown["compared"][-2:] == [["stage2", "stage3"], ["base", "stage3"]]
     assert shown["promises"][-1] == "Stage 3 is right for longer than stage 2"
     assert ["stage3", "stage2", "prefix"] in shown["claims"] and ["stage3", "base", "prefix"] in shown["claims"]
-    assert ["stage3, anticipatory", "stage3, reactive", "success"] in shown["claims"]
+    assert ["stage3, anticipatory", "stage3, react", "success"] in shown["claims"]
 
 
 def test_dvc_and_the_command_line_know_it(project: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracer.action import Action
 from tracer.agents.consistency import Taken, objection
@@ -24,6 +24,10 @@ class Decision:
     """Why there is no action; empty if there is one."""
     text: str = ""
     """The planner's answer, where it was asked in this state."""
+    calls: int = 0
+    """How often the planner was asked in this state."""
+    tokens: int = 0
+    """The tokens that its answers took."""
 
 
 class Agent:
@@ -34,11 +38,13 @@ class Agent:
     states of many episodes are forecast in one batch (``act_all``).
     """
 
-    def __init__(self, tools: ToolAgent, horizon: int, *, check: bool = False) -> None:
-        """``check``: skip steps that something speaks against (tracer/agents/consistency.py)."""
+    def __init__(self, tools: ToolAgent, horizon: int, *, check: bool = False, retries: int = 0) -> None:
+        """``check``: skip steps that something speaks against (tracer/agents/consistency.py). ``retries``: how often
+        the planner is asked again in a state in which its answer leads to no action."""
         self.tools = tools
         self.horizon = horizon
         self.check = check
+        self.retries = retries
         self.left: Forecast = ()
         """The steps of the last forecast behind the one that was executed."""
         self.skipped: list[str] = []
@@ -48,6 +54,10 @@ class Agent:
     def wants(self, state: State) -> int:
         """How many steps it wants forecast in this state; 0 where it goes on with what it has."""
         return self.horizon
+
+    def view(self, state: State) -> State:
+        """What the planner is shown of this state."""
+        return state
 
     def act(self, state: State, plan: Plan | None) -> Decision:
         """What to do in this state; ``plan`` is the forecast asked for, or None where none was."""
@@ -65,11 +75,14 @@ class Agent:
         executed, as it would be without the check.
         """
         chosen = self._unobjectionable(steps, state) if self.check else 0
-        step, self.left = steps[chosen], steps[chosen + 1 :]
-        self._taken.append(Taken(step=step, elements=state.elements))
+        step = steps[chosen]
         action = self.tools.ground(state, step)
-        reason = f"the tool agent {self.tools.name!r} finds nothing to do for: {step.instruction}"
-        return Decision(action=action, step=step, reason="" if action is not None else reason, text=text)
+        if action is None:
+            reason = f"the tool agent {self.tools.name!r} finds nothing to do for: {step.instruction}"
+            return Decision(action=None, step=step, reason=reason, text=text)
+        self.left = steps[chosen + 1 :]
+        self._taken.append(Taken(step=step, elements=state.elements))
+        return Decision(action=action, step=step, text=text)
 
     def _unobjectionable(self, steps: Forecast, state: State) -> int:
         objections = [objection(step, state, self._taken, self.tools) for step in steps]
@@ -79,12 +92,27 @@ class Agent:
 
 
 def act_all(agents: Sequence[Agent], planner: Planner, states: Sequence[State]) -> list[Decision]:
-    """One decision per agent; the states in which a forecast is wanted go to the planner together."""
-    wanted = [agent.wants(state) for agent, state in zip(agents, states, strict=True)]
-    plans: list[Plan | None] = [None] * len(agents)
-    for horizon in sorted(set(wanted) - {0}):
-        chosen = [index for index, steps in enumerate(wanted) if steps == horizon]
-        answers = planner.forecast([states[index] for index in chosen], horizon)
-        for index, plan in zip(chosen, answers, strict=True):
-            plans[index] = plan
-    return [agent.act(state, plan) for agent, state, plan in zip(agents, states, plans, strict=True)]
+    """One decision per agent; the states in which a forecast is wanted go to the planner together.
+
+    Where an answer leads to no action, as it does not parse or names nothing on the screen, the planner is asked again
+    for a sampled one, up to the agent's ``retries``. Every answer counts in the decision's ``calls`` and ``tokens``.
+    """
+    decisions = [Decision(action=None)] * len(agents)
+    left, attempt = list(range(len(agents))), 0
+    while left:
+        wanted = {index: agents[index].wants(states[index]) for index in left}
+        plans: dict[int, Plan] = {}
+        for horizon in sorted(set(wanted.values()) - {0}):
+            chosen = [index for index in left if wanted[index] == horizon]
+            views = [agents[index].view(states[index]) for index in chosen]
+            plans |= zip(chosen, planner.forecast(views, horizon, attempt), strict=True)
+        for index in left:
+            before, plan = decisions[index], plans.get(index)
+            decisions[index] = replace(
+                agents[index].act(states[index], plan),
+                calls=before.calls + (plan is not None),
+                tokens=before.tokens + (plan.tokens if plan else 0),
+            )
+        attempt += 1
+        left = [index for index in plans if decisions[index].action is None and attempt <= agents[index].retries]
+    return decisions

@@ -1,4 +1,4 @@
-"""The reactive agent: it forecasts one step, executes it and looks again. T = 1, the paper's baseline."""
+"""The agent that forecasts one step, executes it and looks again: T = 1, the paper's baseline."""
 
 from __future__ import annotations
 

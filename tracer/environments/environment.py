@@ -41,6 +41,10 @@ class World(ExitStack):
     impossible: ClassVar[tuple[type[Exception], ...]] = ()
     """What ``step`` raises for an action that has no meaning here: the episode fails."""
 
+    def max_steps(self, task: str) -> int:
+        """The steps after which an episode of this task counts as failed."""
+        return 20
+
     @property
     def faults(self) -> tuple[type[Exception], ...]:
         """The world's own errors, not the agent's, such as a browser that died: the episode is played again, in a new

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from tracer.environments.browser import Browser, chromium, identity
 from tracer.environments.environment import World
 from tracer.environments.miniwob import MiniWob, UnsupportedAction
-from tracer.environments.pages import HELDOUT, RL
+from tracer.environments.pages import HELDOUT, LONGEST, RL
 
 PAGE_TIMEOUT_MS = 90_000
 
@@ -25,6 +25,10 @@ class MiniWobWorld(World):
         from playwright.sync_api import Error
 
         return (Error,)
+
+    def max_steps(self, task: str) -> int:
+        """Twice as many as the longest demonstration on the page takes."""
+        return 2 * LONGEST[task] if task in LONGEST else super().max_steps(task)
 
     def version(self) -> tuple[str, str]:
         """The browser's version and a digest of its fonts, or why pages cannot be played."""

@@ -65,3 +65,32 @@ HELDOUT = (
     "social-media-all",
     "text-transform",
 )
+
+LONGEST = {
+    "choose-date-nodelay": 14,
+    "click-checkboxes-transfer": 4,
+    "click-collapsible-2-nodelay": 4,
+    "click-scroll-list": 3,
+    "click-tab-2": 3,
+    "click-tab-2-hard": 5,
+    "copy-paste": 6,
+    "copy-paste-2": 6,
+    "email-inbox-noscroll": 5,
+    "email-inbox-reply": 5,
+    "email-inbox-star-reply": 5,
+    "enter-text-dynamic": 3,
+    "form-sequence": 13,
+    "form-sequence-3": 4,
+    "login-user-popup": 7,
+    "multi-layouts": 7,
+    "multi-orderings": 7,
+    "order-food": 23,
+    "phone-book": 5,
+    "read-table": 3,
+    "read-table-2": 5,
+    "social-media-all": 13,
+    "social-media-some": 11,
+    "text-transform": 3,
+    "use-spinner": 11,
+}
+"""The steps of the longest demonstration among the sample data, of the pages that are evaluated."""

@@ -65,7 +65,8 @@ class Limits:
     """How many episodes are played at once, and when one is given up."""
 
     slots: int
-    max_steps: int
+    max_steps: Callable[[str], int]
+    """The most steps of an episode of this task."""
     seconds: float
     """Wall-clock seconds after which a try is given up: a page that hangs must not hold up the others."""
 
@@ -220,6 +221,8 @@ def _advance(each: Running, decision: Decision, limits: Limits, world: World) ->
             "text": decision.text,
             "step": decision.step.instruction if decision.step else None,
             "action": decision.action.to_dict() if decision.action else None,
+            "calls": decision.calls,
+            "tokens": decision.tokens,
         }
     )
     if decision.action is None or decision.step is None:
@@ -231,8 +234,8 @@ def _advance(each: Running, decision: Decision, limits: Limits, world: World) ->
         return f"impossible: {error}"
     if done:
         return "solved" if success else "failed: the page says so"
-    if len(each.trace) >= limits.max_steps:
-        return f"failed: no end after {limits.max_steps} steps"
+    if len(each.trace) >= (most := limits.max_steps(each.episode.task)):
+        return f"failed: no end after {most} steps"
     if time.monotonic() - each.started > limits.seconds:
         raise NoEnd(f"no end after {limits.seconds:g} seconds")
     return None
@@ -254,6 +257,8 @@ def _row(episode: Episode, reason: str, goal: str, trace: list[dict[str, Any]]) 
         **asdict(episode),
         "success": float(reason == "solved"),
         "steps": len(trace),
+        "calls": sum(turn["calls"] for turn in trace),
+        "tokens": sum(turn["tokens"] for turn in trace),
         "reason": reason,
         "goal": goal,
         "trace": trace,

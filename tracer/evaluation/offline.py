@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,23 @@ from tracer import json_lines, plugins, tools
 from tracer import planner as planners
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.evaluation.results import RESULTS, SCORES, Row, summary
+from tracer.evaluation.results import RESULTS, SCORES, Row, cluster, interval, summary
 from tracer.evaluation.scoring import METRICS, score
 from tracer.examples import Example, chunks, examples
 from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
 from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan, Planner
+from tracer.statistics import mean_interval
 from tracer.tools.tool_agent import ToolAgent
 
 SPLITS = ("test", "heldout")
 CHUNK = 256
 """States that are forecast, and kept after a kill, together."""
 PROTOCOL = {"name": "tracer-offline", "version": 1}
+REMAINING = {"1 to 2": range(1, 3), "3 to 5": range(3, 6), "6 to 10": range(6, 11), "over 10": range(11, sys.maxsize)}
+"""How many steps a trajectory still takes, in groups: planning ahead should pay where many are left."""
+BY_REMAINING = ("step", "similarity", "prefix_share")
 
 
 def evaluate(config: Config, trajectories: Path, model: Path, out: Path) -> dict[str, Any]:
@@ -82,9 +87,35 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
             "cases": digest_of([[row["trajectory"], row["step_index"]] for row in rows]),
         },
         "splits": summary(rows, tuple(METRICS), config.evaluation.resamples, counts),
+        "calibration": calibration(rows, config.evaluation.resamples),
+        "remaining": by_remaining(rows, config.evaluation.resamples),
     }
     write_json(out / SCORES, scores)
     return headline(scores["splits"])
+
+
+def calibration(rows: Sequence[Row], resamples: int) -> dict[str, list[dict[str, Any]]]:
+    """Per split: how often step 1, 2, ... T of a forecast comes true, over the states whose reference has that step."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for split in dict.fromkeys(row["split"] for row in rows):
+        chosen = [row for row in rows if row["split"] == split]
+        found[split] = []
+        for step in range(max(len(row["right"]) for row in chosen)):
+            reached = [row for row in chosen if len(row["right"]) > step]
+            values, clusters = [float(row["right"][step]) for row in reached], [cluster(row) for row in reached]
+            found[split].append(mean_interval(values, clusters, resamples=resamples).to_dict())
+    return found
+
+
+def by_remaining(rows: Sequence[Row], resamples: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """Per split and number of steps that the trajectory still takes: the metrics ``BY_REMAINING``."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for split in dict.fromkeys(row["split"] for row in rows):
+        for name, steps in REMAINING.items():
+            chosen = [row for row in rows if row["split"] == split and row["remaining"] in steps]
+            scores = {metric: interval(chosen, metric, resamples).to_dict() for metric in BY_REMAINING}
+            found.setdefault(split, {})[name] = scores
+    return found
 
 
 def headline(splits: dict[str, Any]) -> dict[str, Any]:
@@ -138,6 +169,7 @@ def _row(config: Config, case: Example, plan: Plan, agent: ToolAgent) -> dict[st
         "error": plan.error,
         "forecast": [step.instruction for step in plan.forecast or ()],
         "reference": [step.instruction for step in case.reference],
+        "remaining": case.remaining,
         "executed": executed.to_dict() if executed else None,
         **scored.to_dict(),
     }

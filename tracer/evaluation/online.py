@@ -10,7 +10,7 @@ and some pages answer at random times, so that an online score is repeatable onl
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ SLOTS = 12
 """Pages open at once, whose states are forecast together: the planner's batch."""
 SECONDS = 900.0
 """A stalled machine must not become a bad score, nor a page that hangs hold up the others for ever."""
-PROTOCOL = {"name": "tracer-miniwob", "version": 2}
-METRICS = ("success", "steps")
+PROTOCOL = {"name": "tracer-miniwob", "version": 3}
+METRICS = ("success", "steps", "calls", "tokens")
 
 
 def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
@@ -44,9 +44,22 @@ def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
     return run_step(out=out, body=body, **recipe(config, model))
 
 
+def playing(config: Config, planner: str) -> Config:
+    """The configuration with the strategies that play this planner."""
+    evaluation = config.evaluation
+    strategies = evaluation.playing.get(planner, evaluation.strategies)
+    return config.model_copy(
+        update={"evaluation": evaluation.model_copy(update={"strategies": strategies, "playing": {}})}
+    )
+
+
 def playable(config: Config) -> tuple[str, str]:
     """What the world's scores depend on, such as a browser's version; and why it cannot be played, if so."""
-    return load_world(config).version() if config.evaluation.online else ("", "evaluation.online is false")
+    if not config.evaluation.online:
+        return "", "evaluation.online is false"
+    if not config.evaluation.strategies:
+        return "", "evaluation.playing names no agent for this planner"
+    return load_world(config).version()
 
 
 def recipe(config: Config, model: Path) -> dict[str, Any]:
@@ -127,15 +140,22 @@ def play_all(config: Config, wanted: Sequence[Episode], planner: Planner) -> Ite
 
     def agent(strategy: str) -> Agent:
         made = plugins.load(plugins.AGENTS, strategy)
-        fresh: Agent = made(agent_tools, config.planner.horizon, check=config.evaluation.consistency)
+        options = {"check": config.evaluation.consistency, "retries": config.evaluation.retries}
+        fresh: Agent = made(agent_tools, config.planner.horizon, **options)
         return fresh
 
-    limits = Limits(slots=SLOTS, max_steps=config.evaluation.max_steps, seconds=SECONDS)
+    limits = Limits(slots=SLOTS, max_steps=max_steps(config), seconds=SECONDS)
     yield from play(wanted, planner, lambda: load_world(config), agent, limits)
 
 
+def max_steps(config: Config) -> Callable[[str], int]:
+    """The most steps of an episode of a task: the configured number, or the world's own."""
+    fixed, world = config.evaluation.max_steps, load_world(config)
+    return lambda task: world.max_steps(task) if fixed is None else fixed
+
+
 def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
-    """Success and steps of each strategy, and the first one's paired differences to the others."""
+    """Success, steps and cost of each strategy, and the first one's paired differences to the others."""
     resamples = config.evaluation.resamples
     first, *others = config.evaluation.strategies
     by_strategy = {name: [row for row in rows if row["strategy"] == name] for name in (first, *others)}
@@ -145,8 +165,9 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
             **PROTOCOL,
             "grounding": config.grounding.model_dump(),
             "horizon": config.planner.horizon,
-            "max_steps": config.evaluation.max_steps,
+            "max_steps": {task: max_steps(config)(task) for task in sorted({row["task"] for row in rows})},
             "consistency": config.evaluation.consistency,
+            "retries": config.evaluation.retries,
             "cases": digest_of(sorted({(row["task"], row["seed"]) for row in rows})),
         },
         "strategies": {name: summary(chosen, METRICS, resamples, counts) for name, chosen in by_strategy.items()},

@@ -49,10 +49,12 @@ class StateScore:
     repetition: float | None
     excess: float | None
     """A date picker's "next" clicked eight times is no fault where the reference does it too."""
+    right: tuple[bool, ...]
+    """Whether each step of the reference came true; False where the forecast ends before it."""
 
     def to_dict(self) -> dict[str, Any]:
         """The scores as a JSON object, rounded to nine digits."""
-        return {name: round(value, 9) if value is not None else None for name, value in asdict(self).items()}
+        return {name: round(value, 9) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
 def score(plan: Plan, executed: Action | None, reference: Forecast, config: RewardConfig, radius: float) -> StateScore:
@@ -82,6 +84,7 @@ def score(plan: Plan, executed: Action | None, reference: Forecast, config: Rewa
         prefix_share=prefix / len(reference),
         repetition=sum(repeated) / len(repeated) if repeated else None,
         excess=sum(excess) / len(excess) if excess else None,
+        right=(*right, *[False] * (len(reference) - len(right))),
     )
 
 

@@ -51,7 +51,7 @@ class Claim:
     metric: str
 
 
-LOOP, OTHERS = "anticipatory", ("reactive", "plan_once")
+LOOP, OTHERS = "anticipatory", ("react", "blind")
 
 
 def claims() -> Iterator[Claim]:
@@ -59,7 +59,7 @@ def claims() -> Iterator[Claim]:
     for stage, promise in PROMISES:
         strategy = LOOP if promise.online else ""
         ours = Side(model=stage.name, strategy=strategy)
-        for before in dict.fromkeys((stage.start, BASE)):
+        for before in dict.fromkeys((promise.over or stage.start, stage.start, BASE)):
             yield Claim(ours=ours, theirs=Side(model=before, strategy=strategy), metric=promise.metric)
     last = MODELS[-1]
     for strategy in OTHERS:

@@ -21,6 +21,8 @@ class Plan(Reading):
     """A planner's answer: its text, and what was read in it."""
 
     text: str
+    tokens: int = 0
+    """How many tokens the answer took, where the planner counts them."""
 
 
 class Planner(Protocol):
@@ -33,8 +35,11 @@ class Planner(Protocol):
 
     name: str
 
-    def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
-        """One plan per state, in order, each of at most ``horizon`` steps."""
+    def forecast(self, states: Sequence[State], horizon: int, attempt: int = 0) -> list[Plan]:
+        """One plan per state, in order, each of at most ``horizon`` steps.
+
+        Attempt 0 is the planner's best answer; every other one is a sample, the same for the same state and attempt.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

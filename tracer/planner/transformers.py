@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, LogitsProcessor, LogitsProcessorList
 
+from tracer.examples import state_digest
 from tracer.grammars.grammar import grammar
 from tracer.planner.adapter import CONFIG as ADAPTER
 from tracer.planner.adapter import is_adapter, load_adapter, load_processor, model_folder, save_adapter
@@ -77,36 +79,45 @@ class TransformersPlanner:
             text=texts, images=images, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
         )
 
-    @torch.inference_mode()
     def answer(self, states: Sequence[State]) -> list[str]:
         """The greedy answers, as text."""
-        texts: list[str] = [""] * len(states)
+        return [text for text, _ in self._answer(states, attempt=0)]
+
+    @torch.inference_mode()
+    def _answer(self, states: Sequence[State], attempt: int) -> list[tuple[str, int]]:
+        """Each state's answer and its number of tokens: greedy, or sampled for an attempt above 0."""
+        answers: list[tuple[str, int]] = [("", 0)] * len(states)
         # Prompts of like length go together: padding costs as much as tokens.
         order = sorted(range(len(states)), key=lambda index: len(states[index].elements or ()))
         for start in range(0, len(order), self.batch_size):
             chunk = order[start : start + self.batch_size]
-            inputs = self.encode([states[index] for index in chunk]).to(self.model.device)
+            shown = [states[index] for index in chunk]
+            inputs = self.encode(shown).to(self.model.device)
             inputs.pop("token_type_ids", None)
+            sampling = [Gumbel([f"{attempt}/{state_digest(state)}" for state in shown])] if attempt else []
             output = self.model.generate(
                 **inputs,
                 max_new_tokens=self.settings.max_new_tokens,
                 do_sample=False,
                 pad_token_id=self.tokenizer.pad_token_id,
                 suppress_tokens=image_tokens(self.model.config),
-            )
-            answers = self.tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-            for index, text in zip(chunk, answers, strict=True):
-                texts[index] = text
-        return texts
+                logits_processor=LogitsProcessorList(sampling),
+            )[:, inputs["input_ids"].shape[1] :]
+            lengths = (output != self.tokenizer.pad_token_id).sum(dim=1).tolist()
+            texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
+            for index, text, length in zip(chunk, texts, lengths, strict=True):
+                answers[index] = text, length
+        return answers
 
-    def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
-        """One plan per state, from the greedy answers."""
-        return [self.read(text, state, horizon) for text, state in zip(self.answer(states), states, strict=True)]
+    def forecast(self, states: Sequence[State], horizon: int, attempt: int = 0) -> list[Plan]:
+        """One plan per state: from the greedy answers, or from sampled ones for an attempt above 0."""
+        answers = self._answer(states, attempt)
+        return [self.read(text, state, horizon, tokens) for (text, tokens), state in zip(answers, states, strict=True)]
 
-    def read(self, text: str, state: State, horizon: int) -> Plan:
+    def read(self, text: str, state: State, horizon: int, tokens: int = 0) -> Plan:
         """The plan that an answer contains, or why it contains none."""
         reading = self._grammar.read(text, state, horizon)
-        return Plan(text=text, forecast=reading.forecast, error=reading.error)
+        return Plan(text=text, forecast=reading.forecast, error=reading.error, tokens=tokens)
 
     def save(self, folder: Path, state: dict[str, Any] | None = None) -> None:
         """Write the weights (of an adapter, those alone), the processor and the settings.
@@ -121,6 +132,21 @@ class TransformersPlanner:
         self.processor.save_pretrained(folder)
         self.settings.save(folder)
         share(folder, folder / SETTINGS)
+
+
+class Gumbel(LogitsProcessor):
+    """Makes the greedy choice a sample at temperature 1: argmax(logits + Gumbel noise) follows the softmax.
+
+    Each row draws from a stream of its own, so that its sample does not depend on what else is in the batch.
+    """
+
+    def __init__(self, seeds: Sequence[str]) -> None:
+        self.streams = [torch.Generator().manual_seed(random.Random(seed).getrandbits(63)) for seed in seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Logits (rows, vocabulary) with noise."""
+        uniform = torch.stack([torch.rand(scores.shape[-1], generator=stream) for stream in self.streams])
+        return scores - torch.log(-torch.log(uniform)).to(scores)
 
 
 def picture(state: State) -> Image.Image:

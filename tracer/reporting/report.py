@@ -16,7 +16,6 @@ from tracer.reporting.gallery import gallery, tally
 from tracer.reporting.tables import (
     PLANNERS,
     SPLITS,
-    STEPS,
     STRATEGIES,
     Table,
     number,
@@ -81,12 +80,12 @@ def write(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, A
         curves=curves(folders),
         exhibits=exhibits,
         tally=tally(exhibits),
+        ahead=ahead(folders),
         tasks=tasks(folders),
         lineage=lineage_rows(folders),
         data=data_rows(folders),
         limits=limits(config, folders, online),
         planners=PLANNERS,
-        compared=STEPS,
         stages=STAGES,
     )
     (out / PAGE).write_text(page, encoding="utf-8")
@@ -127,16 +126,17 @@ def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[dict[str, 
     found = []
     for stage, promise in PROMISES:
         tables, key = (online, "anticipatory") if promise.online else (offline, promise.metric)
+        before = promise.over or stage.start
         findings = [
             {
                 "split": SPLITS[table.split],
-                "before": line.scores[stage.start].mean,
+                "before": line.scores[before].mean,
                 "after": line.scores[stage.name].mean,
-                "difference": line.differences[stage.name],
+                "difference": line.differences[before, stage.name],
             }
             for table in tables
             for line in table.lines
-            if line.key == key and stage.name in line.differences
+            if line.key == key and (before, stage.name) in line.differences
         ]
         if findings:
             found.append({"text": promise.text, "findings": findings})
@@ -190,7 +190,8 @@ def strategy_rows(folders: Mapping[str, Path], resamples: int) -> list[dict[str,
     for planner, title in PLANNERS.items():
         folder = folders.get(f"online-{planner}")
         for split, differences in (strategy_differences(folder, resamples) if folder else {}).items():
-            rows.append({"planner": title, "split": SPLITS[split], "differences": differences})
+            if differences:
+                rows.append({"planner": title, "split": SPLITS[split], "differences": differences})
     return rows
 
 
@@ -222,6 +223,26 @@ def tasks(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
 def _task_cell(splits: Mapping[str, Any], split: str, task: str, metric: str) -> float | None:
     block = splits.get(split, {}).get("tasks", {}).get(task)
     return None if block is None else block["metrics"][metric]["mean"]
+
+
+def ahead(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """A table per split of what lies ahead: how often step k of a forecast comes true, and the step success in states
+    from which few or many steps are left; a line per planner."""
+    scores = {name: read_scores(folders[f"evaluate-{name}"]) for name in PLANNERS if f"evaluate-{name}" in folders}
+    blocks = []
+    for split, title in SPLITS.items():
+        lines = [
+            {
+                "planner": PLANNERS[name],
+                "steps": [step["mean"] for step in found["calibration"][split]],
+                "left": {left: metrics["step"]["mean"] for left, metrics in found["remaining"][split].items()},
+            }
+            for name, found in scores.items()
+            if split in found["calibration"]
+        ]
+        if lines:
+            blocks.append({"title": title, "lines": lines})
+    return blocks
 
 
 LINEAGE_KEYS = (
@@ -259,9 +280,11 @@ def limits(config: Config, folders: Mapping[str, Path], online: Sequence[Table])
         "The paper's numbers (Qwen3-VL, AndroidWorld, OSWorld) are not comparable: other planner, other screens.",
     ]
     if online:
+        most = config.evaluation.max_steps
+        limit = f"{most} steps" if most else "twice the steps that the longest demonstration on its page takes"
         texts.append(
-            f"An online episode counts as failed after {config.evaluation.max_steps} steps. The blind strategy asks "
-            "for another forecast when its own is used up, and its steps are grounded on the screen of the moment."
+            f"An online episode counts as failed after {limit}. The blind strategy asks for another forecast when its "
+            "own is used up, and its steps are grounded on the screen of the moment."
         )
     texts += [f"{name} was not run: {reason}" for name, reason in skipped(folders).items()]
     return texts

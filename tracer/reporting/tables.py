@@ -34,12 +34,14 @@ IN_STEPS = ("prefix", "steps")
 LOWER_IS_BETTER = ("excess", "cut")
 STRATEGIES = {
     "anticipatory": "anticipatory: forecast T, execute one, forecast again",
-    "reactive": "reactive: forecast one, execute it",
-    "plan_once": "blind: forecast T, execute them all unseen",
+    "react": "react: forecast one, execute it",
+    "blind": "blind: forecast T, execute them all unseen",
+    "cot": "cot: forecast T as a plan, then one step at a time with the plan in the prompt",
 }
 SIGNIFICANT = 0.05
-STEPS = tuple((stage.start, stage.name) for stage in STAGES)
-"""The planners that are compared: what a stage starts from, and the stage."""
+PAIRS = tuple(dict.fromkeys([*((stage.start, stage.name) for stage in STAGES), (BASE, STAGES[-1].name)]))
+"""The planners that are compared, the better one last: what a stage starts from and the stage, and all stages together.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +63,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A row of a table: a metric (or a strategy), each planner's interval, and the differences between neighbours."""
+    """A row of a table: a metric (or a strategy), each planner's interval, and the differences of ``PAIRS``."""
 
     key: str
     name: str
     scores: Mapping[str, Interval]
-    differences: Mapping[str, Difference]
+    differences: Mapping[tuple[str, str], Difference]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,11 @@ class Table:
     counts: str
     planners: tuple[str, ...]
     lines: tuple[Line, ...]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The planners that are compared in any of its lines."""
+        return [pair for pair in PAIRS if any(pair in line.differences for line in self.lines)]
 
     def line(self, key: str) -> Line | None:
         """The line of that key, or None."""
@@ -114,6 +121,7 @@ def online_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
             chosen = {
                 planner: [row for row in found if row["split"] == split and row["strategy"] == strategy]
                 for planner, found in rows.items()
+                if any(row["strategy"] == strategy for row in found)
             }
             lines.append(_line(strategy, STRATEGIES.get(strategy, strategy), chosen, "success", resamples))
         episodes = next(iter(rows.values()))
@@ -167,8 +175,8 @@ def _line(key: str, name: str, rows: Mapping[str, Sequence[Row]], metric: str, r
         name=name,
         scores={planner: interval(found, metric, resamples) for planner, found in rows.items()},
         differences={
-            after: compare(rows[after], rows[before], metric, resamples)
-            for before, after in STEPS
+            (before, after): compare(rows[after], rows[before], metric, resamples)
+            for before, after in PAIRS
             if before in rows and after in rows
         },
     )
@@ -203,16 +211,18 @@ def results_table(folders: Mapping[str, Path], resamples: int = 2000) -> str:
 
 
 def _plain(table: Table, what: str) -> str:
-    changes = [after for before, after in STEPS if before in table.planners and after in table.planners]
     header = ["", *(PLANNERS[name] for name in table.planners)]
-    header += [f"{PLANNERS[after]} - {PLANNERS[before]}" for before, after in STEPS if after in changes]
+    header += [f"{PLANNERS[after]} - {PLANNERS[before]}" for before, after in table.pairs]
     body = []
     for line in table.lines:
         metric = "success" if what else line.key
         cells = [line.name.partition(":")[0]]
-        cells += [_cell(line.scores[name], metric) for name in table.planners]
-        for after in changes:
-            found = line.differences[after]
+        cells += [_cell(line.scores[name], metric) if name in line.scores else "-" for name in table.planners]
+        for pair in table.pairs:
+            found = line.differences.get(pair)
+            if found is None:
+                cells.append("-")
+                continue
             mark = {True: " better", False: " worse", None: ""}[found.better]
             cells.append(_cell(found.interval, metric, sign=True) + mark)
         body.append(cells)

@@ -147,7 +147,7 @@ def _play(config: Config, scorer: Benchmark, model: str, left: list[Row]) -> Ite
     from tracer.evaluation.online import play_all
 
     # What a protocol does not name must not change its score.
-    fixed = {"max_steps": scorer.protocol.decoding.max_steps or STEPS, "consistency": False}
+    fixed = {"max_steps": scorer.protocol.decoding.max_steps or STEPS, "consistency": False, "retries": 0}
     limits = config.evaluation.model_copy(update={**fixed, "environment": scorer.environment})
     strategy = scorer.match.strategy
     wanted = [Episode(strategy=strategy, task=row["page"], split="test", seed=row["seed"]) for row in left]

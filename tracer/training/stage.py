@@ -20,13 +20,15 @@ from tracer.training.settings import GrpoConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """That a stage is better than what it starts from in ``metric``, a field of an evaluation's rows."""
+    """That a stage is better than another planner in ``metric``, a field of an evaluation's rows."""
 
     metric: str
     text: str
     """The same as a sentence, for the report."""
     online: bool = False
     """Whether the metric is of the evaluation in the browser."""
+    over: str = ""
+    """The other planner; by default what the stage starts from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

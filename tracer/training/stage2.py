@@ -51,6 +51,8 @@ STAGE = Stage(
     scorer=scorer,
     promises=(
         Promise(metric="step", text="Stage 2 takes more right steps than stage 1"),
-        Promise(metric="success", text="Stage 2 solves more tasks in the browser than stage 1", online=True),
+        Promise(
+            metric="success", text="Both stages solve more tasks in the browser than the base", online=True, over="base"
+        ),
     ),
 )

@@ -7,7 +7,7 @@ from tracer.planner.plan import Plan
 from tracer.trajectory import State
 
 
-class PlanOnce(Agent):
+class Blind(Agent):
     """It asks for another forecast only when the last is used up.
 
     It thus loses by acting blindly, not by the horizon's end. Only the planner is blind: the tool agent still looks for
