@@ -309,8 +309,9 @@ def test_ctrl_c_ends_both_servers_however_often_it_is_pressed(tmp_path: Path, pr
         path.write_text(text, encoding="utf-8")
         path.chmod(0o755)
     free = {f"{name}_PORT": str(port) for name, port in zip(("DAGSTER", "MLFLOW"), _free_ports(), strict=True)}
-    script = subprocess.Popen([tmp_path / "infra/dev.sh"], start_new_session=True, env={**os.environ, **free},
-                              stdout=subprocess.DEVNULL)  # fmt: skip
+    # Tests that run in the background have SIGINT ignored, which a script cannot undo.
+    command = ["env", "--default-signal=INT", tmp_path / "infra/dev.sh"]
+    script = subprocess.Popen(command, start_new_session=True, env={**os.environ, **free}, stdout=subprocess.DEVNULL)
     pids = [tmp_path / f"{name}.pid" for name in ("mlflow", "dagster")]
     _until(lambda: all(path.is_file() and path.read_text(encoding="utf-8").strip() for path in pids))
     numbers = [int(path.read_text(encoding="utf-8")) for path in pids]
