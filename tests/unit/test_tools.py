@@ -6,12 +6,15 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.forecasts import BOXES, SCREEN, click, elements, state, typing
+from tests.planners import trajectories, write_base
 from tracer.action import Action
+from tracer.cli import main
 from tracer.forecast import ForecastStep
 from tracer.tools import load
 from tracer.tools.elements import ElementLocator
 from tracer.tools.ocr import Line, OcrLocator, find
 from tracer.tools.own import OwnCoordinates
+from tracer.tools.screen import state_of
 from tracer.tools.settings import GroundingConfig
 from tracer.tools.tool_agent import place, stated_place
 from tracer.trajectory import centre, inside
@@ -122,6 +125,32 @@ def screen() -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_a_screenshot_of_ones_own_is_a_state_and_is_forecast_from(screen, tmp_path, capsys):
+    pytest.importorskip("rapidocr_onnxruntime")
+    image, drawn = tmp_path / "screen.png", tmp_path / "drawn.png"
+    image.write_bytes(screen)
+    found = state_of(image, "Press Submit.")
+    assert (found.goal, found.image, found.width, found.height) == ("Press Submit.", screen, 320, 420)
+    assert [(element.role, element.text) for element in found.elements] == [("text", "Cancel"), ("text", "Submit")]
+    assert inside(centre(found.elements[1].box), (180 / 320, 100 / 420, 300 / 320, 140 / 420))
+
+    base = write_base(tmp_path / "base", trajectories(tmp_path), image=False, steps=0)
+    command = ["forecast", str(base), "--profile", "micro"]
+    assert main([*command, "--image", str(image), "--goal", "Press Submit.", "--draw", str(drawn)]) == 0
+    assert "goal: Press Submit." in capsys.readouterr().out
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    image.write_bytes(screen[:200])
+    for wrong, why in (
+        (["--image", str(image), "--goal", "Press Submit."], "screen.png is not a whole"),
+        (["--image", str(tmp_path / "none.png"), "--goal", "x"], "none.png"),
+        (["--image", str(image)], "--image and --goal go together"),
+        (["--goal", "x"], "--image and --goal go together"),
+        (["--image", str(image), "--goal", "x", "--trajectory", "t"], "without --trajectory"),
+    ):
+        assert main([*command, *wrong]) == 1
+        assert why in capsys.readouterr().err
 
 
 def test_the_reader_finds_text_in_pixels_alone(screen, monkeypatch):

@@ -11,6 +11,7 @@ import typer
 from tracer import plugins
 from tracer.cli.common import PLANNERS, Result, aligned
 from tracer.config import Config
+from tracer.settings import ConfigError
 from tracer.stages import MODELS
 
 EPISODE = "episode"
@@ -97,30 +98,38 @@ def forecast(
     model: Annotated[str, Planner] = MODELS[-1],
     trajectory: Trajectory = None,
     step: Step = 0,
+    image: Annotated[Path | None, typer.Option(help="A screenshot of your own, whose text is read by OCR.")] = None,
+    goal: Annotated[str, typer.Option(help="With --image: what is to be reached on it.")] = "",
     draw: Annotated[Path | None, typer.Option(help="Draw the forecast on the screenshot, into this PNG.")] = None,
 ) -> Result:
-    """Forecast from a held-out state, beside what was really done.
+    """Forecast from a held-out state, beside what was really done, or from a screenshot of your own.
 
     Example: tracer forecast tracer-planner@champion --draw forecast.png
     """
     from tracer import flow, planner
     from tracer.evaluation.scoring import correct
     from tracer.reporting import explain, overlay
+    from tracer.tools import screen
 
-    flow.step("ingest").run(config)
+    if (image is None) != (not goal.strip()) or (image is not None and trajectory is not None):
+        raise ConfigError("--image and --goal go together, and without --trajectory")
     horizon = config.planner.horizon
-    example = explain.example(config.out("ingest"), trajectory, step, horizon)
-    state, expected = example.state, example.reference
+    if image is None:
+        flow.step("ingest").run(config)
+        example = explain.example(config.out("ingest"), trajectory, step, horizon)
+        state, expected, shown = example.state, example.reference, example.trajectory
+    else:
+        state, expected, shown, step = screen.state_of(image, goal), (), str(image), 0
     plan = planner.load(flow.model(config, model)).forecast([state], horizon)[0]
     steps = plan.forecast or ()
     made, done = ([each.instruction for each in listed] for listed in (steps, expected))
-    data = {"trajectory": example.trajectory, "step": step, "error": plan.error, "forecast": made, "done": done}
-    lines = [f"{example.trajectory}, step {step}", f"goal: {state.goal}", "", "forecast:", *_numbered(made)]
+    data = {"trajectory": shown, "step": step, "error": plan.error, "forecast": made, "done": done}
+    lines = [f"{shown}, step {step}", f"goal: {state.goal}", "", "forecast:", *_numbered(made)]
     lines += [f"  (unparsable: {plan.error})"] if plan.forecast is None else []
-    lines += ["", "really done:", *_numbered(done)]
+    lines += ["", "really done:", *_numbered(done)] if expected else []
     if draw:
         right = correct(steps, expected, config.reward, config.grounding.radius)
-        draw.write_bytes(overlay.paint(state, steps, expected, right))
+        draw.write_bytes(overlay.paint(state, steps, expected, right, plan.error))
         lines += ["", f"drawn: {draw}"]
     return Result(data=data, text="\n".join(lines))
 
