@@ -91,7 +91,7 @@ class Oracle:
         self._parsed = parsed
         self.batches: list[int] = []
 
-    def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
+    def forecast(self, states: Sequence[State], horizon: int, attempt: int = 0) -> list[Plan]:
         self.batches.append(len(states))
         return [self._plan(each, horizon) for each in states]
 

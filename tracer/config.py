@@ -47,6 +47,14 @@ class Config(Section):
     registry: RegistryConfig = RegistryConfig()
 
     @model_validator(mode="after")
+    def _planners(self) -> Config:
+        planners = ["base", *(name for name, section in self if isinstance(section, GrpoConfig))]
+        unknown = [name for name in self.evaluation.unplayed if name not in planners]
+        if unknown:
+            raise ValueError(f"evaluation.unplayed names {unknown[0]!r}; the planners are {', '.join(planners)}")
+        return self
+
+    @model_validator(mode="after")
     def _whole_groups(self) -> Config:
         for name, stage in self:
             if not isinstance(stage, GrpoConfig):

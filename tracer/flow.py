@@ -174,7 +174,7 @@ def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
     return FlowStep(
         kind=kind,
         planner=planner,
-        about=f"{planner} in Chromium: task success, forecasting again each step, reacting, and planning once",
+        about=f"{planner} in Chromium: the task success of each agent that plays it, and what it costs",
         reads=tuple(name for name in ready if name != "validate"),
         module=online.__name__,
         make=lambda config, at, out: online.evaluate(online.playing(config, planner), at[planner], out),

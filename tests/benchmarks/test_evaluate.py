@@ -34,7 +34,7 @@ class Scripted:
     def __init__(self, rule: Callable[[State, int], Action | None]) -> None:
         self.rule, self.seen = rule, list[State]()
 
-    def forecast(self, states: Sequence[State], horizon: int) -> list[Plan]:
+    def forecast(self, states: Sequence[State], horizon: int, attempt: int = 0) -> list[Plan]:
         plans = []
         for state in states:
             action = self.rule(state, len(self.seen))

@@ -14,6 +14,7 @@ import numpy
 import pytest
 
 from tracer.benchmarks import inert_pickle
+from tracer.json_files import write_json
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import BenchmarkError, benchmark_class
 from tracer.scoring.paired import read_summary
@@ -165,6 +166,10 @@ def test_miniwob_results_of_the_online_step(tmp_path: Path) -> None:
                     }
                 )
     (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_json(folder / "scores.json", {"protocol": {"retries": 3, "consistency": False}})
+    with pytest.raises(BenchmarkError, match=r"asked again .* --set evaluation.retries=0"):
+        score("miniwob", "heldout-2", None, folder, tmp_path / "again", resamples=50)
+    write_json(folder / "scores.json", {"protocol": {"retries": 0, "consistency": False}})
     score("miniwob", "heldout-2", None, folder, tmp_path / "out", resamples=50)
     summary = read_summary(tmp_path / "out")
     assert summary["items"]["complete"]

@@ -21,6 +21,7 @@ from tracer.evaluation.results import read_rows, read_scores
 from tracer.forecast import ForecastStep
 from tracer.instruction import describe
 from tracer.json_files import write_json
+from tracer.lineage.step import read_lineage
 from tracer.planner.plan import Plan
 from tracer.trajectory import centre
 
@@ -250,12 +251,13 @@ def test_every_strategy_meets_the_same_unseen_seeds():
     assert by_strategy[0] == by_strategy[1] == by_strategy[2]
 
 
-def test_a_planner_that_no_agent_plays_is_skipped_and_another_is_played_by_its_own(small, tmp_path):
+def test_a_planner_may_be_left_unplayed_and_the_others_stay_comparable(small, tmp_path):
     write_json(tmp_path / "model.json", {})
-    evaluation = CONFIG.evaluation.model_copy(update={"playing": {"stage1": (), "stage2": ("blind",)}})
+    evaluation = CONFIG.evaluation.model_copy(update={"unplayed": ("stage1",)})
     config = CONFIG.model_copy(update={"evaluation": evaluation})
-    for planner, strategies in {"base": CONFIG.evaluation.strategies, "stage1": (), "stage2": ("blind",)}.items():
-        out = tmp_path / planner
-        online.evaluate(online.playing(config, planner), tmp_path / "model.json", out)
-        assert {row["strategy"] for row in read_rows(out)} == set(strategies)
-    assert read_scores(tmp_path / "stage1") == {"skipped": "evaluation.playing names no agent for this planner"}
+    for planner in ("base", "stage1", "stage2"):
+        online.evaluate(online.playing(config, planner), tmp_path / "model.json", tmp_path / planner)
+    assert "evaluation.unplayed" in read_scores(tmp_path / "stage1")["skipped"]
+    assert len(read_rows(tmp_path / "base")) == len(read_rows(tmp_path / "stage2")) == 6
+    # A champion is evaluated again without a word about planners (registry/promotion.py).
+    assert online.evaluate(config, tmp_path / "model.json", tmp_path / "base") == read_lineage(tmp_path / "base")

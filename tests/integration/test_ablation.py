@@ -10,7 +10,7 @@ import yaml
 from tests.episodes import sample, write_raw
 from tests.planners import micro_config, trajectories, write_base
 from tracer.config import load
-from tracer.experiments.ablation import METRICS, ablate, configuration, select
+from tracer.experiments.ablation import COMPARED, ablate, configuration, select
 from tracer.ingestion.ingest import ingest
 from tracer.lineage.step import read_lineage
 from tracer.training.gates import GateError
@@ -46,7 +46,7 @@ def test_variants_are_trained_compared_and_found_again(workspace: Path, monkeypa
     assert [each["name"] for each in found] == list(NAMES)
     assert len(said) == 2 * (2 + 2)  # the baseline's two stages and two variants; no-stage2 is the baseline's own
     for each in found:
-        assert set(each["metrics"]) == set(METRICS)
+        assert set(each["metrics"]) == set(COMPARED)
         assert len(each["metrics"]["step"]["seeds"]) == 2
         assert each["metrics"]["step"]["difference"]["n"] == 4  # two states in test, two in heldout
     shorter = configuration("micro", select(["horizon-1"])[0], seed=1)

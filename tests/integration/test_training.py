@@ -13,7 +13,7 @@ from trl import GRPOTrainer
 from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
 from tracer.lineage.digest import LineageError
-from tracer.planner.adapter import is_adapter
+from tracer.planner.lora import is_adapter
 from tracer.planner.transformers import TransformersPlanner
 from tracer.reward import advantages
 from tracer.settings import ConfigError

@@ -12,8 +12,8 @@ from tests.folders import step
 from tracer.config import Config, load
 from tracer.experiments.ablation import (
     BASELINE,
+    COMPARED,
     HORIZONS,
-    METRICS,
     REFERENCE,
     VARIANTS,
     Variant,
@@ -64,7 +64,7 @@ SEEN = {"reference": ["click", "type"], "forecast": ["click"]}
 
 def evaluation(folder: Path, values: list[float], **extra: Any) -> Path:
     rows = [
-        {"trajectory": f"t/{index // 2}", "step_index": index % 2, **dict.fromkeys(METRICS, value), **SEEN, **extra}
+        {"trajectory": f"t/{index // 2}", "step_index": index % 2, **dict.fromkeys(COMPARED, value), **SEEN, **extra}
         for index, value in enumerate(values)
     ]
     return step("evaluate", CONFIG, folder, {"model": folder.parent / "model"}, {"results.jsonl": rows})

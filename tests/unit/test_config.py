@@ -14,7 +14,7 @@ import yaml
 from tracer.config import PARAMS, Config, load
 from tracer.lineage.digest import LineageError
 from tracer.planner import hub
-from tracer.planner.adapter import Base, adapted, base_of, check_start
+from tracer.planner.lora import Base, adapted, base_of, check_start
 from tracer.planner.settings import PlannerConfig, is_hub_id
 from tracer.settings import ConfigError
 from tracer.training.settings import LoraConfig
@@ -178,7 +178,7 @@ def test_a_folder_of_whole_weights_is_no_adapter(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_loaded_to_refuse() -> None:
     code = (
-        "import sys, tracer.config as c, tracer.planner.adapter\n"
+        "import sys, tracer.config as c, tracer.planner.lora\n"
         "try: c.load('micro', ['planner.base=a/b'])\n"
         "except c.ConfigError: print(sorted({'torch', 'transformers', 'peft', 'trl', 'datasets'} & set(sys.modules)))"
     )
@@ -192,3 +192,9 @@ def test_mlflow_keeps_its_own_variable(given: str) -> None:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": given}
     done = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == (given or "sqlite:///mlflow.db")
+
+
+def test_planners_that_are_not_played_are_planners() -> None:
+    assert load("demo").evaluation.unplayed == ("stage1",)
+    with pytest.raises(ConfigError, match="names 'satge1'; the planners are base, stage1, stage2"):
+        load("demo", ["evaluation.unplayed=[satge1]"])

@@ -56,7 +56,7 @@ def test_no_text_is_read_or_written_in_the_encoding_of_the_machine() -> None:
 
 
 @pytest.mark.skipif(
-    not sys.flags.warn_default_encoding, reason="needs `python -X warn_default_encoding`, as make test has it"
+    not sys.flags.warn_default_encoding, reason="needs PYTHONWARNDEFAULTENCODING=1, as make test sets it"
 )
 def test_the_warning_is_an_error_in_our_files_alone() -> None:
     for module, raised in (("tracer.config", True), ("pipelines.steps", True), ("torch", False), ("tracery", False)):

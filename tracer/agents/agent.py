@@ -23,7 +23,7 @@ class Decision:
     reason: str = ""
     """Why there is no action; empty if there is one."""
     text: str = ""
-    """The planner's answer, where it was asked in this state."""
+    """The planner's last answer, where it was asked in this state."""
     calls: int = 0
     """How often the planner was asked in this state."""
     tokens: int = 0
@@ -33,9 +33,9 @@ class Decision:
 class Agent:
     """A strategy, for one episode. This one forecasts T steps, executes the first, looks, and forecasts again.
 
-    Other strategies are subclasses that override ``wants`` or ``act``, registered as entry points of the group
-    ``tracer.agents``. An agent does not call the planner itself: it says how many steps it wants forecast, so that the
-    states of many episodes are forecast in one batch (``act_all``).
+    Other strategies are subclasses that override ``wants``, ``view`` or ``act``, registered as entry points of the
+    group ``tracer.agents``. An agent does not call the planner itself: it says how many steps it wants forecast, so
+    that the states of many episodes are forecast in one batch (``act_all``).
     """
 
     def __init__(self, tools: ToolAgent, horizon: int, *, check: bool = False, retries: int = 0) -> None:

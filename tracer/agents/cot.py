@@ -10,7 +10,8 @@ from tracer.trajectory import State
 
 
 class Cot(Agent):
-    """Its first forecast is its plan; from then on it forecasts one step, shown what is left of the plan.
+    """Its first forecast is its plan; from then on it forecasts one step, shown what is left of the plan, and plans
+    again when that is used up.
 
     A planner that was never shown a plan in its prompt, such as one trained by our two stages alone, may be misled.
     """
@@ -22,8 +23,9 @@ class Cot(Agent):
         return 1 if self.plan else self.horizon
 
     def view(self, state: State) -> State:
-        """The state with the plan as its observation."""
-        return replace(state, observation="plan: " + " ; ".join(self.plan)) if self.plan else state
+        """The state with what is left of the plan in its observation."""
+        plan = f"plan: {' ; '.join(self.plan)}" if self.plan else ""
+        return replace(state, observation="\n".join(filter(None, (state.observation, plan))))
 
     def act(self, state: State, plan: Plan | None) -> Decision:
         """Execute the first step; the first forecast's other steps become the plan."""

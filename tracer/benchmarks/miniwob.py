@@ -14,6 +14,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tracer import json_lines
+from tracer.evaluation.results import SCORES
+from tracer.json_files import read_json
 from tracer.scoring.contract import (
     Benchmark,
     BenchmarkError,
@@ -91,6 +93,12 @@ class MiniWob(Benchmark):
         path = folder / "results.jsonl"
         if not path.is_file():
             raise BenchmarkError(f"{folder} contains no results.jsonl; name the folder of the step `online`")
+        rules = read_json(folder / SCORES, "protocol")["protocol"]
+        if rules.get("retries") or rules.get("consistency"):
+            raise BenchmarkError(
+                f"{folder}: its agents asked again or checked their steps, which {self.protocol.id} does not know; "
+                "play with --set evaluation.retries=0 --set evaluation.consistency=false"
+            )
         wanted = {item["id"] for item in self.own_items()}
         for row in json_lines.iterate(path):
             played = played_episode(row)

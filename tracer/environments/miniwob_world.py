@@ -27,8 +27,8 @@ class MiniWobWorld(World):
         return (Error,)
 
     def max_steps(self, task: str) -> int:
-        """Twice as many as the longest demonstration on the page takes."""
-        return 2 * LONGEST[task] if task in LONGEST else super().max_steps(task)
+        """Twice as many as the longest demonstration on the page takes, and never fewer than on any other task."""
+        return max(2 * LONGEST.get(task, 0), super().max_steps(task))
 
     def version(self) -> tuple[str, str]:
         """The browser's version and a digest of its fonts, or why pages cannot be played."""

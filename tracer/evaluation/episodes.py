@@ -65,8 +65,8 @@ class Limits:
     """How many episodes are played at once, and when one is given up."""
 
     slots: int
-    max_steps: Callable[[str], int]
-    """The most steps of an episode of this task."""
+    max_steps: int | None
+    """The most steps of an episode; None takes the world's own number for its task."""
     seconds: float
     """Wall-clock seconds after which a try is given up: a page that hangs must not hold up the others."""
 
@@ -234,7 +234,7 @@ def _advance(each: Running, decision: Decision, limits: Limits, world: World) ->
         return f"impossible: {error}"
     if done:
         return "solved" if success else "failed: the page says so"
-    if len(each.trace) >= (most := limits.max_steps(each.episode.task)):
+    if len(each.trace) >= (most := limits.max_steps or world.max_steps(each.episode.task)):
         return f"failed: no end after {most} steps"
     if time.monotonic() - each.started > limits.seconds:
         raise NoEnd(f"no end after {limits.seconds:g} seconds")

@@ -17,14 +17,13 @@ from tracer import json_lines, plugins, tools
 from tracer import planner as planners
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.evaluation.results import RESULTS, SCORES, Row, cluster, interval, summary
+from tracer.evaluation.results import RESULTS, SCORES, Row, interval, summary
 from tracer.evaluation.scoring import METRICS, score
 from tracer.examples import Example, chunks, examples
 from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
 from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan, Planner
-from tracer.statistics import mean_interval
 from tracer.tools.tool_agent import ToolAgent
 
 SPLITS = ("test", "heldout")
@@ -101,9 +100,8 @@ def calibration(rows: Sequence[Row], resamples: int) -> dict[str, list[dict[str,
         chosen = [row for row in rows if row["split"] == split]
         found[split] = []
         for step in range(max(len(row["right"]) for row in chosen)):
-            reached = [row for row in chosen if len(row["right"]) > step]
-            values, clusters = [float(row["right"][step]) for row in reached], [cluster(row) for row in reached]
-            found[split].append(mean_interval(values, clusters, resamples=resamples).to_dict())
+            reached = [{**row, "true": row["right"][step]} for row in chosen if len(row["right"]) > step]
+            found[split].append(interval(reached, "true", resamples).to_dict())
     return found
 
 

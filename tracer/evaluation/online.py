@@ -1,8 +1,9 @@
 """The step ``online``: the plan-act loop in real Chromium, on the pages that stage 1 and 2 trained on (unseen seeds)
-and on pages that nothing was ever trained on, by three strategies.
+and on pages that nothing was ever trained on, by each of ``evaluation.strategies``.
 
-``results.jsonl`` has a row per episode, ``scores.json`` the task success of each strategy with 95 % intervals
-(bootstrap over episodes). Where Chromium or MiniWoB++ is missing, ``scores.json`` says so and nothing else happens.
+``results.jsonl`` has a row per episode, ``scores.json`` the task success and the cost of each strategy with 95 %
+intervals (bootstrap over episodes). Where nothing is played, as Chromium or MiniWoB++ is missing or the configuration
+says so, ``scores.json`` gives the reason and nothing else happens.
 Scores are the page's raw outcome: no time limit, no decay. Pixels of one seed can differ slightly from run to run,
 and some pages answer at random times, so that an online score is repeatable only up to its interval.
 """
@@ -10,7 +11,7 @@ and some pages answer at random times, so that an online score is repeatable onl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ SLOTS = 12
 SECONDS = 900.0
 """A stalled machine must not become a bad score, nor a page that hangs hold up the others for ever."""
 PROTOCOL = {"name": "tracer-miniwob", "version": 3}
-METRICS = ("success", "steps", "calls", "tokens")
+ONLINE_METRICS = ("success", "steps", "calls", "tokens")
 
 
 def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
@@ -45,21 +46,19 @@ def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
 
 
 def playing(config: Config, planner: str) -> Config:
-    """The configuration with the strategies that play this planner."""
-    evaluation = config.evaluation
-    strategies = evaluation.playing.get(planner, evaluation.strategies)
-    return config.model_copy(
-        update={"evaluation": evaluation.model_copy(update={"strategies": strategies, "playing": {}})}
-    )
+    """The configuration for this planner, which may be one that is not evaluated online."""
+    online = config.evaluation.online and planner not in config.evaluation.unplayed
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"online": online})})
 
 
 def playable(config: Config) -> tuple[str, str]:
     """What the world's scores depend on, such as a browser's version; and why it cannot be played, if so."""
-    if not config.evaluation.online:
-        return "", "evaluation.online is false"
-    if not config.evaluation.strategies:
-        return "", "evaluation.playing names no agent for this planner"
-    return load_world(config).version()
+    asked = config.evaluation.online
+    return (
+        load_world(config).version()
+        if asked
+        else ("", "evaluation.online is false, or evaluation.unplayed names the planner")
+    )
 
 
 def recipe(config: Config, model: Path) -> dict[str, Any]:
@@ -69,7 +68,7 @@ def recipe(config: Config, model: Path) -> dict[str, Any]:
         "config": {
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "grounding": config.grounding.model_dump(),
-            "evaluation": config.evaluation.model_dump(mode="json", exclude={"max_states"}),
+            "evaluation": config.evaluation.model_dump(mode="json", exclude={"max_states", "unplayed"}),
             "pages": {split: list(tasks) for split, tasks in load_world(config).tasks.items()},
             # Another browser is another environment, and one installed later is a reason to run again.
             "browser": playable(config)[0],
@@ -144,19 +143,13 @@ def play_all(config: Config, wanted: Sequence[Episode], planner: Planner) -> Ite
         fresh: Agent = made(agent_tools, config.planner.horizon, **options)
         return fresh
 
-    limits = Limits(slots=SLOTS, max_steps=max_steps(config), seconds=SECONDS)
+    limits = Limits(slots=SLOTS, max_steps=config.evaluation.max_steps, seconds=SECONDS)
     yield from play(wanted, planner, lambda: load_world(config), agent, limits)
-
-
-def max_steps(config: Config) -> Callable[[str], int]:
-    """The most steps of an episode of a task: the configured number, or the world's own."""
-    fixed, world = config.evaluation.max_steps, load_world(config)
-    return lambda task: world.max_steps(task) if fixed is None else fixed
 
 
 def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
     """Success, steps and cost of each strategy, and the first one's paired differences to the others."""
-    resamples = config.evaluation.resamples
+    resamples, world = config.evaluation.resamples, load_world(config)
     first, *others = config.evaluation.strategies
     by_strategy = {name: [row for row in rows if row["strategy"] == name] for name in (first, *others)}
     splits = tuple(dict.fromkeys(row["split"] for row in rows))
@@ -165,12 +158,15 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
             **PROTOCOL,
             "grounding": config.grounding.model_dump(),
             "horizon": config.planner.horizon,
-            "max_steps": {task: max_steps(config)(task) for task in sorted({row["task"] for row in rows})},
+            "max_steps": config.evaluation.max_steps
+            or {task: world.max_steps(task) for task in sorted({row["task"] for row in rows})},
             "consistency": config.evaluation.consistency,
             "retries": config.evaluation.retries,
             "cases": digest_of(sorted({(row["task"], row["seed"]) for row in rows})),
         },
-        "strategies": {name: summary(chosen, METRICS, resamples, counts) for name, chosen in by_strategy.items()},
+        "strategies": {
+            name: summary(chosen, ONLINE_METRICS, resamples, counts) for name, chosen in by_strategy.items()
+        },
         "differences": {
             f"{first}-{name}": {
                 split: difference(

@@ -22,9 +22,8 @@ class EvaluationConfig(Section):
     """Where the online episodes are played."""
     strategies: Annotated[tuple[AgentName, ...], Field(min_length=1)] = ("anticipatory", "react", "blind")
     """The agents that play them; the first is the one that the others are compared with."""
-    playing: dict[str, tuple[AgentName, ...]] = Field(default_factory=dict)
-    """The agents that play single planners (``base``, ``stage1``, ...), where those are not ``strategies``. A planner
-    that none plays is not evaluated online."""
+    unplayed: tuple[str, ...] = ()
+    """Planners (``base``, ``stage1``, ...) that are not evaluated online, which takes minutes."""
     consistency: bool = False
     """Whether agents skip steps that the screen has no place for, that changed nothing, or that close a loop. Ours, not
     the paper's."""
@@ -34,7 +33,7 @@ class EvaluationConfig(Section):
     max_steps: int | None = Field(default=None, gt=0)
     """Steps after which an online episode counts as failed; None takes the environment's own limit for each task."""
     retries: int = Field(default=3, ge=0)
-    """How often an agent asks the planner again, for a sampled forecast, in a state in which the last answer does not
-    parse or names nothing on the screen. Every answer counts in its cost; 0 is the paper's agent, which gives up."""
+    """How often an agent asks the planner again, for a sampled forecast, where its answer does not parse or names
+    nothing on the screen. Every answer counts in its cost; 0 is the paper's agent, which gives up."""
     resamples: int = Field(default=2000, gt=0)
     """Bootstrap resamples behind each 95 % interval."""

@@ -27,7 +27,7 @@ from tracer.stages import BASE
 
 BASELINE = "paper"
 HORIZONS = (1, 2, 3, 5, 8, 10, 15)
-METRICS = ("step", "prefix", "similarity", "repetition", "excess", "parsed")
+COMPARED = ("step", "prefix", "similarity", "repetition", "excess", "parsed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ def compare(variant: Variant, runs: Mapping[tuple[str, str, int], Path], seeds: 
     """A variant against its baseline: every metric's mean and difference over all states and seeds, and the verdict."""
     ours = [read_rows(runs[variant.name, variant.stage, seed]) for seed in range(seeds)]
     theirs = [read_rows(runs[BASELINE, variant.against, seed]) for seed in range(seeds)]
-    metrics = {metric: difference(ours, theirs, metric, resamples) for metric in METRICS}
+    metrics = {metric: difference(ours, theirs, metric, resamples) for metric in COMPARED}
     described = {name: value for name, value in asdict(variant).items() if name != "stage"}
     return {
         **described,

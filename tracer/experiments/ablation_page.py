@@ -9,7 +9,7 @@ from typing import Any
 from tracer import package_data
 from tracer.evaluation.scoring import METRICS
 from tracer.experiments import pages
-from tracer.experiments.ablation import METRICS as COMPARED
+from tracer.experiments.ablation import COMPARED
 
 WORST, BEST = "#b3382c", "#2c6fb3"
 

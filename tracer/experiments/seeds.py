@@ -9,6 +9,7 @@ from tracer.evaluation.results import Row, case, cluster, paired
 from tracer.statistics import mean_interval, paired_difference
 
 Rows = Sequence[Row]
+UNKNOWN: dict[str, Any] = {"variant": None, "baseline": None, "difference": None, "seeds": []}
 
 
 def difference(ours: Sequence[Rows], theirs: Sequence[Rows], metric: str, resamples: int) -> dict[str, Any]:
@@ -18,6 +19,8 @@ def difference(ours: Sequence[Rows], theirs: Sequence[Rows], metric: str, resamp
     interval is about other cases of this kind for these seeds. What other seeds would do, the seeds' own differences
     tell. Raises ``LineageError`` where the sides saw different cases.
     """
+    if not all((*ours, *theirs)):  # a planner that was not played, or not by this agent
+        return UNKNOWN
     pairs = [
         {case(a): (float(a[metric]), float(b[metric])) for a, b in paired(mine, others, metric)}
         for mine, others in zip(ours, theirs, strict=True)
@@ -25,7 +28,7 @@ def difference(ours: Sequence[Rows], theirs: Sequence[Rows], metric: str, resamp
     # A case counts where every seed of both sides can be scored on it: the same cases stand behind every number.
     cases = [each for each in pairs[0] if all(each in pair for pair in pairs)]
     if not cases:
-        return {"variant": None, "baseline": None, "difference": None, "seeds": []}
+        return UNKNOWN
 
     def averaged(side: int) -> list[float]:
         return [sum(pair[each][side] for pair in pairs) / len(pairs) for each in cases]

@@ -1,5 +1,7 @@
 """The grammar of small models, which point at what is on the screen instead of copying it.
 
+This is how answers are written and read; what the planner is shown is in ``tracer/planner/prompt.py``.
+
 ``type $2`` is the goal's second span, ``type @4`` the text of the element numbered 4 in the prompt. A target is named
 by role and text, be it on the present screen or not (``click button "Reply"``, ``click span $1``), or by its number
 where the name is long or shared: ``click 4``. The step instruction follows from it.

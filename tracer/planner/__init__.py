@@ -1,7 +1,7 @@
 """Planners turn states into forecasts: ``plan`` says what one is, ``load`` finds the one in a folder.
 
 A registered model is downloaded first: ``tracer.flow.model`` turns any name into a folder. Other rooms also use
-``prompt``, ``escape`` and ``length`` for what a planner is shown, and ``transformers``, ``adapter``, ``files``,
+``prompt``, ``escape`` and ``length`` for what a planner is shown, and ``transformers``, ``lora``, ``files``,
 ``tiny`` and ``hub`` for the models that are trained here.
 """
 
@@ -33,7 +33,7 @@ def backend(folder: str | Path) -> str:
 
     Without it, the folder contains a Hugging Face model.
     """
-    from tracer.planner.adapter import model_folder
+    from tracer.planner.lora import model_folder
 
     settings = model_folder(Path(folder)) / SETTINGS
     document = read_json(settings) if settings.is_file() else {}

@@ -14,7 +14,7 @@ from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.step import run_step
-from tracer.planner.adapter import BASE
+from tracer.planner.lora import BASE
 from tracer.planner.plan import PlannerSettings
 from tracer.settings import ConfigError
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tracer.planner.adapter import load_processor, model_folder
+from tracer.planner.lora import load_processor, model_folder
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import chat
 from tracer.trajectory import State

@@ -22,7 +22,7 @@ class Plan(Reading):
 
     text: str
     tokens: int = 0
-    """How many tokens the answer took, where the planner counts them."""
+    """How many tokens the answer has, where the planner counts them."""
 
 
 class Planner(Protocol):

@@ -28,10 +28,10 @@ def prompt(state: State, settings: PlannerSettings, tokens: Iterable[str] = ()) 
 
     ``tokens``: those of the planner's own tokenizer (``escape.control_tokens``), beside the published ones.
     """
-    return escaped(pointing(state, settings) if settings.grammar == "pointing" else literal(state, settings), tokens)
+    return escaped((pointing_prompt if settings.grammar == "pointing" else literal_prompt)(state, settings), tokens)
 
 
-def pointing(state: State, settings: PlannerSettings) -> str:
+def pointing_prompt(state: State, settings: PlannerSettings) -> str:
     """Short, for a small model: elements and the goal's spans are numbered, and prompt and answer point at them."""
     lines = [f"goal {point_goal(state.goal)}"]
     lines += [f"${number} {span}" for number, span in enumerate(spans(state.goal), start=1)]
@@ -46,7 +46,7 @@ def pointing(state: State, settings: PlannerSettings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def literal(state: State, settings: PlannerSettings) -> str:
+def literal_prompt(state: State, settings: PlannerSettings) -> str:
     """The prompt of the grammars ``literal`` and ``reasoned``: rules, goal, past steps and elements."""
     lines = [LITERAL.format(horizon=settings.horizon, scale=SCALE), f"Goal: {state.goal}"]
     lines += ["Steps so far: " + ("; ".join(_recent(state, settings)) or "none")]

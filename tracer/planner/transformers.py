@@ -13,11 +13,10 @@ import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, LogitsProcessor, LogitsProcessorList
 
-from tracer.examples import state_digest
 from tracer.grammars.grammar import grammar
-from tracer.planner.adapter import CONFIG as ADAPTER
-from tracer.planner.adapter import is_adapter, load_adapter, load_processor, model_folder, save_adapter
 from tracer.planner.files import share, weight_files
+from tracer.planner.lora import CONFIG as ADAPTER
+from tracer.planner.lora import is_adapter, load_adapter, load_processor, model_folder, save_adapter
 from tracer.planner.plan import SETTINGS, Plan, PlannerSettings
 from tracer.planner.prompt import chat
 from tracer.trajectory import State
@@ -85,7 +84,7 @@ class TransformersPlanner:
 
     @torch.inference_mode()
     def _answer(self, states: Sequence[State], attempt: int) -> list[tuple[str, int]]:
-        """Each state's answer and its number of tokens: greedy, or sampled for an attempt above 0."""
+        """Each state's answer, greedy or (for an attempt above 0) sampled, and its tokens without the end token."""
         answers: list[tuple[str, int]] = [("", 0)] * len(states)
         # Prompts of like length go together: padding costs as much as tokens.
         order = sorted(range(len(states)), key=lambda index: len(states[index].elements or ()))
@@ -94,7 +93,8 @@ class TransformersPlanner:
             shown = [states[index] for index in chunk]
             inputs = self.encode(shown).to(self.model.device)
             inputs.pop("token_type_ids", None)
-            sampling = [Gumbel([f"{attempt}/{state_digest(state)}" for state in shown])] if attempt else []
+            prompts = [chat(self.processor, state, self.settings) for state in shown] if attempt else []
+            sampling = [Gumbel([f"{attempt}/{prompt}" for prompt in prompts])] if attempt else []
             output = self.model.generate(
                 **inputs,
                 max_new_tokens=self.settings.max_new_tokens,
@@ -103,7 +103,8 @@ class TransformersPlanner:
                 suppress_tokens=image_tokens(self.model.config),
                 logits_processor=LogitsProcessorList(sampling),
             )[:, inputs["input_ids"].shape[1] :]
-            lengths = (output != self.tokenizer.pad_token_id).sum(dim=1).tolist()
+            ends = torch.tensor([self.tokenizer.pad_token_id, self.tokenizer.eos_token_id], device=output.device)
+            lengths = (~torch.isin(output, ends)).sum(dim=1).tolist()
             texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
             for index, text, length in zip(chunk, texts, lengths, strict=True):
                 answers[index] = text, length
@@ -145,8 +146,8 @@ class Gumbel(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) with noise."""
-        uniform = torch.stack([torch.rand(scores.shape[-1], generator=stream) for stream in self.streams])
-        return scores - torch.log(-torch.log(uniform)).to(scores)
+        noise = [torch.empty(scores.shape[-1]).exponential_(generator=stream) for stream in self.streams]
+        return scores - torch.stack(noise).log().to(scores)
 
 
 def picture(state: State) -> Image.Image:

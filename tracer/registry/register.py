@@ -14,7 +14,7 @@ from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
-from tracer.planner.adapter import model_folder
+from tracer.planner.lora import model_folder
 from tracer.registry import tracking, versions
 from tracer.registry.rebuild import CHAIN, document
 from tracer.registry.tracking import RegistryError

@@ -194,7 +194,7 @@ def metrics(folder: Path, lineage: Mapping[str, Any]) -> list[tuple[int, str, fl
     for step, values in sources:
         for key, value in flatten(values).items():
             # scores.json breaks every metric down by task: thousands of numbers, for which there is the artifact.
-            wanted = key != "step" and ".tasks." not in key
+            wanted = key != "step" and ".tasks." not in key and not key.startswith(("protocol.", "remaining."))
             if wanted and isinstance(value, int | float) and not isinstance(value, bool):
                 found[step, metric_name(key)] = float(value)
     return [(step, key, value) for (step, key), value in found.items()]

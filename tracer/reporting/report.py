@@ -8,7 +8,8 @@ from typing import Any
 
 from tracer import json_lines, package_data
 from tracer.config import Config
-from tracer.evaluation.results import read_scores
+from tracer.evaluation.results import SCORES, read_scores
+from tracer.json_files import read_json
 from tracer.lineage.digest import finished
 from tracer.lineage.step import run_step
 from tracer.reporting.charts import Dots, Series, dot_chart, line_chart
@@ -74,6 +75,7 @@ def write(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, A
         online=online,
         strategies=STRATEGIES,
         strategy_rows=strategy_rows(folders, resamples),
+        costs=costs(folders),
         skipped=skipped(folders),
         claims=claimed,
         dots=dots(offline),
@@ -195,6 +197,22 @@ def strategy_rows(folders: Mapping[str, Path], resamples: int) -> list[dict[str,
     return rows
 
 
+def costs(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What the mean episode took, by planner, strategy and split: steps, the planner's answers, their tokens."""
+    return [
+        {
+            "planner": title,
+            "strategy": strategy,
+            "split": SPLITS[split],
+            "means": [block["metrics"][metric]["mean"] for metric in ("steps", "calls", "tokens")],
+        }
+        for planner, title in PLANNERS.items()
+        if f"online-{planner}" in folders
+        for strategy, splits in read_scores(folders[f"online-{planner}"]).get("strategies", {}).items()
+        for split, block in splits.items()
+    ]
+
+
 def tasks(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Per split and page: each planner's step success, forecast similarity, and online success."""
     offline = {n: read_scores(folders[f"evaluate-{n}"]) for n in PLANNERS if f"evaluate-{n}" in folders}
@@ -228,7 +246,12 @@ def _task_cell(splits: Mapping[str, Any], split: str, task: str, metric: str) ->
 def ahead(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
     """A table per split of what lies ahead: how often step k of a forecast comes true, and the step success in states
     from which few or many steps are left; a line per planner."""
-    scores = {name: read_scores(folders[f"evaluate-{name}"]) for name in PLANNERS if f"evaluate-{name}" in folders}
+    needed = "calibration", "remaining"  # an evaluation of older code has none
+    scores = {
+        name: read_json(folders[f"evaluate-{name}"] / SCORES, *needed)
+        for name in PLANNERS
+        if f"evaluate-{name}" in folders
+    }
     blocks = []
     for split, title in SPLITS.items():
         lines = [
@@ -281,10 +304,11 @@ def limits(config: Config, folders: Mapping[str, Path], online: Sequence[Table])
     ]
     if online:
         most = config.evaluation.max_steps
-        limit = f"{most} steps" if most else "twice the steps that the longest demonstration on its page takes"
+        limit = f"{most} steps" if most else "as many steps as its environment allows (scores.json lists them)"
         texts.append(
-            f"An online episode counts as failed after {limit}. The blind strategy asks for another forecast when its "
-            "own is used up, and its steps are grounded on the screen of the moment."
+            f"An online episode counts as failed after {limit}. An agent whose first step leads nowhere asks the "
+            f"planner again, at most {config.evaluation.retries} times in a state. The blind strategy asks for another "
+            "forecast when its own is used up, and its steps are grounded on the screen of the moment."
         )
     texts += [f"{name} was not run: {reason}" for name, reason in skipped(folders).items()]
     return texts

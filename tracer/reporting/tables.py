@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tracer.evaluation.results import Row, difference, interval, paired, read_rows, read_scores
 from tracer.evaluation.scoring import BINARY
-from tracer.stages import BASE, STAGES
+from tracer.stages import BASE, PROMISES, STAGES
 from tracer.statistics import Interval, McNemar, mcnemar
 
 PLANNERS = {BASE: BASE, **{stage.name: stage.title for stage in STAGES}}
 SPLITS = {"test": "unseen seeds of trained pages", "heldout": "pages never trained on", "validation": "validation"}
-METRICS = {
+TITLES = {
     "step": "step success",
     "grounding": "grounding",
     "type": "action type",
@@ -29,7 +29,7 @@ METRICS = {
     "parsed": "parsed",
     "cut": "cut short",
 }
-IN_STEPS = ("prefix", "steps")
+IN_STEPS = ("prefix",)
 """Metrics that are numbers of steps; all others are shares."""
 LOWER_IS_BETTER = ("excess", "cut")
 STRATEGIES = {
@@ -39,9 +39,17 @@ STRATEGIES = {
     "cot": "cot: forecast T as a plan, then one step at a time with the plan in the prompt",
 }
 SIGNIFICANT = 0.05
-PAIRS = tuple(dict.fromkeys([*((stage.start, stage.name) for stage in STAGES), (BASE, STAGES[-1].name)]))
-"""The planners that are compared, the better one last: what a stage starts from and the stage, and all stages together.
-"""
+PAIRS = tuple(
+    dict.fromkeys(
+        [
+            *((stage.start, stage.name) for stage in STAGES),
+            *((promise.over or stage.start, stage.name) for stage, promise in PROMISES),
+            (BASE, STAGES[-1].name),
+        ]
+    )
+)
+"""The planners that are compared, the better one last: what a stage starts from and the stage, what a promise is over,
+and all stages together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +91,8 @@ class Table:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The planners that are compared in any of its lines."""
-        return [pair for pair in PAIRS if any(pair in line.differences for line in self.lines)]
+        """The planners that are compared in each of its lines."""
+        return list(self.lines[0].differences)
 
     def line(self, key: str) -> Line | None:
         """The line of that key, or None."""
@@ -104,7 +112,7 @@ def offline_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
                 title=SPLITS[split],
                 counts=f"{len(first)} states of {len({row['trajectory'] for row in first})} trajectories",
                 planners=tuple(chosen),
-                lines=tuple(_line(metric, name, chosen, metric, resamples) for metric, name in METRICS.items()),
+                lines=tuple(_line(metric, name, chosen, metric, resamples) for metric, name in TITLES.items()),
             )
         )
     return tables
@@ -121,7 +129,6 @@ def online_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
             chosen = {
                 planner: [row for row in found if row["split"] == split and row["strategy"] == strategy]
                 for planner, found in rows.items()
-                if any(row["strategy"] == strategy for row in found)
             }
             lines.append(_line(strategy, STRATEGIES.get(strategy, strategy), chosen, "success", resamples))
         episodes = next(iter(rows.values()))
@@ -217,12 +224,8 @@ def _plain(table: Table, what: str) -> str:
     for line in table.lines:
         metric = "success" if what else line.key
         cells = [line.name.partition(":")[0]]
-        cells += [_cell(line.scores[name], metric) if name in line.scores else "-" for name in table.planners]
-        for pair in table.pairs:
-            found = line.differences.get(pair)
-            if found is None:
-                cells.append("-")
-                continue
+        cells += [_cell(line.scores[name], metric) for name in table.planners]
+        for found in line.differences.values():
             mark = {True: " better", False: " worse", None: ""}[found.better]
             cells.append(_cell(found.interval, metric, sign=True) + mark)
         body.append(cells)

@@ -17,7 +17,7 @@ from tracer.config import Config
 from tracer.dataset import read
 from tracer.examples import examples
 from tracer.json_files import write_json
-from tracer.planner.adapter import check_start
+from tracer.planner.lora import check_start
 from tracer.training import health, probe, processes
 from tracer.training.checkpoints import last_checkpoint
 from tracer.training.errors import explained

@@ -21,8 +21,8 @@ from tracer.examples import chunks, examples
 from tracer.finding import Finding
 from tracer.lineage.digest import digest_of, finished
 from tracer.lineage.step import expected_digest
-from tracer.planner.adapter import adapted, check_start, model_folder
 from tracer.planner.length import PromptLength
+from tracer.planner.lora import adapted, check_start, model_folder
 from tracer.planner.plan import PlannerSettings
 from tracer.settings import ConfigError
 from tracer.training import memory

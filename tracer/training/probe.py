@@ -11,7 +11,7 @@ import torch
 from tracer.dataset import read
 from tracer.examples import Example, examples
 from tracer.lineage.digest import LineageError
-from tracer.planner.adapter import is_adapter
+from tracer.planner.lora import is_adapter
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training.score import Score
 

@@ -8,7 +8,7 @@ import torch
 
 from tracer.config import Config
 from tracer.lineage.digest import LineageError
-from tracer.planner.adapter import model_folder
+from tracer.planner.lora import model_folder
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import processes

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from tracer.lineage.digest import LineageError
-from tracer.planner.adapter import NAME as ADAPTER
-from tracer.planner.adapter import is_adapter
+from tracer.planner.lora import NAME as ADAPTER
+from tracer.planner.lora import is_adapter
 
 
 class NamedWeights:

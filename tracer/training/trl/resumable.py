@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Sampler
 from trl import GRPOTrainer
 
-from tracer.planner.adapter import is_adapter
+from tracer.planner.lora import is_adapter
 from tracer.training.trl.named_weights import NamedWeights
 from tracer.training.trl.vllm import keep_base
 

@@ -11,8 +11,8 @@ from trl import GRPOTrainer
 
 from tracer.config import Config
 from tracer.examples import Example
-from tracer.planner.adapter import is_adapter
 from tracer.planner.escape import control_tokens
+from tracer.planner.lora import is_adapter
 from tracer.planner.transformers import TransformersPlanner
 from tracer.settings import ConfigError
 from tracer.training import processes

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tracer.planner.adapter import NAME as ADAPTER
+from tracer.planner.lora import NAME as ADAPTER
 
 
 def keep_base(generation: Any) -> None:
