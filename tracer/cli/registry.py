@@ -1,4 +1,4 @@
-"""Register, promote, rollback, history and lineage."""
+"""Register, promote, approve, reject, rollback, history and lineage."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def promote(
     adopt: Annotated[bool, typer.Option("--adopt", help="Record an alias that was moved by hand; no gate.")] = False,
     reason: Reason = "",
 ) -> Result:
-    """Make the challenger champion if it passes the promotion policy. Exit code 1 if it does not.
+    """Make the challenger champion if it passes the promotion policy. Exit code 1 if it does not, or has to wait.
 
     Example: tracer promote --profile demo
     """
@@ -63,6 +63,30 @@ def _skipped(config: Config) -> Result:
     from tracer import flow
 
     return Result(data={"skipped": flow.unregistered(config)}, text=flow.unregistered(config))
+
+
+Number = Annotated[int, typer.Argument(min=1, metavar="VERSION", help="A version's number.")]
+Why = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+
+
+def approve(config: Config, version: Number, reason: Why) -> Result:
+    """Make a version champion that passed the policy and waits for somebody else than its author.
+
+    Example: tracer approve 3 --reason "tried it on the shop pages"
+    """
+    from tracer.registry import review
+
+    return _decided([review.approve(config.registry, version, reason)])
+
+
+def reject(config: Config, version: Number, reason: Why) -> Result:
+    """Keep a version from becoming champion, whatever the policy says.
+
+    Example: tracer reject 3 --reason "it buys things"
+    """
+    from tracer.registry import review
+
+    return _decided([review.reject(config.registry, version, reason)])
 
 
 def rollback(
@@ -129,4 +153,4 @@ def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-pl
     return Result(data=data, text="\n".join(lines))
 
 
-COMMANDS = (register, promote, rollback, history, lineage)
+COMMANDS = (register, promote, approve, reject, rollback, history, lineage)

@@ -15,10 +15,10 @@ from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.adapter import model_folder
-from tracer.registry import tracking, versions
+from tracer.registry import tracking, users, versions
 from tracer.registry.rebuild import CHAIN, document
 from tracer.registry.tracking import RegistryError
-from tracer.registry.versions import CHALLENGER, EVALUATION, OUTPUT, WEIGHTS, Version
+from tracer.registry.versions import AUTHOR, CHALLENGER, EVALUATION, OUTPUT, WEIGHTS, Version
 
 RECEIPT = "registered.json"
 """Beside the steps' folders: which version theirs is."""
@@ -83,6 +83,7 @@ def _tags(config: Config, folder: Path, lineage: Mapping[str, Any]) -> dict[str,
         tracking.DIGEST: lineage["digest"],
         OUTPUT: lineage["output"],
         WEIGHTS: content_digest(weights_folder(folder)),
+        AUTHOR: users.current(config.registry),
         "tracer.profile": config.profile,
         "tracer.seed": str(config.seed),
         "tracer.data": tracking.data_digest(config) or "not tracked",

@@ -24,6 +24,7 @@ from tracer.settings import ConfigError
 CHALLENGER = "challenger"
 OUTPUT = "tracer.output"
 WEIGHTS = "tracer.weights"  # the digest of the registered model folder
+AUTHOR = "tracer.author"  # the user who registered it
 EVALUATION = "tracer.evaluation."  # + step: the run that holds the evaluation
 
 
