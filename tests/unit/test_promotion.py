@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.folders import STATES, Chain, episodes, results, step
-from tracer import json_lines
+from tracer import cli, json_lines
 from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import LINEAGE, LineageError, digest_of
@@ -404,6 +404,27 @@ def test_what_was_gone_back_to_is_judged_again(config: Config) -> None:
     registered(config, chain, 1, STRONG)
     decision = promotion.promote(config, base, chain.ingest)
     assert (decision.outcome, decision.version, decision.incumbent) == ("refused", 1, "3")
+
+
+def test_what_cannot_be_rebuilt_is_marked_or_refused(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    strict = with_policy(config, "rebuildable: marked", "rebuildable: required")
+    chain = Chain(config)
+    version = registered(config, chain, 1, STRONG)
+    assert "its data data/raw are not pinned by DVC" in version.not_rebuildable
+    refused = promotion.promote(strict, chain.base(WEAK, ONLINE), chain.ingest)
+    assert [check.name for check in refused.checks if not check.passed] == ["rebuildable"]
+    assert "not pinned by DVC" in refused.reason
+    Path("params.yaml").write_text("profile: test\nprofiles: {test: {}}\n")
+    uri = ["--set", f"registry.tracking_uri={config.registry.tracking_uri}"]
+    assert cli.main(["history", *uri]) == 0
+    assert "version 1 cannot be rebuilt: " in capsys.readouterr().out
+    assert cli.main(["lineage", version.uri, *uri]) == 0
+    assert "it cannot be rebuilt exactly:\n  " in capsys.readouterr().out
+    client = tracking.connect(config.registry)
+    client.delete_model_version_tag("tracer-planner", "1", versions.NOT_REBUILDABLE)
+    assert versions.marked(config.registry) == {1: "it was registered before this was looked at"}
+    client.set_model_version_tag("tracer-planner", "1", versions.NOT_REBUILDABLE, "[]")  # as if it was pushed since
+    assert promotion.promote(strict, chain.base(WEAK, ONLINE), chain.ingest).promoted
 
 
 def test_too_few_items_promote_nothing(config: Config) -> None:

@@ -91,6 +91,8 @@ class Policy(Section):
     guards: tuple[Guard, ...] = ()
     limits: tuple[Limit, ...] = ()
     required: tuple[Literal["validation", "gate", "files"], ...] = ()
+    rebuildable: Literal["required", "marked"] = "marked"
+    """Whether a version that cannot be made again from a clone may be promoted, or is only marked."""
     approval: Literal["required", "none"] = "none"
     """Whether somebody else than its author has to approve a version that passes."""
 

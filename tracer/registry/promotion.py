@@ -77,6 +77,7 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, past:
                 "challenger": [challenger.version, challenger.output],
                 "incumbent": [champion.version, champion.output] if champion else BASE,
                 "policy": policy.model_dump(mode="json"),
+                "not rebuildable": challenger.not_rebuildable if policy.rebuildable == "required" else [],
                 "evaluations": [_digests(ours), _digests(theirs)],
             }
         )
@@ -222,6 +223,10 @@ def required(policy: Policy, challenger: Version, ours: Mapping[str, Path], conf
         else:
             passed, text = policies.requirement(name, ours)
         found.append(Check(name=name, passed=passed, description=text if passed else f"not so: {text}", numbers={}))
+    if policy.rebuildable == "required":
+        reasons = challenger.not_rebuildable
+        text = "; ".join(reasons) or "it can be made again from a clone"
+        found.append(Check(name="rebuildable", passed=not reasons, description=text, numbers={}))
     return found
 
 
