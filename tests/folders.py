@@ -33,7 +33,7 @@ def step(name: str, config: Config, out: Path, inputs: Mapping[str, Path], files
     found = (
         {"files": sorted((file, str(content)) for file, content in files.items())} if name.startswith("stage") else {}
     )
-    run_step(name, config=found, inputs=inputs, out=out, module="tracer.lineage.digest", body=body, seed=config.seed)
+    run_step(name, config=found, inputs=inputs, out=out, module="tracer.json_lines", body=body, seed=config.seed)
     return out
 
 

@@ -17,7 +17,8 @@ from tracer.lineage.digest import finished
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.tiny import build_model, build_processor
 from tracer.planner.transformers import TransformersPlanner
-from tracer.registry import promotion
+from tracer.registry import users
+from tracer.registry.settings import RegistryConfig
 from tracer.scoring.paired import read_summary
 from tracer.training.checkpoints import WHOLE, last_checkpoint
 from tracer.training.gates import require
@@ -117,7 +118,5 @@ def test_another_repository_around_the_code_is_not_its_own(tmp_path: Path, monke
 
 
 def test_a_user_without_a_name_decides_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54321)
-    assert promotion._user() == "user 54321"
+    assert users.current(RegistryConfig(tracking_uri="sqlite:///mlflow.db")) == "user 54321"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.folders import STATES, Chain, episodes, results, step
-from tracer import json_lines
+from tracer import cli, json_lines
 from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import LINEAGE, LineageError, digest_of
 from tracer.lineage.step import read_lineage
-from tracer.registry import policy, promotion, record, register, tracking, versions
+from tracer.registry import policy, promotion, record, register, review, tracking, versions
 from tracer.registry.settings import RegistryConfig
 
 POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
@@ -296,6 +297,147 @@ def test_a_record_of_runs_alone_is_the_beginning_of_the_chain(config: Config) ->
         assert json.loads(stored) == fields
 
 
+def with_policy(config: Config, was: str, now: str) -> Config:
+    """The configuration with a policy of its own."""
+    path = Path(f"{len(list(Path().glob('*.yaml')))}.yaml")
+    text = Path(config.registry.policy).read_text()
+    assert was in text
+    path.write_text(text.replace(was, now))
+    return config.model_copy(update={"registry": config.registry.model_copy(update={"policy": str(path)})})
+
+
+@pytest.fixture
+def somebody_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Makes the process another user's, as far as the registry sees."""
+    yield lambda: monkeypatch.setattr(os, "getuid", lambda: 54321)
+
+
+def test_a_version_that_passes_waits_for_somebody_else_than_its_author(
+    config: Config, somebody_else: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_policy(config, "approval: none", "approval: required")
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    registered(config, chain, 1, STRONG)
+    with pytest.raises(versions.RegistryError, match=r"was never judged \(`tracer promote` does that"):
+        review.approve(config.registry, 1, "it is mine")
+    waiting = promotion.promote(config, base, chain.ingest)
+    assert (waiting.outcome, waiting.champion, waiting.promoted) == ("waiting", None, False)
+    assert "tracer approve 1" in waiting.reason and len(waiting.checks) == 6
+    assert promotion.promote(config, base, chain.ingest) == waiting
+    monkeypatch.setenv("USER", "somebody")  # a name that anybody can give himself
+    monkeypatch.setenv("LOGNAME", "somebody")
+    with pytest.raises(versions.RegistryError, match="by somebody else than its author"):
+        review.approve(config.registry, 1, "it is mine")
+    assert versions.aliased(config.registry, "champion") is None
+    author = waiting.by
+    somebody_else()
+    approved = review.approve(config.registry, 1, "tried on the shop pages")
+    assert (approved.outcome, approved.champion, approved.by) == ("approved", 1, "user 54321") and author != approved.by
+    assert (approved.checks, approved.incumbent) == (waiting.checks, "base")
+    assert versions.version_of("tracer-planner@champion", config.registry).version == 1
+    assert [each.outcome for each in promotion.history(config.registry)] == ["waiting", "approved"]
+    assert promotion.promote(config, base, chain.ingest) == approved
+    with pytest.raises(versions.RegistryError, match="does not wait for approval: it was approved"):
+        review.approve(config.registry, 1, "again")
+    with pytest.raises(versions.RegistryError, match="first champion"):
+        promotion.rollback(config.registry)
+
+
+def test_an_approval_is_of_the_comparison_with_todays_champion(
+    config: Config, somebody_else: Callable[[], None]
+) -> None:
+    careful = with_policy(config, "approval: none", "approval: required")
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    registered(config, chain, 1, STRONG)
+    assert promotion.promote(careful, base, chain.ingest).outcome == "waiting"
+    registered(config, chain, 2, STRONGER)
+    assert promotion.promote(config, base, chain.ingest).promoted
+    somebody_else()
+    with pytest.raises(versions.RegistryError, match="compared with base, and the champion is now version 2"):
+        review.approve(careful.registry, 1, "good")
+
+
+def test_an_author_cannot_adopt_what_needs_approval(config: Config, somebody_else: Callable[[], None]) -> None:
+    config = with_policy(config, "approval: none", "approval: required")
+    registered(config, Chain(config), 1, STRONG)
+    tracking.connect(config.registry).set_registered_model_alias("tracer-planner", "champion", "1")
+    with pytest.raises(versions.RegistryError, match="by somebody else than its author"):
+        promotion.adopt(config.registry, "it is mine")
+    somebody_else()
+    assert promotion.adopt(config.registry, "it is good").champion == 1
+
+
+def test_what_was_rejected_is_not_promoted_and_not_gone_back_to(config: Config) -> None:
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    registered(config, chain, 1, STRONG)
+    rejected = review.reject(config.registry, 1, "it buys things")
+    assert (rejected.outcome, rejected.version, rejected.champion, rejected.reason) == (
+        "rejected", 1, None, "it buys things",
+    )  # fmt: skip
+    assert promotion.promote(config, base, chain.ingest) == rejected
+    assert promotion.promote(config, base, chain.ingest, again=True, reason="it was the shop's fault").promoted
+    with pytest.raises(versions.RegistryError, match="is champion: `tracer rollback"):
+        review.reject(config.registry, 1, "it buys things")
+    half = [1.0 if index % 10 else 0.0 for index in range(STATES)]
+    for number, right in ((2, half), (3, STRONGER)):
+        registered(config, chain, number, right)
+        assert promotion.promote(config, base, chain.ingest).promoted
+    review.reject(config.registry, 2, "found out later")
+    assert promotion.rollback(config.registry, "worse").version == 1
+    with pytest.raises(versions.RegistryError, match="tracer-planner/9"):
+        review.reject(config.registry, 9, "there is none")
+
+
+def test_what_was_gone_back_to_is_judged_again(config: Config) -> None:
+    """A rollback is from a version: the one that it brings back is free to win another time."""
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    for number, right in ((1, STRONG), (2, STRONGER)):
+        registered(config, chain, number, right)
+        promotion.promote(config, base, chain.ingest)
+    promotion.rollback(config.registry, "worse")
+    registered(config, chain, 3, STRONGER)
+    assert promotion.promote(config, base, chain.ingest).champion == 3
+    registered(config, chain, 1, STRONG)
+    decision = promotion.promote(config, base, chain.ingest)
+    assert (decision.outcome, decision.version, decision.incumbent) == ("refused", 1, "3")
+
+
+def test_what_cannot_be_rebuilt_is_marked_or_refused(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    strict = with_policy(config, "rebuildable: marked", "rebuildable: required")
+    chain = Chain(config)
+    version = registered(config, chain, 1, STRONG)
+    assert "its data data/raw are not pinned by DVC" in version.not_rebuildable
+    refused = promotion.promote(strict, chain.base(WEAK, ONLINE), chain.ingest)
+    assert [check.name for check in refused.checks if not check.passed] == ["rebuildable"]
+    assert "not pinned by DVC" in refused.reason
+    Path("params.yaml").write_text("profile: test\nprofiles: {test: {}}\n")
+    uri = ["--set", f"registry.tracking_uri={config.registry.tracking_uri}"]
+    assert cli.main(["history", *uri]) == 0
+    assert "version 1 cannot be rebuilt: " in capsys.readouterr().out
+    assert cli.main(["lineage", version.uri, *uri]) == 0
+    assert "it cannot be rebuilt exactly:\n  " in capsys.readouterr().out
+    client = tracking.connect(config.registry)
+    client.delete_model_version_tag("tracer-planner", "1", versions.NOT_REBUILDABLE)
+    assert versions.marked(config.registry) == {1: "it was registered before this was looked at"}
+    client.set_model_version_tag("tracer-planner", "1", versions.NOT_REBUILDABLE, "[]")  # as if it was pushed since
+    assert promotion.promote(strict, chain.base(WEAK, ONLINE), chain.ingest).promoted
+
+
+def test_too_few_items_promote_nothing(config: Config) -> None:
+    config = with_policy(config, "evaluate: 100", f"evaluate: {STATES + 1}")
+    chain = Chain(config)
+    registered(config, chain, 1, STRONGER)
+    refused = promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+    failed = {check.name: check for check in refused.checks if not check.passed}
+    assert failed.keys() == {"grounded step success", "forecasts that parse"}
+    assert "not enough items: 120 of 'evaluate', and min_items asks for 121" in refused.reason
+    assert failed["grounded step success"].numbers["low"] > 0  # it would have won
+
+
 def test_weights_that_were_changed_are_not_loaded(config: Config) -> None:
     chain = Chain(config)
     version = registered(config, chain, 1, STRONG)
@@ -414,3 +556,51 @@ def test_shares_agree_with_a_computation_by_hand(tmp_path: Path) -> None:
     found = policy.paired(rules, rule, ours, theirs, seed=0)
     assert (found["difference"], found["low"], found["high"]) == (0.5, 0.0, 1.0)
     assert found["mcnemar_p"] == 1.0 and found["only_challenger"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wins", "gains", "passed", "bounds"),
+    [
+        ("all", (1, 0), [True, False], "95%"),
+        ("all", (1, 1), [True, True], "95%"),
+        ("any", (1, 0), [True, True], "97.5%"),  # 1 - 0.05 / 2
+        ("any", (0, 0), [False, False], "97.5%"),
+    ],
+)
+def test_several_primaries_are_won_all_or_one_at_bonferronis_confidence(
+    tmp_path: Path, wins: str, gains: tuple[float, float], passed: list[bool], bounds: str
+) -> None:
+    ours, theirs = evaluated(tmp_path, ours=[1.0] * 12, theirs=[0.0] * 12)
+    for side, gained in ((ours, gains), (theirs, (0, 0))):
+        rows = [{"trajectory": number, "a": gained[0], "b": gained[1]} for number in range(12)]
+        json_lines.write(side["e"] / "results.jsonl", rows)
+    primary = [{**RULE, "name": name, "metric": name} for name in ("a", "b")]
+    rules = policy.Policy.model_validate({"confidence": 0.95, "resamples": 200, "primary": primary, "wins": wins})
+    found = policy.judge(rules, ours, theirs)
+    assert [check.passed for check in found] == passed
+    assert all(f"one-sided {bounds} bounds" in check.description for check in found)
+
+
+def test_the_corrected_confidence_decides(tmp_path: Path) -> None:
+    """Won by 9 of 12 and lost by 3, the lower bound is above zero at 95 % and not at 99 %."""
+    ours, theirs = evaluated(tmp_path, ours=[1.0] * 9 + [0.0] * 3, theirs=[0.0] * 9 + [1.0] * 3)
+    rules = {"confidence": 0.95, "resamples": 10_000, "wins": "any"}
+    for count, won in ((1, True), (5, False)):
+        primary = [{**RULE, "name": str(number)} for number in range(count)]
+        checks = policy.judge(policy.Policy.model_validate({**rules, "primary": primary}), ours, theirs)
+        assert [check.passed for check in checks] == [won] * count
+
+
+def test_a_first_champion_that_must_not_be_worse_is_worse_in_no_primary(tmp_path: Path) -> None:
+    ours, theirs = evaluated(tmp_path, ours=[0.0] * 12, theirs=[1.0] * 12)
+    primary = [{**RULE, "name": "lost"}, {**RULE, "name": "same", "metric": "trajectory"}]
+    rules = {"confidence": 0.95, "resamples": 200, "primary": primary, "wins": "any", "first": "not_worse"}
+    checks = policy.judge(policy.Policy.model_validate(rules), ours, theirs, first=True)
+    assert [check.passed for check in checks] == [False, True]
+
+
+def test_min_items_of_an_evaluation_that_nothing_looks_at_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "promotion.yaml"
+    path.write_text(POLICY.read_text().replace("  online: 20", "  onlin: 20"))
+    with pytest.raises(policy.ConfigError, match="min_items: no comparison and no limit looks at onlin"):
+        policy.load(path)

@@ -1,4 +1,4 @@
-"""Register, promote, rollback, history and lineage."""
+"""Register, promote, approve, reject, rollback, history and lineage."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def promote(
     adopt: Annotated[bool, typer.Option("--adopt", help="Record an alias that was moved by hand; no gate.")] = False,
     reason: Reason = "",
 ) -> Result:
-    """Make the challenger champion if it passes the promotion policy. Exit code 1 if it does not.
+    """Make the challenger champion if it passes the promotion policy. Exit code 1 if it does not, or has to wait.
 
     Example: tracer promote --profile demo
     """
@@ -63,6 +63,30 @@ def _skipped(config: Config) -> Result:
     from tracer import flow
 
     return Result(data={"skipped": flow.unregistered(config)}, text=flow.unregistered(config))
+
+
+Number = Annotated[int, typer.Argument(min=1, metavar="VERSION", help="A version's number.")]
+Why = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+
+
+def approve(config: Config, version: Number, reason: Why) -> Result:
+    """Make a version champion that passed the policy and waits for somebody else than its author.
+
+    Example: tracer approve 3 --reason "tried it on the shop pages"
+    """
+    from tracer.registry import review
+
+    return _decided([review.approve(config.registry, version, reason)])
+
+
+def reject(config: Config, version: Number, reason: Why) -> Result:
+    """Keep a version from becoming champion, whatever the policy says.
+
+    Example: tracer reject 3 --reason "it buys things"
+    """
+    from tracer.registry import review
+
+    return _decided([review.reject(config.registry, version, reason)])
 
 
 def rollback(
@@ -88,23 +112,27 @@ def history(
     repair: Annotated[bool, typer.Option("--repair", help="Show what a damaged record would go on without.")] = False,
     reason: Annotated[str, typer.Option(help="With --repair: do it, and why.")] = "",
 ) -> Result:
-    """List every promotion decision, oldest first. Exit code 1 for a damaged record, or an alias moved by hand.
+    """List every promotion decision, oldest first, and the versions that cannot be rebuilt.
+
+    Exit code 1 for a damaged record, or an alias moved by hand.
 
     Example: tracer history
     """
-    from tracer.registry import promotion, record, tracking
+    from tracer.registry import promotion, record, tracking, versions
 
     if repair and reason:
         return _decided([promotion.repair(config.registry, reason)])
     found = record.read(config.registry)
     decided = _decided(found.decisions)
+    marked = versions.marked(config.registry)
+    text = [decided.text or "", *(f"version {number} cannot be rebuilt: {why}" for number, why in marked.items())]
     notes = [f"damaged: {name}: {what}" for name, what in sorted(found.damage.items())]
     number = tracking.alias(tracking.connect(config.registry), config.registry.model, record.CHAMPION)
     if notes:
         notes.append("`tracer history --repair --reason WHY` records that these do not count; nothing is deleted")
     elif number != found.champion:
         notes.append(record.misplaced(config.registry, found, number))
-    return replace(decided, text="\n".join([decided.text or "", *notes]).strip("\n"), ok=not notes)
+    return replace(decided, text="\n".join([*text, *notes]).strip("\n"), ok=not notes)
 
 
 def _decided(decisions: list[Any], ok: bool = True) -> Result:
@@ -124,9 +152,11 @@ def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-pl
     lines = [found.version.uri]
     for step, each in found.steps.items():
         lines.append(f"  {step}: output {each['output'][:12]}, digest {each['digest'][:12]}")
+    reasons = found.version.not_rebuildable
+    lines += ["it cannot be rebuilt exactly:", *(f"  {reason}" for reason in reasons)] if reasons else []
     lines += ["to rebuild it, from a clone of the repository:", *(f"  {line}" for line in found.commands)]
-    data = {"uri": found.version.uri, "steps": found.steps, "commands": found.commands}
+    data = {"uri": found.version.uri, "steps": found.steps, "commands": found.commands, "not_rebuildable": reasons}
     return Result(data=data, text="\n".join(lines))
 
 
-COMMANDS = (register, promote, rollback, history, lineage)
+COMMANDS = (register, promote, approve, reject, rollback, history, lineage)

@@ -34,10 +34,11 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 def tree_digest(folder: Path) -> str:
     """The digest of a folder: of the names and contents of its files, work folders and lineage aside."""
-    return digest_of({name: file_digest(folder / name) for name in _files(folder)})
+    return digest_of({name: file_digest(folder / name) for name in files_of(folder)})
 
 
-def _files(folder: Path) -> list[str]:
+def files_of(folder: Path) -> list[str]:
+    """The names of a folder's files that count."""
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     skipped = {LINEAGE, STARTED, HEADLINE}
     return sorted(n.as_posix() for n in names if n.parts[0] not in WORK_FOLDERS and n.as_posix() not in skipped)

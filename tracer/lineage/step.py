@@ -58,7 +58,7 @@ def run_step(
         if done is not None:
             return done
         out.mkdir(parents=True, exist_ok=True)
-        sources = {key: {"path": _relative(Path(path)), "digest": parts["inputs"][key]} for key, path in inputs.items()}
+        sources = {key: {"path": relative(Path(path)), "digest": parts["inputs"][key]} for key, path in inputs.items()}
         begun_as = {"digest": digest, **parts, "inputs": sources}
         write_json(out / STARTED, begun_as)
         started = datetime.now(UTC)
@@ -171,6 +171,7 @@ def _locked(out: Path) -> Iterator[None]:
         raise LineageError(f"another process is writing {out}; wait for it, or stop it") from error
 
 
-def _relative(path: Path) -> str:
+def relative(path: Path) -> str:
+    """A path as a lineage names it: from the working folder on where it lies there, links resolved."""
     absolute = path.resolve()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -1,7 +1,7 @@
 """A base planner from the Hugging Face hub, at a pinned commit, as a folder like every other planner's.
 
 Only weights in safetensors and plain configuration are taken, never code. Training reads the folder, so that its
-digest is that of the files themselves; the id and the commit travel with every adapter (tracer/planner/adapter.py).
+digest is that of the files themselves; the id and the commit travel with every adapter (tracer/planner/lora.py).
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tracer import json_lines
 from tracer.evaluation.results import RESULTS
@@ -47,7 +47,7 @@ class Comparison(Section):
 
 
 class Primary(Comparison):
-    """The comparison that the challenger has to win."""
+    """A comparison that the challenger has to win."""
 
     min_gain: float = Field(default=0.0, ge=0)
     """How much the mean has to gain."""
@@ -78,12 +78,36 @@ class Policy(Section):
 
     confidence: float = Field(gt=0.5, lt=1)
     resamples: int = Field(ge=100)
-    primary: Primary
+    primary: tuple[Primary, ...] = Field(min_length=1)
+    """One comparison, or a list."""
+    wins: Literal["all", "any"] = "all"
+    """How many of several primary comparisons have to be won. For ``any`` each is tested at the confidence that
+    Bonferroni's correction asks for; ``all`` needs no correction, because each has to hold on its own."""
     first: Literal["better", "not_worse"] = "better"
-    """What the first champion has to be, compared with the base planner, in the primary comparison."""
+    """What the first champion has to be, compared with the base planner, in the primary comparisons: better, as
+    ``wins`` says, or not worse in any."""
+    min_items: dict[str, int] = Field(default={})
+    """Evaluation -> how many items a comparison or a limit on it has to rest on; fewer fail it."""
     guards: tuple[Guard, ...] = ()
     limits: tuple[Limit, ...] = ()
     required: tuple[Literal["validation", "gate", "files"], ...] = ()
+    rebuildable: Literal["required", "marked"] = "marked"
+    """Whether a version that cannot be made again from a clone may be promoted, or is only marked."""
+    approval: Literal["required", "none"] = "none"
+    """Whether somebody else than its author has to approve a version that passes."""
+
+    @field_validator("primary", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return given if isinstance(given, list | tuple) else [given]
+
+    @model_validator(mode="after")
+    def _looked_at(self) -> Policy:
+        rules: tuple[Comparison | Limit, ...] = (*self.primary, *self.guards, *self.limits)
+        unknown = self.min_items.keys() - {rule.evaluation for rule in rules}
+        if unknown:
+            raise ValueError(f"min_items: no comparison and no limit looks at {', '.join(sorted(unknown))}")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +133,43 @@ def load(path: Path) -> Policy:
 def judge(
     policy: Policy, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int = 0, first: bool = False
 ) -> list[Check]:
-    """The primary comparison, the guards and the limits, each as a check. ``first``: there is no champion yet."""
+    """The primary comparisons, the guards and the limits, each as a check. ``first``: there is no champion yet."""
     better = not (first and policy.first == "not_worse")
-    return [
-        compared(policy, policy.primary, ours, theirs, seed, min_gain=policy.primary.min_gain if better else None),
-        *(guarded(policy, guard, ours, theirs, seed) for guard in policy.guards),
-        *(within(limit, ours) for limit in policy.limits),
+    found: list[tuple[Comparison | Limit, Check]] = [
+        *zip(policy.primary, _primaries(policy, ours, theirs, seed, better), strict=True),
+        *((guard, guarded(policy, guard, ours, theirs, seed)) for guard in policy.guards),
+        *((limit, within(limit, ours)) for limit in policy.limits),
     ]
+    return [enough(policy, rule, check) for rule, check in found]
+
+
+def _primaries(
+    policy: Policy, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int, better: bool
+) -> list[Check]:
+    if not better:
+        return [compared(policy, rule, ours, theirs, seed) for rule in policy.primary]
+    count = len(policy.primary)
+    if policy.wins == "any":
+        policy = policy.model_copy(update={"confidence": 1 - (1 - policy.confidence) / count})
+    found = [compared(policy, rule, ours, theirs, seed, min_gain=rule.min_gain) for rule in policy.primary]
+    if policy.wins == "all":
+        return found
+    won = any(check.passed for check in found)
+    note = f"and one of {count} has to be won"
+    return [
+        replace(check, passed=won, description=f"{check.description}; {'' if check.passed else 'not '}won, {note}")
+        for check in found
+    ]
+
+
+def enough(policy: Policy, rule: Comparison | Limit, check: Check) -> Check:
+    """A check, failed if it rests on fewer items than ``min_items``; one that was skipped rests on none."""
+    least = policy.min_items.get(rule.evaluation, 0)
+    count = check.numbers.get("items", least)
+    if count >= least:
+        return check
+    text = f"not enough items: {count:.0f} of {rule.evaluation!r}, and min_items asks for {least}; {check.description}"
+    return replace(check, passed=False, description=text)
 
 
 def guarded(policy: Policy, guard: Guard, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int) -> Check:
@@ -146,7 +200,7 @@ def compared(
         passed, asked = numbers["low"] > 0 and numbers["difference"] >= min_gain, f"has to gain {min_gain}"
     text = (
         f"{rule.name}: {numbers['challenger']:.4f} against {numbers['incumbent']:.4f} on {numbers['items']:.0f} items, "
-        f"difference {numbers['difference']:+.4f}, one-sided {policy.confidence:.0%} bounds "
+        f"difference {numbers['difference']:+.4f}, one-sided {100 * policy.confidence:.4g}% bounds "
         f"[{numbers['low']:+.4f}, {numbers['high']:+.4f}]; it {asked}"
     )
     return Check(name=rule.name, passed=passed, description=text, numbers=numbers)
@@ -161,10 +215,13 @@ def within(limit: Limit, ours: Mapping[str, Path]) -> Check:
         )
     mean = sum(values) / len(values)
     bounds = {"min": limit.min, "max": limit.max}
-    numbers = {"mean": mean} | {key: bound for key, bound in bounds.items() if bound is not None}
-    passed = numbers.get("min", mean) <= mean <= numbers.get("max", mean)
-    allowed = ", ".join(f"{key} {bound}" for key, bound in numbers.items() if key != "mean")
-    return Check(name=limit.name, passed=passed, description=f"{limit.name}: {mean:.4f} ({allowed})", numbers=numbers)
+    given = {key: bound for key, bound in bounds.items() if bound is not None}
+    passed = given.get("min", mean) <= mean <= given.get("max", mean)
+    allowed = ", ".join(f"{key} {bound}" for key, bound in given.items())
+    text = f"{limit.name}: {mean:.4f} ({allowed})"
+    return Check(
+        name=limit.name, passed=passed, description=text, numbers={"mean": mean, "items": len(values), **given}
+    )
 
 
 def paired(

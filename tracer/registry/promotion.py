@@ -6,8 +6,6 @@ The policy is data (mlflow/promotion.yaml). Every decision, with all its numbers
 
 from __future__ import annotations
 
-import getpass
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -20,7 +18,7 @@ from tracer.evaluation import offline, online
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import content_digest, digest_of, finished
 from tracer.registry import policy as policies
-from tracer.registry import record, tracking, versions
+from tracer.registry import record, tracking, users, versions
 from tracer.registry.policy import Check, Policy
 from tracer.registry.record import CHAMPION, DECISION, Decision, Record
 from tracer.registry.register import RECEIPT
@@ -29,6 +27,10 @@ from tracer.registry.tracking import RegistryError
 from tracer.registry.versions import CHALLENGER, WEIGHTS, Version
 
 BASE = "base"  # the incumbent before there is a champion
+RAISING = ("promoted", "approved", "adopted", "rolled back")
+"""The outcomes after which the version decided on is champion."""
+PREPOSITIONS = {"promoted": "over", "approved": "over", "refused": "against", "waiting": "against", "rejected": "under"}
+"""Between a version and the incumbent, in words; otherwise ``in place of``."""
 ROUNDS = 20
 """How often a decision is made again because another one came first."""
 
@@ -51,7 +53,7 @@ def promote(
     def decide(past: Record) -> Decision:
         return _promote(config, base, trajectories, past, reason if again else "")
 
-    decision = _decided(config.registry, decide)
+    decision = decided(config.registry, decide)
     write_json(config.folder / DECISION, asdict(decision))
     return decision
 
@@ -60,10 +62,11 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, past:
     client = tracking.connect(config.registry)
     challenger = _challenger(config)
     if past.champion == challenger.version:
-        return next(each for each in reversed(past.decisions) if past.champion in _moved(each))
-    pinned = next((each for each in reversed(past.decisions) if challenger.version in _moved(each)), None)
-    if pinned is not None and pinned.outcome == "rolled back" and not again:
-        return pinned
+        raised = (each for each in reversed(past.decisions) if each.outcome in RAISING)
+        return next(each for each in raised if each.version == past.champion)
+    barred = barring(past, challenger.version)
+    if barred is not None and not again:
+        return barred
     champion = None if past.champion is None else versions.numbered(config.registry, past.champion)
     policy = policies.load(Path(config.registry.policy))
     with tempfile.TemporaryDirectory() as temporary:
@@ -74,6 +77,7 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, past:
                 "challenger": [challenger.version, challenger.output],
                 "incumbent": [champion.version, champion.output] if champion else BASE,
                 "policy": policy.model_dump(mode="json"),
+                "not rebuildable": challenger.not_rebuildable if policy.rebuildable == "required" else [],
                 "evaluations": [_digests(ours), _digests(theirs)],
             }
         )
@@ -86,12 +90,16 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, past:
         )
     failed = [check for check in checks if not check.passed]
     found = "; ".join(check.description for check in failed) or "every check passed"
-    return _entry(
+    outcome = "refused" if failed else "waiting" if policy.approval == "required" else "promoted"
+    if outcome == "waiting":
+        found += f"; somebody else than its author has to `tracer approve {challenger.version} --reason WHY`"
+    return entry(
+        config.registry,
         past,
-        outcome="refused" if failed else "promoted",
+        outcome=outcome,
         version=challenger,
-        incumbent=_named(past.champion),
-        champion=past.champion if failed else challenger.version,
+        incumbent=named(past.champion),
+        champion=challenger.version if outcome == "promoted" else past.champion,
         checks=checks,
         reason=f"{found} (decided again: {again})" if again else found,
         digest=digest,
@@ -104,12 +112,16 @@ def rollback(config: RegistryConfig, reason: str = "rolled back by hand") -> Dec
     def decide(past: Record) -> Decision:
         if past.champion is None:
             raise RegistryError(f"{config.model} has no champion; `tracer promote` makes one")
-        raising = (each for each in reversed(past.decisions) if each.outcome in ("promoted", "adopted"))
-        raised = next((each for each in raising if each.version == past.champion), None)
-        if raised is None or raised.incumbent == BASE:
-            raise RegistryError(f"version {past.champion} is the first champion of {config.model}: none is before it")
-        before = versions.numbered(config, int(raised.incumbent))
-        return _entry(
+        earlier = (each.champion for each in reversed(past.decisions) if each.champion not in (None, past.champion))
+        number = next((each for each in earlier if each is not None and barring(past, each) is None), None)
+        if number is None:
+            raise RegistryError(
+                f"version {past.champion} is the first champion of {config.model}, or those before it were rolled back "
+                f"or rejected: there is none to go back to"
+            )
+        before = versions.numbered(config, number)
+        return entry(
+            config,
             past,
             outcome="rolled back",
             version=before,
@@ -120,7 +132,7 @@ def rollback(config: RegistryConfig, reason: str = "rolled back by hand") -> Dec
             digest=digest_of({"rollback": [past.champion, before.version], "after": past.decisions[-1].digest}),
         )
 
-    return _decided(config, decide)
+    return decided(config, decide)
 
 
 def adopt(config: RegistryConfig, reason: str) -> Decision:
@@ -132,11 +144,14 @@ def adopt(config: RegistryConfig, reason: str) -> Decision:
     version = versions.aliased(config, CHAMPION)
     if version is None or version.version == past.champion:
         raise RegistryError(f"nothing to adopt: the alias {CHAMPION!r} of {config.model} was not moved by hand")
-    decision = _entry(
+    if policies.load(Path(config.policy)).approval == "required":
+        users.require_other(config, version)
+    decision = entry(
+        config,
         past,
         outcome="adopted",
         version=version,
-        incumbent=_named(past.champion),
+        incumbent=named(past.champion),
         champion=version.version,
         checks=(),
         reason=reason,
@@ -166,14 +181,14 @@ def repair(config: RegistryConfig, reason: str) -> Decision:
         outcome="repaired",
         model=config.model,
         version=past.champion or 0,
-        incumbent=_named(past.champion),
+        incumbent=named(past.champion),
         champion=past.champion,
         checks=(),
         reason=reason,
         digest=digest_of({"repaired": dict(past.damage), "after": past.head}),
         previous=past.head,
         decided=_now(),
-        by=_user(),
+        by=users.current(config),
         lost=tuple(sorted(past.damage)),
     )
     return _once(config, decision)
@@ -186,12 +201,16 @@ def history(config: RegistryConfig) -> list[Decision]:
 
 def describe(decision: Decision) -> str:
     """A decision in words, its checks below it."""
-    over = {"promoted": "over", "refused": "against"}.get(decision.outcome, "in place of")
-    who = decision.incumbent if decision.incumbent == BASE else f"version {decision.incumbent}"
-    what = f"{decision.model} version {decision.version} {decision.outcome}, {over} {who}"
+    over = PREPOSITIONS.get(decision.outcome, "in place of")
+    what = f"{decision.model} version {decision.version} {decision.outcome}, {over} {shown(decision.incumbent)}"
     lines = [f"{decision.decided}  {what}: {decision.reason}"]
     lines += [f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.description}" for check in decision.checks]
     return "\n".join(lines)
+
+
+def shown(incumbent: str) -> str:
+    """An incumbent in words."""
+    return incumbent if incumbent == BASE else f"version {incumbent}"
 
 
 def required(policy: Policy, challenger: Version, ours: Mapping[str, Path], config: RegistryConfig) -> list[Check]:
@@ -204,6 +223,10 @@ def required(policy: Policy, challenger: Version, ours: Mapping[str, Path], conf
         else:
             passed, text = policies.requirement(name, ours)
         found.append(Check(name=name, passed=passed, description=text if passed else f"not so: {text}", numbers={}))
+    if policy.rebuildable == "required":
+        reasons = challenger.not_rebuildable
+        text = "; ".join(reasons) or "it can be made again from a clone"
+        found.append(Check(name="rebuildable", passed=not reasons, description=text, numbers={}))
     return found
 
 
@@ -261,14 +284,19 @@ def _challenger(config: Config) -> Version:
     return versions.version_of(uri, config.registry)
 
 
-def _moved(decision: Decision) -> tuple[int | None, ...]:
-    """The versions that a decision made champion, or removed for good."""
-    if decision.outcome == "rolled back":
-        return (decision.version, int(decision.incumbent))
-    return (decision.version,) if decision.outcome in ("promoted", "adopted") else ()
+def barring(past: Record, version: int) -> Decision | None:
+    """The rollback or the rejection that keeps a version from being promoted, unless it was champion since."""
+    for each in reversed(past.decisions):
+        if (each.outcome == "rejected" and each.version == version) or (
+            each.outcome == "rolled back" and each.incumbent == str(version)
+        ):
+            return each
+        if each.champion == version:
+            return None
+    return None
 
 
-def _decided(config: RegistryConfig, decide: Callable[[Record], Decision]) -> Decision:
+def decided(config: RegistryConfig, decide: Callable[[Record], Decision]) -> Decision:
     """Decide, record it and move the alias; decide again where another decision came first."""
     for _ in range(ROUNDS):
         past = record.settle(config)
@@ -290,23 +318,22 @@ def _once(config: RegistryConfig, decision: Decision) -> Decision:
     return decision
 
 
-def _entry(past: Record, *, version: Version, **fields: Any) -> Decision:
+def entry(config: RegistryConfig, past: Record, *, version: Version, **fields: Any) -> Decision:
+    """The next entry of a record, by the present user."""
     return Decision(
-        model=version.name, version=version.version, previous=past.head, decided=_now(), by=_user(), **fields
+        model=version.name,
+        version=version.version,
+        previous=past.head,
+        decided=_now(),
+        by=users.current(config),
+        **fields,
     )
 
 
-def _named(champion: int | None) -> str:
+def named(champion: int | None) -> str:
+    """A champion as an entry names the incumbent."""
     return BASE if champion is None else str(champion)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    """The user whom MLflow knows, or that of the machine; a container's user may have no name."""
-    try:
-        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tracer.config import Config
+from tracer.config import PARAMS, Config
 from tracer.config import load as load_config
 from tracer.json_files import flatten, read_json
+from tracer.lineage.pins import pinned_folder, pointer_of
+from tracer.lineage.provenance import committed
+from tracer.lineage.step import relative
 from tracer.registry import tracking, versions
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.versions import Version
@@ -21,7 +27,7 @@ CHAIN = "lineage.json"
 """The document of a version that says what made it."""
 
 
-COMMANDS = {"ingest": "ingest", **{stage.name: f"train {stage.name}" for stage in STAGES}}
+COMMANDS = {"ingest": "ingest", "base": "base hub", **{stage.name: f"train {stage.name}" for stage in STAGES}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +43,66 @@ class Lineage:
 def lineage_of(where: str, config: RegistryConfig | None = None) -> Lineage:
     """The chain of lineages of a registered version, and the commands that rebuild it; raises ``RegistryError``."""
     config = config or versions.registry_config()
-    found = read_json(versions.download(where, config) / "artifacts" / CHAIN)
+    found = document_of(where, config)
     return Lineage(version=versions.version_of(where, config), steps=found["steps"], commands=rebuild_commands(found))
+
+
+def document_of(where: str, config: RegistryConfig) -> dict[str, Any]:
+    """What a registered version says of its making (``document``); raises ``RegistryError``."""
+    found = read_json(versions.download(where, config) / "artifacts" / CHAIN)
+    git = list(found["steps"].values())[-1]["git"] or {}
+    return {"commit": git.get("commit"), **found}  # versions from before November 2026 have it only there
 
 
 def document(config: Config, lineages: Mapping[str, Any]) -> dict[str, Any]:
     """What a version says of its making: ``rebuild_commands`` reads it."""
-    data = {"path": config.data.path, "pointer": config.data.pointer, "md5": tracking.data_digest(config)}
-    # What differs from the profile is recorded now: a later checkout's profile may contain something else.
-    settings = {"profile": config.profile, "seed": config.seed, "overrides": changed(config)}
-    return {**settings, "config": config.model_dump(mode="json"), "steps": dict(lineages), "data": data}
+    commit = (list(lineages.values())[-1]["git"] or {}).get("commit")
+    pointer = pointer_of(config.data.pointer)
+    data = {
+        "path": config.data.path,
+        "pointer": config.data.pointer,
+        "folder": None if pointer is None else relative(pinned_folder(pointer)),
+        # What was ingested; the pointer may have moved on since.
+        "md5": lineages.get("ingest", {}).get("metrics", {}).get("dvc_md5") or tracking.data_digest(config),
+    }
+    # What differs from the profile is recorded now, and from that of the commit: the file here may have been edited.
+    settings = {"profile": config.profile, "seed": config.seed, "overrides": _changed_since(config, commit)}
+    return {
+        **settings,
+        "commit": commit,
+        "config": config.model_dump(mode="json"),
+        "steps": dict(lineages),
+        "data": data,
+    }
+
+
+def steps_to_run(made: Mapping[str, Any]) -> list[str]:
+    """The steps that a rebuild runs, in their order: all that lead to the last one from the pinned data on."""
+    return list(_walked(made))
+
+
+def outside(made: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Step -> what it read that neither one of these steps makes nor the pinned data contain."""
+    return {step: foreign for step, foreign in _walked(made).items() if foreign}
+
+
+def _walked(made: Mapping[str, Any]) -> dict[str, list[str]]:
+    steps, pinned = made["steps"], made["data"].get("folder")
+    makers = {lineage["path"]: step for step, lineage in steps.items() if step in COMMANDS}
+    todo, found = [list(steps)[-1]], dict[str, list[str]]()
+    while todo:
+        step = todo.pop()
+        if step in found:
+            continue
+        found[step] = []
+        for name, source in steps[step]["inputs"].items():
+            if pinned and Path(source["path"]).is_relative_to(pinned):
+                continue
+            if source["path"] in makers:
+                todo.append(makers[source["path"]])
+            else:
+                found[step].append(f"{name} ({source['path']})")
+    return {step: found[step] for step in steps if step in found}
 
 
 def rebuild_commands(made: Mapping[str, Any]) -> list[str]:
@@ -62,25 +118,54 @@ def rebuild_commands(made: Mapping[str, Any]) -> list[str]:
     commands.append(f"python -m pip install -c constraints.txt -e .  # constraints.txt has sha256 {last['lock']}")
     if made["data"]["pointer"]:
         commands.append(f"dvc pull {made['data']['pointer']}  # md5 {made['data']['md5']}")
-    known = flatten(made["config"])
-    for step, lineage in steps.items():
-        if step in COMMANDS:
-            # Where a step was made with other settings than it was registered with, its own count.
-            own = {k: value for k, value in flatten(lineage["config"]).items() if k in known and known[k] != value}
-            overrides = {**made["overrides"], **own}
-            words = [f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in overrides.items()]
-            settings = " ".join([f"--profile {made['profile']} --seed {made['seed']}", *words])
-            threads = lineage["hardware"].get("threads")
-            bits = f"OMP_NUM_THREADS={threads} " if threads else ""
-            commands.append(f"{bits}tracer {COMMANDS[step]} {settings}  # output {lineage['output']}")
+    for step in steps_to_run(made):
+        threads = steps[step]["hardware"].get("threads")
+        bits = f"OMP_NUM_THREADS={threads} " if threads else ""
+        commands.append(f"{bits}tracer {shlex.join(arguments(made, step))}  # output {steps[step]['output']}")
     return commands
 
 
-def changed(config: Config) -> dict[str, Any]:
+def arguments(made: Mapping[str, Any], step: str) -> list[str]:
+    """The arguments of ``tracer`` that make a step again."""
+    known = flatten(made["config"])
+    # Where a step was made with other settings than it was registered with, its own count.
+    config = flatten(made["steps"][step]["config"])
+    own = {key: value for key, value in config.items() if key in known and known[key] != value}
+    words = [w for key, value in {**made["overrides"], **own}.items() for w in ("--set", f"{key}={json.dumps(value)}")]
+    return [*COMMANDS[step].split(), "--profile", made["profile"], "--seed", str(made["seed"]), *words]
+
+
+def again(made: Mapping[str, Any]) -> Config:
+    """The configuration that the commands come to in a clone of the commit; raises ``ConfigError``."""
+    overrides = [f"{key}={json.dumps(value)}" for key, value in made["overrides"].items()]
+    with _params_of(made["commit"]) as path:
+        try:
+            return load_config(made["profile"], [f"seed={made['seed']}", *overrides], path=path)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(path), str(PARAMS))) from error
+
+
+def changed(config: Config, params: Path = PARAMS) -> dict[str, Any]:
     """What the configuration has otherwise than its profile in params.yaml."""
     ours = flatten(config.model_dump(mode="json"))
     try:
-        theirs = flatten(load_config(config.profile, [f"seed={config.seed}"]).model_dump(mode="json"))
+        theirs = flatten(load_config(config.profile, [f"seed={config.seed}"], path=params).model_dump(mode="json"))
     except ConfigError:
         theirs = flatten(Config(profile=config.profile, seed=config.seed).model_dump(mode="json"))
     return {key: value for key, value in ours.items() if theirs.get(key) != value}
+
+
+def _changed_since(config: Config, commit: str | None) -> dict[str, Any]:
+    if commit is None:
+        return changed(config)
+    with _params_of(commit) as path:
+        return changed(config, path)
+
+
+@contextmanager
+def _params_of(commit: str) -> Iterator[Path]:
+    """The params.yaml of a commit."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / PARAMS
+        path.write_bytes(committed(commit, [str(PARAMS)]).get(str(PARAMS), b""))
+        yield path

@@ -31,7 +31,7 @@ CHAMPION = "champion"
 DECISION = "decision.json"
 """An artifact of an entry's run, and beside the steps' folders the receipt of the last decision."""
 PREVIOUS, FINGERPRINT = "tracer.previous", "tracer.fingerprint"
-Outcome = Literal["promoted", "refused", "rolled back", "adopted", "repaired"]
+Outcome = Literal["promoted", "refused", "waiting", "approved", "rejected", "rolled back", "adopted", "repaired"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

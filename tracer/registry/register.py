@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.lora import model_folder
-from tracer.registry import tracking, versions
+from tracer.registry import tracking, users, versions
 from tracer.registry.rebuild import CHAIN, document
+from tracer.registry.rebuildable import reasons
 from tracer.registry.tracking import RegistryError
-from tracer.registry.versions import CHALLENGER, EVALUATION, OUTPUT, WEIGHTS, Version
+from tracer.registry.versions import AUTHOR, CHALLENGER, EVALUATION, NOT_REBUILDABLE, OUTPUT, WEIGHTS, Version
 
 RECEIPT = "registered.json"
 """Beside the steps' folders: which version theirs is."""
@@ -55,19 +57,21 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
             tracking.log_step(client, config, path)
     run_id = tracking.log_step(client, config, folder)
     version = versions.find(client, name, lineage)
-    model_id = None if version is not None else log_model(client, config, run_id, folder, lineages)
+    made = document(config, lineages)
+    model_id = None if version is not None else log_model(client, config, run_id, folder, made)
     tags = {
         f"{EVALUATION}{step}": tracking.log_step(client, config, path, model_id if step != "validate" else None)
         for step, path in evaluations.items()
     }
+    tags[NOT_REBUILDABLE] = json.dumps(reasons(config, made, folder))
     if version is None:
         tags |= _tags(config, folder, lineage)
-        made = tracking.persistently(
+        created = tracking.persistently(
             lambda: client.create_model_version(
                 name, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
             )
         )
-        number = str(made.version)
+        number = str(created.version)
     else:
         number = str(version.version)
         for key, value in tags.items():
@@ -83,6 +87,7 @@ def _tags(config: Config, folder: Path, lineage: Mapping[str, Any]) -> dict[str,
         tracking.DIGEST: lineage["digest"],
         OUTPUT: lineage["output"],
         WEIGHTS: content_digest(weights_folder(folder)),
+        AUTHOR: users.current(config.registry),
         "tracer.profile": config.profile,
         "tracer.seed": str(config.seed),
         "tracer.data": tracking.data_digest(config) or "not tracked",
@@ -124,8 +129,11 @@ def check_evaluations(folder: Path, lineages: Mapping[str, Any], evaluations: Ma
                 )
 
 
-def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: Mapping[str, Any]) -> str:
-    """Log the planner as a model of the run; return the model's id. It is whole when this returns."""
+def log_model(client: Any, config: Config, run_id: str, folder: Path, made: Mapping[str, Any]) -> str:
+    """Log the planner as a model of the run, with ``made``, ``rebuild.document``; return the model's id.
+
+    It is whole when this returns.
+    """
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -140,7 +148,7 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, lineages: 
     tracking.delete_models(client, client.get_run(run_id).info.experiment_id, run_id)
     with tempfile.TemporaryDirectory() as temporary:
         chained = Path(temporary) / CHAIN
-        write_json(chained, document(config, lineages))
+        write_json(chained, made)
         # MLflow advises type hints and an input example, from which it would infer what is given here explicitly.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
         with mlflow.start_run(run_id=run_id):

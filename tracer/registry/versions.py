@@ -7,6 +7,7 @@ one was made, and ``promotion`` decides which is champion.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from tracer.settings import ConfigError
 CHALLENGER = "challenger"
 OUTPUT = "tracer.output"
 WEIGHTS = "tracer.weights"  # the digest of the registered model folder
+AUTHOR = "tracer.author"  # the user who registered it
+NOT_REBUILDABLE = "tracer.not_rebuildable"  # why it cannot be made again from a clone, as a JSON list
 EVALUATION = "tracer.evaluation."  # + step: the run that holds the evaluation
 
 
@@ -45,6 +48,12 @@ class Version:
     def uri(self) -> str:
         """The URI under which MLflow loads it."""
         return f"models:/{self.name}/{self.version}"
+
+    @property
+    def not_rebuildable(self) -> list[str]:
+        """Why it cannot be made again from a clone; empty where nothing was found that stands against it."""
+        unknown = '["it was registered before this was looked at"]'
+        return list(json.loads(self.tags.get(NOT_REBUILDABLE, unknown)))
 
     def evaluations(self) -> dict[str, str]:
         """Evaluation step (``evaluate``, ``online``, ``validate``) -> id of the run that logged it."""
@@ -96,6 +105,16 @@ def aliased(config: RegistryConfig, alias: str) -> Version | None:
 def numbered(config: RegistryConfig, number: int) -> Version:
     """The version of that number."""
     return read(tracking.connect(config).get_model_version(config.model, str(number)))
+
+
+def marked(config: RegistryConfig) -> dict[int, str]:
+    """Version number -> why it cannot be made again from a clone, for those that cannot."""
+    import mlflow
+
+    tracking.connect(config)
+    found = mlflow.search_model_versions(filter_string=f"name = '{config.model}'")
+    every = sorted((read(each) for each in found), key=lambda version: version.version)
+    return {each.version: "; ".join(each.not_rebuildable) for each in every if each.not_rebuildable}
 
 
 def read(found: Any) -> Version:

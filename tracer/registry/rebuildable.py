@@ -1,0 +1,147 @@
+"""Whether a version can be made again from a clone: what stands against it is found when it is registered.
+
+Everything is looked up where a stranger would find it: in the commit, in DVC's remotes, in the version itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tracer.config import PARAMS, Config
+from tracer.lineage.code import parsed
+from tracer.lineage.digest import LineageError
+from tracer.lineage.pins import pinned_md5
+from tracer.lineage.provenance import LOCK, committed
+from tracer.lineage.step import SCHEME
+from tracer.planner.lora import adapted
+from tracer.registry.rebuild import again, outside, steps_to_run
+from tracer.settings import ConfigError
+
+SHOWN = 5
+"""How many names a reason lists."""
+
+
+def reasons(config: Config, made: Mapping[str, Any], folder: Path) -> list[str]:
+    """Why a version cannot be made again, one sentence each; empty where nothing is known to stand against it.
+
+    ``made`` is the version's ``rebuild.document``, and ``folder`` that of the registered stage.
+    """
+    steps = [made["steps"][step] for step in steps_to_run(made)]
+    found = [
+        f"{name} read {_listed(foreign)}, which no step makes and no pinned data contain"
+        for name, foreign in outside(made).items()
+    ]
+    base = adapted(folder)
+    if base is not None and not (base.revision or base.weights):
+        found.append(f"the weights of the adapter's base {base.id} are unknown")
+    if made["commit"] is None:
+        found.append("the code was in no git checkout")
+    else:
+        found += [*_code(made["commit"], steps), *_settings(config, made)]
+    return [*found, *_data(config, made)]
+
+
+def _code(commit: str, steps: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Modules and data files of the steps that the commit has otherwise, and packages that its lock does not pin."""
+    if any(lineage.get("scheme", 1) != SCHEME for lineage in steps):
+        yield f"its digests follow an older scheme than {SCHEME}: its code cannot be compared with a commit's"
+        return
+    parts: dict[str, set[tuple[str, str]]] = {
+        part: {item for lineage in steps for item in lineage["code"][part].items()}
+        for part in ("modules", "files", "libraries")
+    }
+    places = [place for name, _ in parts["modules"] for place in _places(name)]
+    stored = committed(commit, [LOCK, *places, *(f"tracer/{name}" for name, _ in parts["files"])])
+    other = {name for name, digest in parts["modules"] if digest not in _syntax(stored, name)}
+    other |= {name for name, digest in parts["files"] if digest != _sha(stored.get(f"tracer/{name}"))[:16]}
+    if other:
+        yield f"it was made with code that is not in commit {commit[:12]}: {_listed(other)}"
+    if {lineage["lock"] for lineage in steps} != {_sha(stored.get(LOCK))}:
+        yield f"its steps had another {LOCK} than commit {commit[:12]}"
+    pins = dict(line.split("==") for line in stored.get(LOCK, b"").decode().splitlines() if "==" in line)
+    free = {f"{name} {version}" for name, version in parts["libraries"] if version not in (pins.get(name), "absent")}
+    if free:
+        yield f"{LOCK} does not pin {_listed(free)}"
+
+
+def _settings(config: Config, made: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the profile of the commit and the recorded overrides give the settings, as the commands will."""
+    text = f"its settings do not follow from {PARAMS} of commit {made['commit'][:12]}"
+    try:
+        if again(made) != config:
+            yield f"{text} and overrides"
+    except ConfigError as error:
+        yield f"{text}: {' '.join(str(error).split())}"
+    paths = {"data.path": config.data.path, "planner.base": config.planner.base}
+    for name, path in paths.items():
+        if Path(path).is_absolute():
+            yield f"{name} is a place on this machine: {path}"
+
+
+def _data(config: Config, made: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the data are pinned, the pin is committed, and a remote has what it pins."""
+    pointer, md5 = config.data.pointer, made["data"]["md5"]
+    if md5 is None:
+        yield f"its data {config.data.path} are not pinned by DVC"
+        return
+    if made["commit"] is not None:
+        stored = committed(made["commit"], [pointer]).get(pointer)
+        pinned = yaml.safe_load(stored)["outs"][0]["md5"] if stored else "nothing"
+        if pinned != md5:
+            yield f"{pointer} pinned {md5}, and in commit {made['commit'][:12]} it pins {pinned}"
+    if pinned_md5(Path(pointer)) == md5:
+        yield from _remotes(pointer)
+
+
+def _remotes(pointer: str) -> Iterator[str]:
+    """Whether one of DVC's remotes has everything that a pointer pins."""
+    try:
+        remotes = [line.split()[0] for line in _dvc("remote", "list").splitlines()]
+        for remote in remotes:
+            found = json.loads(_dvc("status", "--cloud", "--remote", remote, "--json", pointer))
+            if not {"new", "missing"} & set(found.values()):
+                return
+    except LineageError as error:
+        yield f"DVC cannot say whether a remote has the data: {error}"
+        return
+    yield f"no DVC remote has all of {pointer}: `dvc push {pointer}`" if remotes else "DVC has no remote"
+
+
+def _dvc(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, encoding="utf-8")
+    if done.returncode != 0:
+        raise LineageError(" ".join(done.stderr.split())[:300])
+    return done.stdout
+
+
+def _places(module: str) -> tuple[str, str]:
+    """Where a module may be in the repository."""
+    path = module.replace(".", "/")
+    return f"{path}.py", f"{path}/__init__.py"
+
+
+def _syntax(stored: Mapping[str, bytes], module: str) -> set[str]:
+    """The digests that a module of a commit may have in a step's code."""
+    for place in _places(module):
+        if place in stored:
+            found = parsed(stored[place], module, place.endswith("__init__.py"))
+            return {found.bare, found.documented}
+    return set()
+
+
+def _sha(content: bytes | None) -> str:
+    return "" if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _listed(names: Iterable[str]) -> str:
+    several = sorted(names)
+    more = f" and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
+    return ", ".join(several[:SHOWN]) + more

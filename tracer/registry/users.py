@@ -1,0 +1,55 @@
+"""Who takes a decision, and whether somebody else has to.
+
+On a server that knows its users (MLflow's ``basic-auth`` app) it is the user that the server recognised, elsewhere the
+user of the machine. Names keep honest people apart; what a user may do is for the server's permissions to say.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+from tracer.registry.settings import RegistryConfig
+from tracer.registry.tracking import RegistryError
+from tracer.registry.versions import AUTHOR, Version
+
+CURRENT = "/api/2.0/mlflow/users/current"
+"""Where MLflow's server says whom it takes the caller for; a server without users has no such page."""
+
+
+def current(config: RegistryConfig) -> str:
+    """The name of the user; raises ``RegistryError`` where a server with users does not say it."""
+    if not config.tracking_uri.startswith(("http://", "https://")):
+        return _machine_user()
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    answer = http_request(get_default_host_creds(config.tracking_uri), CURRENT, "GET", raise_on_status=False)
+    if answer.status_code == 404:
+        return _machine_user()
+    if answer.status_code != 200:
+        raise RegistryError(
+            f"{config.tracking_uri} does not say who you are (HTTP {answer.status_code}): check "
+            f"MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    return str(answer.json()["user"]["username"])
+
+
+def require_other(config: RegistryConfig, version: Version, asked: str = "") -> None:
+    """Raise ``RegistryError`` unless the user is somebody else than the version's author.
+
+    ``asked`` is who asked for the verdict, which tells for a version from before authors were noted.
+    """
+    user = current(config)
+    if user == version.tags.get(AUTHOR, asked):
+        raise RegistryError(
+            f"version {version.version} is {user}'s own: the policy asks for approval by somebody else than its author"
+        )
+
+
+def _machine_user() -> str:
+    """By the process and not by ``$USER``, which anybody can set; a container's user may have no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
