@@ -239,13 +239,34 @@ def test_mind2web_candidates_as_elements(tmp_path):
     assert [(each.role, each.text) for each in elements] == [("a", "Home"), ("div", ""), ("button", "")]
 
 
-def test_mind2web_row_that_is_missing_is_counted(tmp_path):
-    (tmp_path / "data").mkdir()
-    rows = [mind2web.row("t1", 0), mind2web.row("t1", 2)]
-    mind2web.write_file(tmp_path / "data/train-00000-of-00001.parquet", rows)
-    found, rejected = collected("mind2web", tmp_path)
-    assert types(found[0]) == ["click", "select"]
-    assert [each.reason for each in rejected] == ["missing step"]
+@pytest.mark.parametrize(
+    ("fields", "reason", "kept"),
+    [
+        ([{}, {}, {}], None, 3),
+        ([{}, None, {}], "missing step", 1),
+        ([{}, {}, None], "missing step", 2),
+        ([None, {}, {}], "missing step", 0),
+        ([{}, {"screenshot": None}, {}], "no screenshot", 1),
+        ([{}, {}, {"target_action_index": "1"}], "duplicate step", 1),
+        ([{}, {}, {"target_action_index": "9"}], "missing step", 2),
+        ([{}, {}, {}, {"target_action_index": "x"}], "wrong field", 3),
+        ([{"action_reprs": []}, {"action_reprs": []}, {"target_action_index": "3"}], None, 2),
+    ],
+)
+def test_mind2web_trains_across_no_gap(tmp_path, fields, reason, kept):
+    rows = [mind2web.row("t1", at, **each) for at, each in enumerate(fields) if each is not None]
+    mind2web.write_file(tmp_path / "train-00000-of-00001.parquet", [*rows, *(mind2web.row("t2", n) for n in range(3))])
+    whole = kept == len(fields)
+    (*found, other), rejected = collected("mind2web", tmp_path)
+    assert [len(each.steps) for each in found] == ([kept] if whole else [])
+    assert len(other.steps) == 3
+    assert {each.reason for each in rejected} >= (set() if whole else {reason, "incomplete task"} - {None})
+    assert sum(each.steps for each in rejected) == (0 if whole else len(rows))
+    (*cut, _), rejected = collected("mind2web", tmp_path, cut=True)
+    assert [[step.action.type for step in each.steps] for each in cut] == [["click", "type", "select"][:kept]] * (
+        kept > 0
+    )
+    assert sum(each.steps for each in rejected) == len(rows) - kept
 
 
 # --- AgentTrek ------------------------------------------------------------------------------------------------------

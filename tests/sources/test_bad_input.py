@@ -496,7 +496,7 @@ for name, fields, reason in [
         rows(folder, {}, {}, fields)
 
     _row.__name__ = name
-    case("mind2web", Quarantined(reason, left=6))(_row)
+    case("mind2web", Quarantined(reason, left=5))(_row)
 
 
 @case("mind2web", Quarantined("too many steps", left=5))

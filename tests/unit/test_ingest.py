@@ -13,19 +13,21 @@ from tracer.ingestion.ingest import ingest
 from tracer.ingestion.quarantine import quarantined
 from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.pins import dvc_md5
+from tracer.registry.tracking import data_digest
 from tracer.sources.source import SourceError
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
-    """A project of six good episodes under data/raw, nothing pinned."""
+    """A project of six good episodes under data/raw, which nothing pins unless ``pin`` does."""
     monkeypatch.chdir(tmp_path)
     write_raw(tmp_path / "data/raw", sample())
     return tmp_path
 
 
 def configured(**data) -> Config:
-    return Config(profile="test", data=data)
+    pinned = {} if "path" in data or Path("data.dvc").is_file() else {"pointer": ""}
+    return Config(profile="test", data={**pinned, **data})
 
 
 def pin(folder: Path) -> Path:
@@ -102,21 +104,31 @@ def test_data_changed_under_its_pin_is_refused_even_when_ingested_before(project
         ingest(configured(), project / "out")
 
 
-def test_a_pointer_that_is_gone_is_said(project, caplog):
-    done = ingest(configured(), project / "out")
-    assert done["metrics"]["dvc_md5"] is None
-    assert "data.dvc does not exist, so the data is not held against its pin" in caplog.text
-    caplog.clear()
-    ingest(configured(pointer=""), project / "other")
-    assert caplog.text == ""
-
-
-def test_a_path_outside_the_pinned_folder_is_refused(project):
-    pin(project / "data")
+@pytest.mark.parametrize("data", [{}, {"path": "data/raw"}, {"path": "mine", "pointer": "mine.dvc"}])
+def test_a_pointer_that_is_gone_is_an_error(project, data):
     write_raw(project / "mine", sample())
-    with pytest.raises(LineageError, match=r"mine is not in data, .* set data\.pointer"):
-        ingest(configured(path="mine"), project / "out")
-    assert ingest(configured(path="mine", pointer=""), project / "out")["metrics"]["trajectories"] == 6
+    name = data.get("pointer", "data.dvc")
+    config = Config(profile="test", data=data)
+    with pytest.raises(LineageError, match=f"{name} does not exist, .*`git checkout {name}`.*`dvc add {name[:4]}`"):
+        ingest(config, project / "out")
+    with pytest.raises(LineageError, match=f"{name} does not exist"):
+        data_digest(config)
+    assert ingest(configured(pointer=""), project / "other")["metrics"]["dvc_md5"] is None
+
+
+def test_a_folder_of_ones_own_needs_no_pin_and_is_held_to_one_that_it_has(project):
+    pin(project / "data")
+    write_raw(project / "mine/raw", sample())
+    done = ingest(configured(path="mine/raw"), project / "out")
+    assert (done["metrics"]["trajectories"], done["metrics"]["dvc_md5"]) == (6, None)
+    with pytest.raises(LineageError, match=r"mine/raw is not in data, .* set data\.pointer"):
+        ingest(configured(path="mine/raw", pointer="data.dvc"), project / "out")
+    pin(project / "mine")
+    done = ingest(configured(path="mine/raw"), project / "out")
+    assert done["metrics"]["dvc_md5"] == dvc_md5(project / "mine")
+    (project / "mine/new").write_text("")
+    with pytest.raises(LineageError, match=r"mine has md5 .* mine\.dvc pins"):
+        ingest(configured(path="mine/raw"), project / "out")
 
 
 def test_a_pinned_folder_that_was_not_pulled_names_the_command(project):
@@ -129,7 +141,7 @@ def test_a_pinned_folder_that_was_not_pulled_names_the_command(project):
 
 def test_missing_data_and_an_unknown_source_are_named(project):
     with pytest.raises(LineageError, match=r"data/nowhere does not exist; .*`dvc pull`"):
-        ingest(configured(path="data/nowhere"), project / "out")
+        ingest(configured(path="data/nowhere", pointer=""), project / "out")
     with pytest.raises(ValueError, match="unknown source 'osworld'"):
         ingest(configured(source="osworld"), project / "out")
 
@@ -137,7 +149,7 @@ def test_missing_data_and_an_unknown_source_are_named(project):
 def test_an_empty_folder_is_an_error_and_leaves_nothing_finished(project):
     (project / "data/none").mkdir()
     with pytest.raises(SourceError, match=r"contains no \.jsonl file"):
-        ingest(configured(path="data/none"), project / "out")
+        ingest(configured(path="data/none", pointer=""), project / "out")
     assert finished(project / "out") is None
     assert not list((project / "out").glob("*.parquet"))
 

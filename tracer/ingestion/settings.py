@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from tracer import plugins
 from tracer.settings import Section
+
+DATA = Path("data")
+"""The folder that comes with the project, and that ``data.dvc`` pins."""
 
 
 class DataConfig(Section):
@@ -22,11 +26,23 @@ class DataConfig(Section):
     workers: int = Field(default=1, gt=0)
     """Parts of a published data set that are ingested side by side."""
     pointer: str = "data.dvc"
-    """The DVC pointer that pins the folder ``path`` lies in; empty for data that DVC does not track."""
+    """The DVC pointer that pins the folder ``path`` lies in; empty for data that DVC does not track.
+
+    For a ``path`` outside ``data/`` the default is the pointer that ``dvc add`` put beside it or a folder above it; if
+    there is none, the data is not tracked."""
     max_quarantined: float = Field(default=0.01, ge=0, le=1)
     """The share of bad rows above which the gate after ingestion closes."""
     limit: int | None = Field(default=None, gt=0)
     """At most this many episodes per task and split (for tests)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_pointer(cls, given: Any) -> Any:
+        path = given.get("path") if isinstance(given, dict) else None
+        if not isinstance(path, str) or "pointer" in given or Path(path).resolve().is_relative_to(DATA.resolve()):
+            return given
+        pointers = (each.with_name(f"{each.name}.dvc") for each in (Path(path), *Path(path).parents) if each.name)
+        return {**given, "pointer": next((str(each) for each in pointers if each.is_file()), "")}
 
 
 class MixedSource(Section):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 
 import yaml
 
 from tracer.lineage.digest import LineageError, file_digest
-
-log = logging.getLogger(__name__)
 
 
 def dvc_md5(folder: Path) -> str:
@@ -22,13 +19,13 @@ def dvc_md5(folder: Path) -> str:
 
 
 def pointer_of(setting: str) -> Path | None:
-    """The ``.dvc`` file that a setting names; None for no name and, with a warning, for a file that is not there."""
+    """The ``.dvc`` file that a setting names, None for no name; raises ``LineageError`` for one that is not there."""
     if setting and not Path(setting).is_file():
-        log.warning(
-            f"{setting} does not exist, so the data is not held against its pin: restore it with `git checkout "
-            f"{setting}`, make it with `dvc add`, or set data.pointer to '' for data that DVC does not track"
+        raise LineageError(
+            f"{setting} does not exist, so nothing says whether the data is what it should be: restore it with `git "
+            f"checkout {setting}`, pin the data as it is with `dvc add {Path(setting).with_suffix('')}`, or set "
+            f"data.pointer to '' for data that DVC does not track"
         )
-        return None
     return Path(setting) if setting else None
 
 
@@ -46,7 +43,7 @@ def _pinned(pointer: Path) -> tuple[str, str]:
     try:
         out = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]
         return str(out["md5"]), str(out["path"])
-    except (OSError, KeyError, IndexError, TypeError, yaml.YAMLError) as error:
+    except (OSError, KeyError, IndexError, TypeError, ValueError, yaml.YAMLError) as error:
         raise LineageError(
             f"{pointer} is not a DVC pointer with an md5 ({error!r}); restore it with `git checkout`"
         ) from error

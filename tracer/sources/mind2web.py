@@ -9,7 +9,8 @@ Boxes are pixels of a full-page screenshot, three levels of JSON deep (candidate
 metric counts a point in any of them. The task of a test step is its published split, of a training step its website.
 
 Rows without a screenshot or a target cannot be scored and are quarantined one by one, as are steps that
-``action_reprs`` names and no row holds; the rest of their trajectory stays.
+``action_reprs`` names and no row holds. Any of them, and a step that is there twice, costs its task, or with ``cut``
+what follows it: no trajectory reaches across a gap.
 """
 
 from __future__ import annotations
@@ -68,17 +69,20 @@ def parts(path: Path) -> list[str]:
     return [match[0] for match in found]
 
 
-def read(path: Path, part: str | None = None, elements: bool = False) -> Iterator[Trajectory | Rejected]:
+def read(
+    path: Path, part: str | None = None, elements: bool = False, cut: bool = False
+) -> Iterator[Trajectory | Rejected]:
     """The tasks whose first row lies in one file, or all.
 
     ``elements`` lists the page's candidates, named by their attributes, from top to bottom; they are thousands a page.
+    ``cut`` true keeps the steps before the first that is missing, doubled or cannot be read.
     """
     root = _root(path)
     for name in parts(path) if part is None else [part]:
-        yield from _file(root, name, elements)
+        yield from _file(root, name, elements, cut)
 
 
-def _file(root: Path, name: str, elements: bool) -> Iterator[Trajectory | Rejected]:
+def _file(root: Path, name: str, elements: bool, cut: bool) -> Iterator[Trajectory | Rejected]:
     split = name.partition("-")[0]
     places = _places(root, split)
     pending: dict[str, list[tuple[str, int, Row]]] = {}
@@ -96,13 +100,13 @@ def _file(root: Path, name: str, elements: bool) -> Iterator[Trajectory | Reject
         if len(pending[task]) == len(places[task]):
             rows = pending.pop(task)
             held -= sum(_weight(row) for _, _, row in rows)
-            yield from _task(rows, split, elements)
+            yield from _task(rows, split, elements, cut)
         if held > MAX_PENDING:
             raise SourceError(f"{root / name}: rows of {len(pending)} tasks lie far apart; sort it by annotation_id")
     for task, rows in pending.items():
         elsewhere = dict.fromkeys(file for file, _ in places[task] if file != name)
         rows += [(f, n, row) for f in elsewhere for n, row in _rows(root / f, elements, task)]
-        yield from _task(rows, split, elements)
+        yield from _task(rows, split, elements, cut)
 
 
 @lru_cache(maxsize=4)
@@ -188,52 +192,59 @@ def _weight(row: Row) -> int:
     return len((row["screenshot"] or {}).get("bytes") or b"") + 4096
 
 
-def _task(rows: list[tuple[str, int, Row]], split: str, elements: bool) -> Iterator[Trajectory | Rejected]:
+def _task(rows: list[tuple[str, int, Row]], split: str, elements: bool, cut: bool) -> Iterator[Trajectory | Rejected]:
     first = rows[0][2]
     id = f"{NAME}/{split}/{first['annotation_id']}"
-    steps: dict[int, Step] = {}
-    present: set[int] = set()
-
+    steps: dict[int, Step | None] = {}  # None: the step cannot be read
+    bad = 0
     for file, number, row in rows:
         origin = Origin(source=NAME, file=file, row=number, id=id, raw=partial(_raw, row), steps=1)
-        found = origin.attempt(partial(_own, row, elements, present))
+        found = origin.attempt(partial(_own, row, elements, steps))
         if isinstance(found, Rejected):
+            bad += 1
             yield found
-        else:
-            steps[found[0]] = found[1]
     origin = Origin(source=NAME, file=rows[0][0], row=rows[0][1], id=id)
     reprs = first["action_reprs"] or []
     reprs = reprs.split("\n") if isinstance(reprs, str) else reprs
     if len(reprs) > MAX_STEPS:
         yield origin.rejected(too_many_steps(len(reprs)))
         return
-    for index in sorted(set(range(len(reprs))) - present):
+    for index in sorted(set(range(len(reprs))) - steps.keys()):
         gap = Refused("missing step", f"no row holds step {index}, {reprs[index]!r}", "it is published so")
         yield origin.rejected(gap)
-    if steps:
-        yield origin.read(lambda _: _trajectory(id, split, first, steps))
+    whole: list[Step] = []
+    while (step := steps.get(len(whole))) is not None:
+        whole.append(step)
+    kept = whole if cut or len(whole) >= max(len(reprs), len(rows)) else []
+    origin.steps = len(rows) - bad - len(kept)
+    if origin.steps:
+        detail = f"step {len(whole)} is missing, doubled or unreadable, which costs {origin.steps} others"
+        yield origin.rejected(Refused("incomplete task", detail, "cut=true keeps the steps before it"))
+    origin.steps = len(kept)
+    if kept:
+        yield origin.read(lambda _: _trajectory(id, split, first, kept))
 
 
-def _trajectory(id: str, split: str, first: Row, steps: dict[int, Step]) -> Trajectory:
+def _trajectory(id: str, split: str, first: Row, steps: list[Step]) -> Trajectory:
     return Trajectory(
         id=id,
         source=NAME,
         split=SPLITS[split],
         task=split if SPLITS[split] == "test" else first["website"],
         goal=first["confirmed_task"],
-        steps=tuple(steps[index] for index in sorted(steps)),
+        steps=tuple(steps),
     )
 
 
-def _own(row: Row, elements: bool, present: set[int], _: Origin) -> tuple[int, Step]:
-    """A row's step and its place in the task; raises ``Refused``."""
+def _own(row: Row, elements: bool, steps: dict[int, Step | None], _: Origin) -> None:
+    """Put a row's step in its place in the task; raises ``Refused``."""
     index = _index(row)
-    if index in present:
+    doubled, steps[index] = index in steps, None
+    if doubled:
         raise Refused("duplicate step", f"the task has step {index} twice", "keep one of the rows")
-    present.add(index)
     step = _step(row, elements)
     check_step(step)  # a row that cannot be written costs its row, not its task
-    return index, step
+    steps[index] = step
 
 
 def _index(row: Row) -> int:
