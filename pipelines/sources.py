@@ -93,7 +93,7 @@ def whole_asset(name: str, parts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         description=f"{name}, its parts joined: shards, quarantine and counts.",
     )
     def whole(sources: Sources) -> dg.MaterializeResult[Any]:
-        names = parts_of(name, sources.path(name))
+        names = parts_of(name, sources.path(name), sources.data(name).options)
         folder = sources.folder(name)
         done = join_parts(name, {part: sources.part_folder(name, part) for part in names}, folder)
         return _made(folder, done["output"])
@@ -163,7 +163,7 @@ def source_parts(context: dg.SensorEvaluationContext, sources: Sources) -> dg.Se
     missing: list[str] = []
     for name in NAMES:
         try:
-            found = parts_of(name, sources.path(name))
+            found = parts_of(name, sources.path(name), sources.data(name).options)
         except SourceError as error:
             missing.append(f"{name}: {error}")
             continue

@@ -102,8 +102,8 @@ def load(profile: str | None = None, overrides: Sequence[str] = (), path: Path =
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; run in the project's root") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML in UTF-8: {error}") from error
     if not isinstance(document, dict) or set(document) != {"profile", "profiles"}:
         raise ConfigError(f"{path} must contain exactly the keys 'profile' and 'profiles'")
     profile = profile or document["profile"]

@@ -6,6 +6,7 @@ at which ``str.splitlines`` would break it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -47,10 +48,14 @@ def one(row: Mapping[str, Any]) -> bytes:
 
 
 def take_up(path: Path, chunk: int = 1) -> list[dict[str, Any]]:
-    """The rows that a killed run left, in whole chunks; what a kill tore off is cut from the file."""
+    """The rows that a killed run left, in whole chunks; what a kill or a crash tore off is cut from the file."""
     found = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    whole = [line for line in found if line.endswith(b"\n")]
-    kept = whole[: len(whole) // chunk * chunk]
-    if len(kept) < len(found):
-        path.write_bytes(b"".join(kept))
-    return list(map(orjson.loads, kept))
+    rows: list[dict[str, Any]] = []
+    with contextlib.suppress(orjson.JSONDecodeError):  # a crash of the machine can leave zeros
+        for line in found:
+            if line.endswith(b"\n"):
+                rows.append(orjson.loads(line))
+    whole = len(rows) // chunk * chunk
+    if whole < len(found):
+        path.write_bytes(b"".join(found[:whole]))
+    return rows[:whole]

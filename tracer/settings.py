@@ -10,6 +10,6 @@ class ConfigError(ValueError):
 
 
 class Section(BaseModel):
-    """One section of params.yaml; an unknown key is an error."""
+    """One section of params.yaml; an unknown key is an error, and so is a number that is not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

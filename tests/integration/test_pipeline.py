@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from tracer.config import load
+from tracer.dvc_yaml import dvc_yaml
 from tracer.lineage.step import read_lineage
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,14 @@ def test_materialisations_carry_digests_and_pictures(workspace: Path, piped: dg.
     ):
         assert "data:image/png;base64," in str(events[asset].metadata[name].value), f"{asset}/{name}"
     assert events["champion"].metadata["outcome"].value in ("promoted", "refused")
+
+
+def test_dvc_compares_a_few_dozen_headline_figures(workspace: Path, piped: dg.ExecuteInProcessResult) -> None:
+    """`dvc metrics show` prints a column for every name in these files."""
+    listed = yaml.safe_load(dvc_yaml().replace("${profile}", "micro").replace("${seed}", "0"))["metrics"]
+    files = [Path("piped", *Path(each).parts[1:]) for each in listed]
+    columns = {name for file in files for name in json.loads(file.read_text(encoding="utf-8"))}
+    assert {"test_step", "unparsable"} <= columns and len(columns) <= 48, sorted(columns)
 
 
 def test_in_one_process_the_same_steps_leave_the_same_bits(workspace: Path, piped: dg.ExecuteInProcessResult) -> None:

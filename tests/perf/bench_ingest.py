@@ -303,7 +303,7 @@ def main() -> None:
             else ("limit", "read", "ingest1", "ingest2")
         )
         found = {what: run(name, folder, what, arguments.repeat) for what in kinds}
-        part = run(name, folder, "read", 1, parts_of(name, folder)[0])
+        part = run(name, folder, "read", 1, parts_of(name, folder, {})[0])
         print(f"{name}: {size:.0f} MB")
         for what, result in found.items():
             share, busy = (found["limit"][key] / result[key] for key in ("seconds", "cpu"))

@@ -17,7 +17,8 @@ from tracer import dataset
 from tracer.ingestion import assembly
 from tracer.ingestion.assembly import assemble, compared
 from tracer.ingestion.ingest import ingest_source
-from tracer.ingestion.parts import PARTS, PartsError, check_options, ingest_part, ingest_parts, parsed_options
+from tracer.ingestion.items import check_options
+from tracer.ingestion.parts import PARTS, PartsError, ingest_part, ingest_parts, parsed_options
 from tracer.ingestion.quarantine import quarantined
 from tracer.lineage.digest import LINEAGE
 from tracer.sources.source import SourceError

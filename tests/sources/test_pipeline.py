@@ -39,7 +39,7 @@ def _checks(check, names):
 
 
 def ingest_all(instance, place, name="android_control"):
-    names = parts_of(name, place.path(name))
+    names = parts_of(name, place.path(name), {})
     instance.add_dynamic_partitions(PARTITIONS[name].name, names)
     for part in names:
         assert run(instance, place, PARTS[name], part=part).success
@@ -75,7 +75,7 @@ def test_parts_are_joined_and_counted(instance, place):
 
 
 def test_a_failed_part_is_run_again_alone(instance, place):
-    names = parts_of("android_control", place.path("android_control"))
+    names = parts_of("android_control", place.path("android_control"), {})
     instance.add_dynamic_partitions(PARTITIONS["android_control"].name, names)
     shard = place.path("android_control") / SECOND
     good = shard.read_bytes()

@@ -239,8 +239,22 @@ def test_broken_boxes_are_no_targets(tmp_path, rect):
     assert (found, rejected[0].reason) == ([], "broken box")
 
 
+def test_a_candidate_without_layout_is_not_on_the_page_and_costs_nothing(tmp_path):
+    hidden = mind2web.candidate("-1,-1,-1,-1", "7", tag="option")
+    shown = [mind2web.candidate("16,80,64,40"), hidden]
+    rows = [
+        mind2web.row("t", 0, action_reprs=[], pos_candidates=[hidden, *shown], neg_candidates=[hidden]),
+        mind2web.row("u", 0, action_reprs=[], pos_candidates=[hidden]),
+    ]
+    mind2web.write_file(tmp_path / "train-00000-of-00001.parquet", rows)
+    (found,), (rejected,) = collected("mind2web", tmp_path, elements=True)
+    assert found.steps[0].target == (16 / 128, 80 / 400, 80 / 128, 120 / 400)
+    assert [element.role for element in found.steps[0].elements or ()] == ["button"]
+    assert rejected.reason == "no target"
+
+
 def test_a_row_without_a_task_belongs_to_none(tmp_path):
-    rows = [mind2web.row("t", 0), {**mind2web.row("t", 1), "annotation_id": None}]
+    rows = [mind2web.row("t", 0, action_reprs=[]), {**mind2web.row("t", 1), "annotation_id": None}]
     mind2web.write_file(tmp_path / "train-00000-of-00001.parquet", rows)
     found, rejected = collected("mind2web", tmp_path)
     assert [each.id for each in found] == ["mind2web/train/t"]

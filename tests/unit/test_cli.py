@@ -136,6 +136,15 @@ def test_json_is_json(line: str, files: Path, capfd: pytest.CaptureFixture[str])
     assert text.strip() or line.startswith(("history", "ingest jsonl {}/raw --check"))
 
 
+def test_a_page_that_nobody_can_play_is_named_before_anything_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = "login-user,bisect-angle"  # the second is a page of MiniWoB++
+    assert cli.main(["record", "--pages", pages, "--split", "train", "--out", str(tmp_path / "out")]) == 1
+    assert "no demonstrator plays bisect-angle; there are: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_any_result_prints_as_json_and_nothing_else_does(capsys: pytest.CaptureFixture[str]) -> None:
     Kind = StrEnum("Kind", {"a": "a"})
     found = {1: Path("x"), "nan": float("nan"), "finding": Finding("disk", True, "é"), "kind": Kind.a, "pair": (1, 2)}

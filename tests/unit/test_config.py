@@ -198,3 +198,17 @@ def test_planners_that_are_not_played_are_planners() -> None:
     assert load("demo").evaluation.unplayed == ("stage1",)
     with pytest.raises(ConfigError, match="names 'satge1'; the planners are base, stage1, stage2"):
         load("demo", ["evaluation.unplayed=[satge1]"])
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize("key", ["stage1.learning_rate", "reward.align", "evaluation.max_states"])
+def test_a_number_that_is_not_finite_is_refused(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        load("demo", [f"{key}={value}"])
+
+
+def test_a_configuration_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes("profile: caf\u00e9".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"params\.yaml is not valid YAML in UTF-8"):
+        load(path=path)

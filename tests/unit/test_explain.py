@@ -77,3 +77,13 @@ def test_what_does_not_parse_is_said(tmp_path: Path) -> None:
         explain_files(tmp_path / "good.jsonl", tmp_path / "bad.jsonl", load("micro"))
     with pytest.raises(LineageError, match="is not a file"):
         explain_files(tmp_path / "none", tmp_path / "good.jsonl", load("micro"))
+
+
+def test_a_marked_file_is_read_and_one_in_another_encoding_is_named(tmp_path: Path) -> None:
+    line = json.dumps({"action": "click", "x": 250, "y": 250, "step": "click the button"})
+    file = tmp_path / "predicted.jsonl"
+    file.write_text(line, encoding="utf-8-sig")
+    assert explain_files(file, file, load("micro"))[0].total == 1
+    file.write_text(line, encoding="utf-16")
+    with pytest.raises(LineageError, match=r"predicted\.jsonl is not UTF-8"):
+        explain_files(file, file, load("micro"))

@@ -114,6 +114,7 @@ def test_a_pointer_that_is_gone_is_an_error(project, data):
     with pytest.raises(LineageError, match=f"{name} does not exist"):
         data_digest(config)
     assert ingest(configured(pointer=""), project / "other")["metrics"]["dvc_md5"] is None
+    assert data_digest(Config(profile="test", data=data, mixture={"sources": {"a": {"folder": "x"}}})) is None
 
 
 def test_a_folder_of_ones_own_needs_no_pin_and_is_held_to_one_that_it_has(project):

@@ -26,6 +26,8 @@ def test_a_torn_row_is_cut_off_and_so_is_a_torn_chunk(tmp_path: Path) -> None:
     assert json_lines.read(path) == ROWS
     path.write_bytes(b"".join(map(json_lines.one, [*ROWS, ROWS[0]])))
     assert json_lines.take_up(path, chunk=2) == ROWS == json_lines.read(path)
+    path.write_bytes(json_lines.one(ROWS[0]) + b"\0" * 40 + b"\n" + json_lines.one(ROWS[1]))  # as a crash leaves it
+    assert json_lines.take_up(path) == ROWS[:1] == json_lines.read(path)
 
 
 def test_a_line_that_is_no_json_is_an_error(tmp_path: Path) -> None:

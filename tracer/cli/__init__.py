@@ -34,7 +34,7 @@ def application() -> Callable[..., None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 1 for a failed step or gate, 2 for wrong arguments, 130 for Ctrl-C."""
+    """Run a command; the exit code is 0, 1 for what failed or was refused, 2 for a wrong call, 130 for Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a goal in another script must not end a command in a plain locale
             stream.reconfigure(errors="backslashreplace")

@@ -39,7 +39,7 @@ def _plays(*pages: str, submit: bool = False) -> Callable[[Demonstrator], Demons
 def demonstrate(performance: Performance) -> None:
     """Play the episode to its end; ``performance.success`` and ``performance.steps`` then say how it went.
 
-    Raises ``DemonstrationFailed``, and ``KeyError`` for a page without a demonstrator.
+    Raises ``DemonstrationFailed``. The page is one of ``DEMONSTRATORS``.
     """
     DEMONSTRATORS[performance.page](performance)
 

@@ -30,6 +30,10 @@ class OtherEpisodes(RuntimeError):
     """A folder that contains other episodes of a page than were asked for; the message names the file."""
 
 
+class NoDemonstrator(ValueError):
+    """A page that nothing here can play; the message names those that can be."""
+
+
 class BrowserChanged(RuntimeError):
     """A folder whose recordings were made with another browser or other fonts; the message names both."""
 
@@ -84,11 +88,18 @@ def record(
     whose files exist is left alone, so an interrupted recording continues where it stopped. ``workers`` processes each
     run a browser of their own; one worker is this process, in which no other ``Browser`` may be open.
 
-    Raises ``BrowserMissing``, ``BrowserChanged``, ``OtherEpisodes``, ``ValueError`` for an unknown split, ``KeyError``
-    for a page without a demonstrator.
+    Raises ``BrowserMissing``, ``BrowserChanged``, ``OtherEpisodes``, ``NoDemonstrator``, and ``ValueError`` for an
+    unknown split.
     """
+    from tracer.environments.demonstrators import DEMONSTRATORS
+
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; splits are {', '.join(SPLITS)}")
+    unknown = [page for page in pages if page not in DEMONSTRATORS]
+    if unknown:
+        raise NoDemonstrator(
+            f"no demonstrator plays {', '.join(unknown)}; there are: {', '.join(sorted(DEMONSTRATORS))}"
+        )
     _claim(Path(out))
     jobs = [_Job(page=page, seeds=tuple(seeds), out=Path(out), split=split) for page in pages]
     for job in jobs:

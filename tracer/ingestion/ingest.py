@@ -18,7 +18,7 @@ from tracer.ingestion import mixture
 from tracer.ingestion.assembly import assemble
 from tracer.ingestion.counts import Counts, metrics, warnings
 from tracer.ingestion.items import items, limited, write
-from tracer.ingestion.parts import PARTS, check_options, ingest_parts
+from tracer.ingestion.parts import PARTS, ingest_parts
 from tracer.ingestion.quarantine import quarantined
 from tracer.ingestion.settings import DataConfig
 from tracer.lineage.digest import LineageError
@@ -82,7 +82,6 @@ def check(data: DataConfig) -> dict[str, Any]:
 
     Raises ``SourceError`` for a source that cannot be read at all.
     """
-    check_options(data.source, data.options)
     counts, problems, lengths = Counts(), list[str](), Counter[int]()
     for item in items(data):
         counts.add(item)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from tracer.dataset import ShardWriter
 from tracer.ingestion.counts import STATS, Counts, Item
@@ -46,8 +49,30 @@ def items(data: DataConfig, part: str | None = None) -> Iterator[Item]:
 
     Ingesting and checking read through here. Raises ``SourceError``.
     """
+    check_options(data.source, data.options)
     arguments = data.options if part is None else {**data.options, "part": part}
     return unique(admitted(data.source, source(data.source).read(Path(data.path), **arguments)))
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise ``SourceError`` for an option that the adapter's ``read`` does not have, or a value that is none of its."""
+    read = source(name).read
+    try:
+        parameters = inspect.signature(read, eval_str=True).parameters
+    except NameError:  # an adapter of someone else's that imports its types for a type checker alone
+        parameters = inspect.signature(read).parameters
+    known = [key for key in parameters if key not in ("path", "part")]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise SourceError(f"source {name!r} has no option {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
+    for key, value in options.items():
+        annotation = parameters[key].annotation
+        kind = Any if annotation is inspect.Parameter.empty or isinstance(annotation, str) else annotation
+        try:
+            TypeAdapter(kind).validate_python(value, strict=True)
+        except ValidationError as error:
+            wrong = f"option {key} of source {name!r} is {value!r:.80}"
+            raise SourceError(f"{wrong}: {error.errors()[0]['msg']}; write {key}=VALUE with another value") from error
 
 
 def admitted(name: str, found: Iterable[Item]) -> Iterator[Item]:

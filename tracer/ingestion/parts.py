@@ -22,7 +22,7 @@ import yaml
 from tracer import plugins
 from tracer.dataset import SHARD_BYTES, ShardWriter, shards
 from tracer.ingestion.counts import STATS
-from tracer.ingestion.items import REPORT_SECONDS, Report, items, reported, write
+from tracer.ingestion.items import REPORT_SECONDS, Report, check_options, items, reported, write
 from tracer.ingestion.settings import DataConfig
 from tracer.json_files import read_json, write_json
 from tracer.lineage.code import code_digest
@@ -42,18 +42,13 @@ class PartsError(RuntimeError):
     """Some parts failed; the message names them and why. The others are finished and stay."""
 
 
-def parts_of(name: str, path: Path) -> list[str]:
+def parts_of(name: str, path: Path, options: Mapping[str, Any]) -> list[str]:
     """The parts that a source is ingested in, named so that they can name a folder; raises ``SourceError``."""
     found = getattr(source(name), "parts", None)
-    return [WHOLE] if found is None else found(path)
-
-
-def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise ``SourceError`` for an option that the adapter's ``read`` does not have."""
-    known = [key for key in inspect.signature(source(name).read).parameters if key not in ("path", "part")]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise SourceError(f"source {name!r} has no option {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
+    if found is None:
+        return [WHOLE]
+    taken = inspect.signature(found).parameters
+    return found(path, **{key: value for key, value in options.items() if key in taken})
 
 
 def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
@@ -63,7 +58,10 @@ def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise SourceError(f"an option is written key=value, not {text!r}")
-        found[key] = yaml.safe_load(value)
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SourceError(f"the value of the option {text!r:.80} is not valid YAML: put it in quotes") from error
     return found
 
 
@@ -164,7 +162,7 @@ def ingest_parts(data: DataConfig, out: Path, *, shard_bytes: int = SHARD_BYTES,
     forget()
     path = Path(data.path)
     attempt = partial(_attempt, data, shard_bytes, fingerprint(path))
-    folders = {part: out / PARTS / part for part in parts_of(data.source, path)}
+    folders = {part: out / PARTS / part for part in parts_of(data.source, path, data.options)}
     failures: dict[str, str] = {}
     steps = 0
     with bar(data.source, len(folders), shown=progress) as shown:

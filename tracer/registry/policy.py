@@ -126,7 +126,7 @@ def load(path: Path) -> Policy:
         return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; registry.policy names the promotion policy") from error
-    except (yaml.YAMLError, ValidationError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -224,7 +224,12 @@ def log_dataset(client: Any, config: Config, run_id: str, lineage: Mapping[str, 
 
 
 def data_digest(config: Config) -> str | None:
-    """The md5 that the data's DVC pointer pins; None for data that DVC does not track."""
+    """The md5 that the data's DVC pointer pins; None for data that DVC does not track.
+
+    Raises ``LineageError`` for a pointer that is not there, unless a mixture takes the place of what it pins.
+    """
+    if config.mixture.sources and not Path(config.data.pointer).is_file():
+        return None
     pointer = pointer_of(config.data.pointer)
     return None if pointer is None else pinned_md5(pointer)
 

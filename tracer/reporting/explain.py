@@ -121,7 +121,11 @@ def _read(path: Path, horizon: int, rule: ParseRule) -> Reading:
     """What a file in the grammar ``literal`` contains."""
     if not path.is_file():
         raise LineageError(f"{path} is not a file; give one JSON object per line, in the grammar `literal`")
-    return grammar("literal", rule).read(path.read_text(encoding="utf-8"), State(goal=""), horizon)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LineageError(f"{path} is not UTF-8: {error}; save it as UTF-8") from error
+    return grammar("literal", rule).read(text, State(goal=""), horizon)
 
 
 def _why(

@@ -15,10 +15,10 @@ that cannot be read costs its trajectory, or with ``cut`` what follows it; the s
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,7 +26,7 @@ from tracer.instruction import describe
 from tracer.sources import large_json, pyautogui
 from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
 from tracer.sources.calls import check_total
-from tracer.sources.source import Refused, Rejected, SourceError, screen
+from tracer.sources.source import Refused, Rejected, SourceError, said
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
 
@@ -148,11 +148,12 @@ def _trajectory(origin: Origin, steps: list[Step], wanted: Wanted) -> Trajectory
     origin.steps = len(record.traj)
     moments = list(_moments(record.traj))
     origin.id = _id(record, moments)
+    shown: Callable[[str], dict[str, Any]] = cache(wanted.pictures.screen) if wanted.pictures else lambda _: {}
     check_total(moment.value.code for moment in moments if isinstance(moment, Moment))
     for moment in moments:
         if isinstance(moment, Refused):
             raise moment
-        steps += _steps(moment, wanted)
+        steps += _steps(moment, shown, wanted.labels)
         origin.steps -= wanted.cut
         if len(steps) > MAX_STEPS:
             raise too_many_steps(len(steps))
@@ -197,15 +198,15 @@ def _id(record: Header, moments: list[Moment | Refused]) -> str:
     return f"{NAME}/{record.task_id}/{zlib.crc32(chr(0).join(names).encode()):08x}"
 
 
-def _steps(moment: Moment, wanted: Wanted) -> Iterator[Step]:
+def _steps(moment: Moment, shown: Callable[[str], dict[str, Any]], labels: bool) -> Iterator[Step]:
     value = moment.value
-    if wanted.labels and (value.last_step_redundant or value.last_step_correct is False):
+    if labels and (value.last_step_redundant or value.last_step_correct is False):
         return
     actions = pyautogui.actions(value.code)
-    shown = {} if wanted.pictures is None else screen(wanted.pictures.get(moment.image), moment.image)
+    screen = shown(moment.image)
     # One recorded step of several calls was made on one screen, and its words describe all of them.
     words = value.action if len(actions) == 1 else ""
-    yield from (Step(action=action, instruction=words or describe(action), **shown) for action in actions)
+    yield from (Step(action=action, instruction=said(words) or describe(action), **screen) for action in actions)
 
 
 def _made(record: Header, steps: list[Step], id: str, outcome: str, wanted: Wanted) -> Trajectory:
@@ -213,8 +214,8 @@ def _made(record: Header, steps: list[Step], id: str, outcome: str, wanted: Want
         id=id,
         source=NAME,
         split="train",
-        task=record.domain or wanted.meta.get(record.task_id) or NAME,
-        goal=getattr(record, wanted.goal) or record.instruction or "",
+        task=said(record.domain, wanted.meta.get(record.task_id)) or NAME,
+        goal=said(getattr(record, wanted.goal), record.instruction),
         steps=tuple(steps),
         outcome=outcome,
     )

@@ -122,6 +122,8 @@ def _moment(element: large_json.Element, _: Origin) -> Moment:
     if not isinstance(messages, list):
         raise Refused("wrong field", f"no list of messages: {str(record)[:80]!r}", FIX)
     texts = dict(turn(message, FIX) for message in messages)
+    if len(texts) < len(messages):
+        raise Refused("wrong field", f"{len(messages)} messages of {', '.join(texts)}, not one of each", FIX)
     found = _marked(texts.get("assistant", ""))
     if not found:
         raise Refused("no actions", "the answer contains no <action>", FIX)

@@ -24,7 +24,7 @@ from tracer.instruction import describe
 from tracer.sources import protobuf, tfrecord
 from tracer.sources.actions import ANDROID_CONTROL
 from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
-from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, screen, split_lists
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, on_screen, said, screen, split_lists
 from tracer.trajectory import Element, Step, Trajectory, element_at
 
 NAME = "android_control"
@@ -123,15 +123,15 @@ def _trajectory(
 def _steps(features: dict[str, list[Any]], index: int, elements: bool) -> Iterator[Step]:
     shown = screen(features["screenshots"][index], f"screenshot {index}")
     size = shown["width"], shown["height"]
-    said = (features["screenshot_widths"][index], features["screenshot_heights"][index])
-    if size != said:
-        detail = f"screenshot {index} is {size[0]} x {size[1]}, the record says {said[0]} x {said[1]}"
+    stated = (features["screenshot_widths"][index], features["screenshot_heights"][index])
+    if size != stated:
+        detail = f"screenshot {index} is {size[0]} x {size[1]}, the record says {stated[0]} x {stated[1]}"
         raise Refused("wrong picture size", detail, FIX)
     listed = _elements(features["accessibility_trees"][index], size, index) if elements else None
     action, enter = _action(features["actions"][index], size, index)
     aimed = element_at(action.point, listed) if action.point else None
     target = None if aimed is None or listed is None else listed[aimed]
-    words = _text(features["step_instructions"][index], "step instruction") or describe(action, target, listed)
+    words = said(_text(features["step_instructions"][index], "step instruction")) or describe(action, target, listed)
     shown["elements"] = listed
     yield Step(action=action, instruction=words, target=target.box if target else None, **shown)
     if enter:

@@ -20,6 +20,8 @@ Read = TypeVar("Read")
 
 MAX_STEPS = 2_000
 """Of one record: ten times the longest that is published. It bounds the work that a small record can ask for."""
+MAX_BYTES = 2**30
+"""Of the pictures and observations of one record, each counted at every step that shows it."""
 MAX_SIDE = 2**31 - 1
 FIX = "correct the record, or leave it out"
 DEFECT = "defect of the adapter"
@@ -98,6 +100,9 @@ def check(trajectory: Trajectory) -> None:
         raise Refused("no actions", "no step is left", "nothing to fix")
     if len(steps) > MAX_STEPS:
         raise too_many_steps(len(steps))
+    size = sum(len(step.image or b"") + len(step.observation) for step in steps)
+    if size > MAX_BYTES:
+        raise Refused("record too large", f"{size} bytes of pictures and observations, over {MAX_BYTES}", FIX)
     if trajectory.split not in SPLITS or trajectory.outcome not in OUTCOMES:
         raise Refused("wrong field", f"split {trajectory.split!r:.40}, outcome {trajectory.outcome!r:.40}", FIX)
     for name in ("id", "source", "task", "goal"):

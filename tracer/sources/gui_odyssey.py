@@ -13,8 +13,10 @@ place in our actions. The target is ``sam2_bbox`` (v2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import lru_cache, partial
+from codecs import BOM_UTF8
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +25,7 @@ from tracer.instruction import describe
 from tracer.sources import large_json
 from tracer.sources.actions import GUI_ODYSSEY
 from tracer.sources.boundary import MAX_STEPS, Origin, check_numbers, too_many_steps
-from tracer.sources.source import Refused, Rejected, SourceError, json_object, screen, split_lists
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, said, split_lists
 from tracer.sources.store import Store, archives, store
 from tracer.trajectory import Box, Step, Trajectory
 
@@ -73,17 +75,19 @@ def _store(root: Path, name: str, *patterns: str) -> Store:
 def _episode(raw: bytes, name: str) -> dict[str, Any]:
     if not raw:
         raise Refused("empty file", f"{name} is empty", FIX)
-    episode = json_object(raw, name, FIX)
+    episode = json_object(raw.removeprefix(BOM_UTF8), name, FIX)
     if episode.get("episode_id") != name.removesuffix(".json"):
         raise Refused("wrong field", f"episode_id is {str(episode.get('episode_id'))[:80]!r} in {name}", FIX)
     return episode
 
 
 def _trajectory(
-    together: dict[str, bytes], annotations: Store, pictures: Store, split: str, name: str, origin: Origin
+    together: Mapping[str, list[bytes]], annotations: Store, pictures: Store, split: str, name: str, origin: Origin
 ) -> Trajectory:
-    raw = together[name] if name in together else annotations.get(name)
+    raw, *others = together[name] if name in together else [annotations.get(name)]
     origin.raw = lambda: raw
+    if others:
+        raise Refused("duplicate id", f"{ALL} holds {origin.id} {len(others) + 1} times", "keep one of the episodes")
     episode = _episode(raw, name)
     info = _field(episode, "task_info", dict)
     steps = _field(episode, "steps", list)
@@ -93,7 +97,8 @@ def _trajectory(
     if len(steps) > MAX_STEPS:
         raise too_many_steps(len(steps))
     check_numbers([step.get("step") if isinstance(step, dict) else None for step in steps])
-    found = tuple(_step(step, pictures) for step in steps)
+    shown = cache(pictures.screen)
+    found = tuple(_step(step, shown) for step in steps)
     return Trajectory(
         id=origin.id,
         source=NAME,
@@ -105,16 +110,13 @@ def _trajectory(
     )
 
 
-def _step(step: dict[str, Any], pictures: Store) -> Step:
-    name = _field(step, "screenshot", str)
-    shown = screen(pictures.get(name), name)
+def _step(step: dict[str, Any], shown: Callable[[str], dict[str, Any]]) -> Step:
     action = decoded(step.get("action"), step.get("info"))
-    words = step.get("low_level_instruction")
     return Step(
         action=action,
-        instruction=words if isinstance(words, str) and words else describe(action),
+        instruction=said(step.get("low_level_instruction")) or describe(action),
         target=_target(step.get("sam2_bbox")),
-        **shown,
+        **shown(_field(step, "screenshot", str)),
     )
 
 
@@ -186,9 +188,11 @@ def _splits(root: Path, split: str) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def _all(path: Path) -> dict[str, bytes]:
+def _all(path: Path) -> dict[str, list[bytes]]:
     """The episodes of v1's one file for all (34 MB), by the name of the file that each would be."""
-    if not path.is_file() or (path.parent / "annotations").is_dir():
-        return {}
-    episodes = (each for each in large_json.array(path) if isinstance(each.value, dict))
-    return {f"{each.value.get('episode_id')}.json": each.encoded() for each in episodes}
+    found: dict[str, list[bytes]] = defaultdict(list)
+    if path.is_file() and not (path.parent / "annotations").is_dir():
+        for each in large_json.array(path):
+            if isinstance(each.value, dict):
+                found[f"{each.value.get('episode_id')}.json"].append(each.encoded())
+    return dict(found)

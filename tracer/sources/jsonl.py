@@ -10,8 +10,8 @@ fractions of the screen. ``Episode.model_json_schema()`` is the format's JSON sc
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tracer.action import Action, ActionError
 from tracer.sources import large_json
 from tracer.sources.actions import broken
-from tracer.sources.boundary import Origin
+from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
 from tracer.sources.source import (
     MAX_IMAGE_BYTES,
     Refused,
@@ -37,6 +37,8 @@ BLOCK = 512
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Corners = tuple[Fraction, Fraction, Fraction, Fraction]
 """Left, top, right, bottom."""
+Sized = Callable[[str], tuple[bytes, tuple[int, int]]]
+"""The picture of a name, with its width and height."""
 
 
 class Record(BaseModel):
@@ -85,7 +87,9 @@ class Episode(Record):
 
 def read(path: Path) -> Iterator[Trajectory | Rejected]:
     """Every episode of every ``.jsonl`` under a folder, in the order of names and lines; or of one such file."""
-    files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
+    # A Mac puts a "._x.jsonl" beside each "x.jsonl" that it packs.
+    found = (file for file in path.rglob("*.jsonl") if file.is_file() and not file.name.startswith("._"))
+    files = sorted(found) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise SourceError(f"{path} contains no .jsonl file; `dvc pull` fetches the data, `tracer record` records it")
     base = path if path.is_dir() else path.parent
@@ -112,7 +116,9 @@ def _episodes(file: Path, name: str, seen: dict[str, str]) -> Iterator[Trajector
 def _read(file: Path, pictures: Pictures, seen: dict[str, str], origin: Origin) -> Trajectory:
     episode = _parse(origin.raw())
     origin.id, origin.steps = episode.id, len(episode.steps)
-    trajectory = _trajectory(episode, file, pictures)
+    if len(episode.steps) > MAX_STEPS:
+        raise too_many_steps(len(episode.steps))
+    trajectory = _trajectory(episode, file, cache(pictures.sized))
     if episode.id in seen:
         raise Refused(
             "duplicate id", f"{episode.id!r} was read before, in {seen[episode.id]}", "give each an id of its own"
@@ -144,7 +150,7 @@ def _reason(error: Any, detail: str) -> tuple[str, str, str]:
     return "unknown split" if unknown else "wrong field", detail, "compare the line with the format's JSON schema"
 
 
-def _trajectory(episode: Episode, file: Path, pictures: Pictures) -> Trajectory:
+def _trajectory(episode: Episode, file: Path, pictures: Sized) -> Trajectory:
     folder = file.parent.name
     if folder in SPLITS and folder != episode.split:
         detail = f"the episode says {episode.split!r} but is in the folder {folder!r}"
@@ -155,7 +161,7 @@ def _trajectory(episode: Episode, file: Path, pictures: Pictures) -> Trajectory:
     )
 
 
-def _step(record: StepRecord, index: int, pictures: Pictures) -> Step:
+def _step(record: StepRecord, index: int, pictures: Sized) -> Step:
     try:
         action = Action.from_json(record.action)
         image = None if record.image is None else _picture(record, record.image, pictures)
@@ -177,9 +183,8 @@ def _step(record: StepRecord, index: int, pictures: Pictures) -> Step:
     )
 
 
-def _picture(record: StepRecord, name: str, pictures: Pictures) -> bytes:
-    image = pictures.get(name)
-    size = picture_size(image, repr(name))
+def _picture(record: StepRecord, name: str, pictures: Sized) -> bytes:
+    image, size = pictures(name)
     if size != (record.width, record.height):
         detail = f"{name!r} is {size[0]} x {size[1]}, stated {record.width} x {record.height}"
         raise Refused("wrong picture size", detail, "correct width and height, or the picture")
@@ -222,17 +227,27 @@ class Pictures:
         try:
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 for member in archive:
+                    if member.size < 0:
+                        raise tarfile.ReadError(f"{member.name!r} has {member.size} bytes")
                     if member.isreg() and member.offset_data + member.size <= size:
                         name = str(PurePosixPath(member.name))  # without the "./" that `tar -C folder .` writes
                         self._members[name] = (member.offset_data, member.size)
                 end = archive.offset
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError, OverflowError) as error:  # what numbers out of range raise there
             self._damage = str(error)
             return
         # tarfile takes a cut between two members for the end; only the block of zeros says that it is the end.
         file.seek(end)
         if file.read(BLOCK) != bytes(BLOCK):
             self._damage = f"it ends at byte {size} without an end mark"
+
+    def sized(self, name: str) -> tuple[bytes, tuple[int, int]]:
+        """A picture, and its width and height; raises ``Refused``.
+
+        An episode keeps them by name: many steps that name one picture would hold many copies.
+        """
+        image = self.get(name)
+        return image, picture_size(image, repr(name))
 
     def get(self, name: str) -> bytes:
         """The bytes of a picture; raises ``Refused``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -58,7 +59,7 @@ def ranges(file: Path, part_bytes: int = PART_BYTES) -> int:
 
 
 def lines(file: Path, number: int | None = None, part_bytes: int = PART_BYTES) -> Iterator[Line]:
-    """The lines that begin in range ``number``, or all; blank ones are left out.
+    """The lines that begin in range ``number``, or all; blank ones and a byte-order mark are left out.
 
     A line over ``MAX_LINE_BYTES`` comes out cut at that length.
     """
@@ -70,7 +71,9 @@ def lines(file: Path, number: int | None = None, part_bytes: int = PART_BYTES) -
             stream.seek(start - 1)
             while (data := stream.readline(CHUNK)) and not data.endswith(b"\n"):
                 pass
-            start = stream.tell()
+        elif stream.read(len(BOM_UTF8)) != BOM_UTF8:
+            stream.seek(0)
+        start = stream.tell()
         first, number = start, 0
         while start < end and (data := stream.readline(MAX_LINE_BYTES)):
             number += 1

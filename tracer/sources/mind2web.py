@@ -19,6 +19,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,13 @@ COLUMNS = [
     "annotation_id", "action_uid", "confirmed_task", "website", "screenshot", "operation", "pos_candidates",
     "action_reprs", "target_action_index", "target_action_reprs",
 ]  # fmt: skip
+KINDS = {
+    "screenshot": re.compile("struct|null"),
+    "action_reprs": re.compile("(large_)?(list|string)|null"),
+}
+"""The types of columns that are taken apart."""
+NO_LAYOUT = "-1,-1,-1,-1"
+"""The published rectangle of an element that the page does not show, such as the choices of a closed list."""
 BATCH_ROWS = 8
 INDEX = re.compile(r"[0-9]{1,6}")
 MAX_PENDING = 512 * 2**20
@@ -89,7 +97,7 @@ def _file(root: Path, name: str, elements: bool, cut: bool) -> Iterator[Trajecto
     held = 0
     for number, row in _rows(root / name, elements):
         task = row["annotation_id"]
-        if not task:
+        if not str(task or "").strip():
             refused = Refused("wrong field", f"annotation_id is {task!r}", FIX)
             yield Origin(source=NAME, file=name, row=number, raw=partial(_raw, row)).rejected(refused)
             continue
@@ -122,43 +130,43 @@ def _places(root: Path, split: str) -> dict[str, list[tuple[str, int]]]:
     return places
 
 
-def _opened(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A Parquet file with the published columns; raises ``SourceError`` also for what is damaged further on."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            columns = dict(zip(file.schema_arrow.names, map(str, file.schema_arrow.types), strict=True))
+            missing = [name for name in COLUMNS if name not in columns]
+            wrong = [f"{name} ({columns[name]})" for name, kinds in KINDS.items() if not kinds.match(columns[name])]
+            if missing or wrong:
+                lacks = f"has no column {', '.join(missing)}" if missing else f"has other columns: {', '.join(wrong)}"
+                raise SourceError(f"{path} {lacks}; it is another data set, or another release")
+            yield file
+    except (pa.ArrowException, OSError) as error:
         raise SourceError(
             f"{path} is not a whole Parquet file: {str(error).splitlines()[0]}; fetch it again"
         ) from error
-    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-    if missing:
-        raise SourceError(f"{path} has no column {', '.join(missing)}; it is another data set, or another release")
-    return file
 
 
 def _rows(path: Path, elements: bool, task: str | None = None) -> Iterator[tuple[int, Row]]:
     """The rows with their numbers, from 1; of one task only where it is named."""
-    import pyarrow as pa
-
     columns = [*COLUMNS, "neg_candidates"] if elements else COLUMNS
     number = 0
     with _opened(path) as file:
-        try:
-            for group in range(file.num_row_groups):
-                if task is not None:
-                    ids = _ids(file.read_row_group(group, columns=["annotation_id"]))
-                    if task not in ids:
-                        number += len(ids)
-                        continue
-                for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns):
-                    for row in _plain(batch):
-                        number += 1
-                        if task is None or row["annotation_id"] == task:
-                            yield number, row
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SourceError(f"{path}, after row {number}: {str(error).splitlines()[0]}; fetch it again") from error
+        for group in range(file.num_row_groups):
+            if task is not None:
+                ids = _ids(file.read_row_group(group, columns=["annotation_id"]))
+                if task not in ids:
+                    number += len(ids)
+                    continue
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns):
+                for row in _plain(batch):
+                    number += 1
+                    if task is None or row["annotation_id"] == task:
+                        yield number, row
 
 
 def _plain(batch: Any) -> list[Row]:
@@ -287,9 +295,11 @@ def _instruction(words: Any, action: Action, target: Box) -> str:
 
 
 def _box(candidate: dict[str, Any], size: tuple[int, int]) -> Box | None:
-    """The part of a candidate that lies on the page, in fractions; None where nothing does."""
+    """The part of a candidate that lies on the page, in fractions; None where nothing does, or it has no layout."""
     attributes = json_object(candidate.get("attributes"), "attributes", FIX)
     rect = attributes.get("bounding_box_rect")
+    if rect == NO_LAYOUT:
+        return None
     try:
         x, y, width, height = map(float, str(rect).split(","))
     except ValueError as error:

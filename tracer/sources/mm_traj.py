@@ -23,7 +23,7 @@ from tracer.action import Action, ActionError
 from tracer.instruction import describe
 from tracer.sources import calls, large_json
 from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
-from tracer.sources.source import Refused, Rejected, SourceError, screen, turn
+from tracer.sources.source import Refused, Rejected, SourceError, turn
 from tracer.sources.store import Store, archives, store
 from tracer.trajectory import Step, Trajectory
 
@@ -52,7 +52,7 @@ FIX = "correct the record, or leave it out"
 
 def parts(path: Path) -> list[str]:
     """The JSON files' names."""
-    names = sorted(file.name for file in path.glob("*.json"))
+    names = sorted(file.name for file in path.glob("*.json") if file.is_file() and not file.name.startswith("._"))
     if not names:
         raise SourceError(f"{path} contains no .json file; fetch the data set there")
     return names
@@ -130,7 +130,7 @@ def _screen(named: Any, files: Store | None) -> dict[str, Any]:
     pictures = [path for path in paths if path.lower().endswith(PICTURES)]
     if files is None or not pictures:
         return {}
-    return screen(files.get(pictures[0]), pictures[0])
+    return files.screen(pictures[0])
 
 
 def _step(answer: str, before: str, shown: dict[str, Any]) -> Step:

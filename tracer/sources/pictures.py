@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
+
+from isal.isal_zlib import crc32  # as zlib's, twenty times as fast
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -32,7 +33,7 @@ def exif_of_whole(image: bytes) -> bytes | None:
 
 
 def _png(image: bytes) -> bytes:
-    at, exif, view = len(PNG), b"", memoryview(image)
+    at, exif, pixels, view = len(PNG), b"", False, memoryview(image)
     for _ in range(MAX_SEGMENTS):
         if at + 12 > len(image):
             break
@@ -40,12 +41,13 @@ def _png(image: bytes) -> bytes:
         end = at + 12 + length
         if end > len(image):
             break
-        if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", image, end - 4)[0]:
+        if crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", image, end - 4)[0]:
             raise ValueError(f"its chunk at byte {at} has a wrong CRC")
         if kind == b"eXIf":
             exif = image[at + 8 : end - 4]
-        if kind == b"IEND":
+        if kind == b"IEND" and pixels:
             return exif
+        pixels = pixels or kind == b"IDAT"
         at = end
     raise ValueError(f"it breaks off after byte {at}")
 

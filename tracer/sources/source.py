@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -145,6 +146,11 @@ def json_object(text: Any, name: str, fix: str, *, reason: str = "broken JSON") 
     return found
 
 
+def said(*texts: Any) -> str:
+    """The first of some texts that says something; empty where none does."""
+    return next((text for text in texts if isinstance(text, str) and text.strip()), "")
+
+
 def turn(message: Any, fix: str) -> tuple[str, str]:
     """The role and text of one message of a conversation; raises ``Refused``."""
     role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
@@ -165,7 +171,7 @@ def split_lists(path: Path, kind: type) -> dict[str, list[Any]]:
     if not path.is_file():
         raise SourceError(f"{path} does not exist: the official splits are needed; fetch it from where the data is")
     try:
-        lists = orjson.loads(path.read_bytes())
+        lists = orjson.loads(path.read_bytes().removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise SourceError(f"{path} is not valid JSON: {error}; fetch it again") from error
     if not isinstance(lists, dict) or not all(isinstance(ids, list) for ids in lists.values()):
@@ -198,9 +204,11 @@ def picture_size(image: bytes, name: str, *, decode: bool = False, limit: int = 
         raise too_large(f"{name} has {len(image)} bytes, over {MAX_IMAGE_BYTES}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            warnings.simplefilter("ignore")  # of its size, for which the limit below is stricter, and of its EXIF
             with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as picture:
                 width, height = picture.size
+                # Of a JPEG, later pictures are previews and gain maps of the first.
+                animated = picture.format != "MPO" and getattr(picture, "is_animated", False)
                 if width * height <= limit:
                     exif = pictures.exif_of_whole(image)
                     if exif is not None:
@@ -215,6 +223,9 @@ def picture_size(image: bytes, name: str, *, decode: bool = False, limit: int = 
         raise Refused("undecodable picture", detail, "write the picture again") from error
     if width * height > limit:
         raise too_large(f"{name} has {width} x {height} pixels, over {limit}")
+    if animated:
+        detail = f"{name} has several frames"
+        raise Refused("animated picture", detail, "write the frame that was seen as a picture of its own")
     if turned in TURNED:
         detail = f"{name} has the EXIF orientation {turned}: its pixels are not as it is seen"
         raise Refused("rotated picture", detail, "rotate the pixels and write the picture without EXIF")

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from tracer.sources.source import Refused, checked_name, read_inside
+from tracer.sources.source import Refused, checked_name, read_inside, screen
 from tracer.sources.zips import Zip, is_whole
 
 Archive = tuple[Path, ...]
@@ -46,6 +47,13 @@ class Store:
             raise Refused("missing file", why, "fetch the files again, or leave the record out")
         place, member = found[0]
         return place.read(member) if place else read_inside(self._folder, member)
+
+    def screen(self, name: str) -> dict[str, Any]:
+        """The fields of a ``Step`` that a picture gives; raises ``Refused``.
+
+        A record keeps them by name (``functools.cache``): many steps that name one picture would hold many copies.
+        """
+        return screen(self.get(name), name)
 
     def _by_bare_name(self) -> dict[str, list[tuple[Zip | None, str]]]:
         found: dict[str, list[tuple[Zip | None, str]]] = {}

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from isal.isal_zlib import crc32
+
 from tracer.sources.source import MAX_IMAGE_BYTES, Refused, SourceError, checked_name
 
 END = b"PK\x05\x06"
@@ -144,9 +146,11 @@ class Zip:
             extra = directory[at + 46 + names : at + 46 + names + extras]
             size, packed, offset, disk = _zip64(extra, size, packed, offset, disk)
             at += 46 + names + extras + comments
-            if raw.endswith(b"/"):
+            # Some Windows programs write the backslash that the format forbids; "./" goes as well.
+            written = _name(raw, flags, extra).replace("\\", "/")
+            if written.endswith("/"):
                 continue
-            name = str(PurePosixPath(_name(raw, flags, extra)))  # without "./"
+            name = str(PurePosixPath(written))
             if name in members:
                 raise self._damaged(f"it holds {name!r} twice")
             members[name] = Member(self._start(disk) + offset, packed, size, crc, method, flags)
@@ -164,7 +168,7 @@ class Zip:
             size = max(member.size, member.packed)
             raise Refused("file too large", f"{name!r} in {self.path.name} has {size} bytes, over {limit}", "shrink it")
         data = self._unpacked(name, member)
-        if len(data) != member.size or zlib.crc32(data) != member.crc:
+        if len(data) != member.size or crc32(data) != member.crc:
             detail = f"{name!r} in {self.path.name} does not have the size and CRC that the archive says"
             raise Refused("damaged file", detail, "fetch the archive again")
         return data
