@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.folders import Chain, step, weights
 from tracer.config import Config, load
 from tracer.json_files import read_json, write_json
 from tracer.lineage import provenance
+from tracer.lineage.step import SCHEME
 from tracer.registry import rebuild, rebuildable
 from tracer.registry.register import chain
 
@@ -108,6 +110,17 @@ def test_another_lock_and_code_outside_git_are_named(checkout: Path) -> None:
     shutil.rmtree("build")
     shutil.rmtree(".git")
     assert "the code was in no git checkout" in reasons(load())
+
+
+def test_a_library_that_is_not_as_the_lock_pins_it_is_named() -> None:
+    """By its name as the lock spells it: Jinja2, RapidFuzz, great_expectations."""
+    commit = provenance.git_commit()["commit"]
+    stored = provenance.committed(commit, [provenance.LOCK])[provenance.LOCK]
+    pins = {line.partition("==")[0]: line.partition("==")[2] for line in stored.decode().splitlines()}
+    alike = {name: pins[spelt] for name, spelt in (("jinja2", "Jinja2"), ("great-expectations", "great_expectations"))}
+    code = {"modules": {}, "files": {}, "libraries": {**alike, "gguf": "absent", "torch": "1.0"}}
+    step = {"scheme": SCHEME, "code": code, "lock": hashlib.sha256(stored).hexdigest()}
+    assert list(rebuildable._code(commit, [step])) == ["constraints.txt does not pin torch 1.0"]
 
 
 def test_edited_parameters_are_compared_with_those_of_the_commit(checkout: Path) -> None:

@@ -66,7 +66,8 @@ def _code(commit: str, steps: list[Mapping[str, Any]]) -> Iterator[str]:
         yield f"it was made with code that is not in commit {commit[:12]}: {_listed(other)}"
     if {lineage["lock"] for lineage in steps} != {_sha(stored.get(LOCK))}:
         yield f"its steps had another {LOCK} than commit {commit[:12]}"
-    pins = dict(line.split("==") for line in stored.get(LOCK, b"").decode().splitlines() if "==" in line)
+    lines = stored.get(LOCK, b"").decode().lower().replace("_", "-").splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
     free = {f"{name} {version}" for name, version in parts["libraries"] if version not in (pins.get(name), "absent")}
     if free:
         yield f"{LOCK} does not pin {_listed(free)}"
