@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
@@ -27,8 +28,8 @@ class MiniWobWorld(World):
         return (Error,)
 
     def max_steps(self, task: str) -> int:
-        """Twice as many as the longest demonstration on the page takes, and never fewer than on any other task."""
-        return max(2 * LONGEST.get(task, 0), super().max_steps(task))
+        """Half as many again as the longest demonstration on the page takes, and at least 12."""
+        return max(12, math.ceil(1.5 * LONGEST[task])) if task in LONGEST else super().max_steps(task)
 
     def version(self) -> tuple[str, str]:
         """The browser's version and a digest of its fonts, or why pages cannot be played."""
