@@ -101,7 +101,8 @@ def test_episodes_end_for_a_reason():
     answers = {
         "failed: no end after 6 steps": ("press Tab", Action.of("key", key="Tab")),
         "the tool agent 'elements'": ('click the button "zzzzzzzz"', Action("click")),
-        "impossible": ("open the app Mail", Action.of("open_app", app="Mail")),
+        "impossible: a MiniWoB++ page has no": ("open the app Mail", Action.of("open_app", app="Mail")),
+        "impossible: there is no key 'Contro'": ("press Contro", Action.of("key", key="Contro")),
         "failed: the page says so": ('click the button "Login"', Action("click")),
     }
     ends = {

@@ -127,7 +127,7 @@ class MiniWob(ExitStack):
                 mouse.click(x, y)
             keyboard.type(action.get("text"))
         elif action.type == "key":
-            keyboard.press(action.get("key"))
+            self._press(action.get("key"))
         elif action.type == "scroll":
             mouse.move(x, y)
             mouse.wheel(*_wheel(action))
@@ -137,6 +137,16 @@ class MiniWob(ExitStack):
             self._tab.wait_for_timeout(1000 * action.get("seconds", 1.0))
         else:
             raise UnsupportedAction(f"a MiniWoB++ page has no action {action.type!r}")
+
+    def _press(self, key: str) -> None:
+        from playwright.sync_api import Error
+
+        try:
+            self._tab.keyboard.press(key)
+        except Error as error:
+            if "Unknown key" in str(error):  # the agent's mistake, and no failure of the browser
+                raise UnsupportedAction(f"there is no key {key[:80]!r}") from error
+            raise
 
     def _look(self, goal: str, history: tuple[str, ...]) -> State:
         listed = self._tab.evaluate(self._list_elements, MAX_TEXT)
