@@ -135,7 +135,7 @@ def test_recordings_resume_and_are_complete(tmp_path: Path) -> None:
     assert "found there and kept" in str(again[0])
     for other in (range(3), range(1), range(50, 52)):
         with pytest.raises(OtherEpisodes, match=r"login-user\.jsonl contains 2 episodes of the seeds 0 to 1"):
-            record(["click-test", "login-user"], other, tmp_path, "train")
-    assert not (tmp_path / "train/click-test.jsonl").exists()
+            record(["click-button", "login-user"], other, tmp_path, "train")
+    assert not (tmp_path / "train/click-button.jsonl").exists()
     with pytest.raises(ValueError, match="unknown split"):
         record(["login-user"], range(1), tmp_path, "exam")

@@ -140,7 +140,11 @@ def _opened(path: Path) -> Iterator[Any]:
         with pq.ParquetFile(path) as file:
             columns = dict(zip(file.schema_arrow.names, map(str, file.schema_arrow.types), strict=True))
             missing = [name for name in COLUMNS if name not in columns]
-            wrong = [f"{name} ({columns[name]})" for name, kinds in KINDS.items() if not kinds.match(columns[name])]
+            wrong = [
+                f"{name} ({columns[name]})"
+                for name, kinds in KINDS.items()
+                if name in columns and not kinds.match(columns[name])
+            ]
             if missing or wrong:
                 lacks = f"has no column {', '.join(missing)}" if missing else f"has other columns: {', '.join(wrong)}"
                 raise SourceError(f"{path} {lacks}; it is another data set, or another release")
