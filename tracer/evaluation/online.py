@@ -53,12 +53,9 @@ def playing(config: Config, planner: str) -> Config:
 
 def playable(config: Config) -> tuple[str, str]:
     """What the world's scores depend on, such as a browser's version; and why it cannot be played, if so."""
-    asked = config.evaluation.online
-    return (
-        load_world(config).version()
-        if asked
-        else ("", "evaluation.online is false, or evaluation.unplayed names the planner")
-    )
+    if not config.evaluation.online:
+        return "", "evaluation.online is false, or evaluation.unplayed names the planner"
+    return load_world(config).version()
 
 
 def recipe(config: Config, model: Path) -> dict[str, Any]:
