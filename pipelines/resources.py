@@ -51,8 +51,8 @@ class Trainer(dg.ConfigurableResource[Any]):
     namespace: str = "tracer"
     gpus: int = 1
     """GPUs of the pod."""
-    volume_claim: str = "tracer-workspace"
-    """The volume that holds the workspace (data, build), mounted as the working directory."""
+    volume_claim: str = "tracer-work"
+    """The volume that runs share (infra/k8s/volume.yaml), mounted where the image's `build` leads."""
 
     def train(self, context: dg.AssetExecutionContext, tracer: Tracer, step: FlowStep) -> dict[str, Any]:
         """Run ``tracer train STAGE``; return the lineage of its folder."""
@@ -88,18 +88,17 @@ class Trainer(dg.ConfigurableResource[Any]):
         )
 
     def pod_spec(self) -> dict[str, Any]:
-        """The pod: its GPUs, and the volume with the workspace."""
+        """The pod: its GPUs, and the volume with the outputs; code and data are those of the image."""
         return {
             "restart_policy": "Never",
             "containers": [
                 {
                     "name": "tracer",
-                    "working_dir": "/workspace",
                     "resources": {"limits": {"nvidia.com/gpu": str(self.gpus)}},
-                    "volume_mounts": [{"name": "workspace", "mount_path": "/workspace"}],
+                    "volume_mounts": [{"name": "work", "mount_path": "/var/lib/tracer"}],
                 }
             ],
-            "volumes": [{"name": "workspace", "persistent_volume_claim": {"claim_name": self.volume_claim}}],
+            "volumes": [{"name": "work", "persistent_volume_claim": {"claim_name": self.volume_claim}}],
         }
 
 

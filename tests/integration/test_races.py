@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests import services
 from tests.folders import STATES, Chain
 from tracer.config import Config
 from tracer.registry import promotion, record, register, tracking, versions
@@ -18,11 +19,13 @@ POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
 ONLINE = [1.0, 0.0] * 12
 RIGHT = [1.0] * STATES
 SPAWN = multiprocessing.get_context("spawn")
-ROUNDS = [1, pytest.param(100, marks=pytest.mark.slow)]
+SLOW = pytest.mark.slow
+# Of the decisions and of the registrations: where the registry is, and how often they race.
+RACES = [("sqlite", 1), pytest.param("sqlite", 100, marks=SLOW), pytest.param("postgres", 100, marks=SLOW)]
 
 
-def config_of(folder: Path, profile: str) -> Config:
-    registry = {"tracking_uri": f"sqlite:///{folder}/mlflow.db", "policy": str(POLICY)}
+def config_of(address: str, profile: str) -> Config:
+    registry = {"tracking_uri": address, "policy": str(POLICY)}
     return Config.model_validate({"profile": profile, "data": {"pointer": ""}, "registry": registry})
 
 
@@ -46,10 +49,10 @@ def roll_back(config: Config, turn: int) -> int:
         return 0
 
 
-def race(connection: Any, folder: Path, profile: str, start: Any) -> None:
+def race(connection: Any, folder: Path, address: str, profile: str, start: Any) -> None:
     """A process that does what it is sent, at the same moment as the other one."""
     os.chdir(folder)
-    config = config_of(folder, profile)
+    config = config_of(address, profile)
     tracking.connect(config.registry).search_experiments()
     for job, turn in iter(connection.recv, None):
         start.wait(timeout=300)
@@ -63,12 +66,24 @@ Run = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def racers(tmp_path: Path) -> Iterator[Run]:
+def address(tmp_path: Path, store: str) -> Iterator[str]:
+    """A new registry: a database file, or MLflow's server over PostgreSQL and S3."""
+    if store == "sqlite":
+        yield f"sqlite:///{tmp_path}/mlflow.db"
+        return
+    with services.postgres("mlflow") as at, services.s3() as environment:
+        database = f"postgresql+psycopg2://{at['user']}:{at['password']}@{at['host']}:{at['port']}/mlflow"
+        with services.mlflow_server(database, environment, tmp_path / "mlflow.log") as server:
+            yield server
+
+
+@pytest.fixture
+def racers(tmp_path: Path, address: str) -> Iterator[Run]:
     start, pipes, processes = SPAWN.Barrier(2), [], []
-    tracking.connect(config_of(tmp_path, "a").registry).search_experiments()
+    tracking.connect(config_of(address, "a").registry).search_experiments()
     for profile in ("a", "b"):
         ours, theirs = SPAWN.Pipe()
-        processes.append(SPAWN.Process(target=race, args=(theirs, tmp_path, profile, start)))
+        processes.append(SPAWN.Process(target=race, args=(theirs, tmp_path, address, profile, start)))
         processes[-1].start()
         pipes.append(ours)
 
@@ -84,9 +99,9 @@ def racers(tmp_path: Path) -> Iterator[Run]:
     assert [process.exitcode for process in processes] == [0, 0]
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_decisions_that_race_leave_one_record_and_one_champion(tmp_path: Path, racers: Run, rounds: int) -> None:
-    config = config_of(tmp_path, "a").registry
+@pytest.mark.parametrize(("store", "rounds"), RACES)
+def test_decisions_that_race_leave_one_record_and_one_champion(address: str, racers: Run, rounds: int) -> None:
+    config = config_of(address, "a").registry
     assert sorted(racers(register_it, register_it, turn=0)) == [1, 2]
     assert sorted(racers(promote_it, promote_it, turn=0)) == [1, 2]
     for turn in range(rounds):
@@ -101,10 +116,10 @@ def test_decisions_that_race_leave_one_record_and_one_champion(tmp_path: Path, r
             assert [each.previous for each in whole.decisions[1:]] == [each.fingerprint for each in whole.entries[:-1]]
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
-def test_registrations_that_race_make_a_version_each(tmp_path: Path, racers: Run, rounds: int) -> None:
+@pytest.mark.parametrize(("store", "rounds"), RACES)
+def test_registrations_that_race_make_a_version_each(address: str, racers: Run, rounds: int) -> None:
     for turn in range(rounds):
         assert sorted(racers(register_it, register_it, turn=turn)) == [2 * turn + 1, 2 * turn + 2]
-    client = tracking.connect(config_of(tmp_path, "a").registry)
+    client = tracking.connect(config_of(address, "a").registry)
     runs = client.search_runs([client.get_experiment_by_name("tracer").experiment_id], max_results=10_000)
     assert all(run.info.status == "FINISHED" for run in runs)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from pipelines.jobs import FLOW_GROUPS
 
@@ -117,9 +118,15 @@ def test_run_config_carries_every_override(tmp_path: Path, monkeypatch: pytest.M
     assert "stage1.steps=7" in Tracer(**settings).arguments()
 
 
-def test_a_pod_asks_for_its_gpus_and_mounts_the_workspace() -> None:
+def test_a_pod_asks_for_its_gpus_and_mounts_the_volume_of_the_manifests() -> None:
     from pipelines.resources import Trainer
 
-    container = Trainer(mode="kubernetes", gpus=4).pod_spec()["containers"][0]
+    pod = Trainer(mode="kubernetes", gpus=4).pod_spec()
+    container = pod["containers"][0]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
-    assert container["volume_mounts"][0]["mount_path"] == container["working_dir"]
+    values = yaml.safe_load((ROOT / "infra/k8s/values.yaml").read_text())
+    deployment = values["dagster-user-deployments"]["deployments"][0]
+    claim = yaml.safe_load((ROOT / "infra/k8s/volume.yaml").read_text())["metadata"]["name"]
+    assert pod["volumes"][0]["persistent_volume_claim"]["claim_name"] == claim
+    assert deployment["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
+    assert container["volume_mounts"][0]["mount_path"] == deployment["volumeMounts"][0]["mountPath"]

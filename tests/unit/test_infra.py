@@ -227,6 +227,49 @@ def test_dagster_reads_the_settings_of_many_machines(tmp_path: Path, monkeypatch
         InstanceRef.from_dir(str(tmp_path))
 
 
+def test_dagster_reads_what_the_values_of_the_chart_become(tmp_path: Path) -> None:
+    import dagster as dg
+
+    values = documents(INFRA / "k8s" / "values.yaml")[0]
+    daemon = values["dagsterDaemon"]
+    # As the chart's configmap-instance.yaml writes dagster.yaml, which needs no cluster to be read.
+    queue = daemon.get("runCoordinator", {}).get("config", {}).get("queuedRunCoordinator", {})
+    settings = {
+        "run_coordinator": {
+            "module": "dagster._core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": {"max_concurrent_runs": queue["maxConcurrentRuns"]} if "maxConcurrentRuns" in queue else {},
+        },
+        "run_monitoring": {
+            "enabled": daemon["runMonitoring"]["enabled"],
+            "start_timeout_seconds": daemon["runMonitoring"]["startTimeoutSeconds"],
+            "poll_interval_seconds": daemon["runMonitoring"]["pollIntervalSeconds"],
+            "free_slots_after_run_end_seconds": daemon["runMonitoring"]["freeSlotsAfterRunEndSeconds"],
+        },
+        "run_retries": {"enabled": True, "max_retries": daemon["runRetries"]["maxRetries"]},
+        "telemetry": values["telemetry"],
+        **values["additionalInstanceConfig"],
+    }
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        limits = instance.get_concurrency_config()
+        assert limits.pool_config.default_pool_limit == 1
+        assert limits.run_queue_config.max_concurrent_runs == 4
+    settings["run_coordinator"]["config"] = {"max_concurrent_runs": 4}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(dg.DagsterInvalidConfigError), dg.DagsterInstance.from_config(str(tmp_path)):
+        pass
+
+
+def test_the_addresses_of_postgres_name_the_driver_that_is_installed() -> None:
+    storage = documents(INFRA / "dagster-postgres.yaml")[0]["storage"]["postgres"]["postgres_db"]
+    values = documents(INFRA / "k8s" / "values.yaml")[0]["postgresql"]
+    backend = documents(INFRA / "compose.yaml")[0]["services"]["mlflow"]["environment"]["MLFLOW_BACKEND_STORE_URI"]
+    schemes = {storage["scheme"], values["postgresqlScheme"], backend.partition("://")[0]}
+    assert schemes == {"postgresql+psycopg2"}
+    assert importlib.util.find_spec("psycopg2") is not None
+
+
 def test_the_same_code_is_served_everywhere() -> None:
     compose = documents(INFRA / "compose.yaml")[0]["services"]["code"]["command"]
     deployment = documents(INFRA / "k8s" / "values.yaml")[0]["dagster-user-deployments"]["deployments"][0]

@@ -14,6 +14,7 @@ from tracer.evaluation.results import read_scores
 from tracer.json_files import DamagedFile, read_json, write_json
 from tracer.lineage import provenance
 from tracer.lineage.digest import finished
+from tracer.lineage.step import run_step
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.tiny import build_model, build_processor
 from tracer.planner.transformers import TransformersPlanner
@@ -115,6 +116,23 @@ def test_another_repository_around_the_code_is_not_its_own(tmp_path: Path, monke
         monkeypatch.setattr(provenance, "__file__", str(code))
         own = {"commit": git("rev-parse", "HEAD"), "dirty": False}
         assert provenance.git_commit() == ({"commit": None, "dirty": None} if place else own)
+
+
+@pytest.mark.parametrize(("told", "dirty"), [("4b825dc642cb", False), ("4b825dc642cb-dirty", True)])
+def test_an_image_says_what_it_was_built_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, dirty: bool
+) -> None:
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "tracer/lineage/provenance.py"))
+    monkeypatch.setenv("TRACER_COMMIT", told)
+    assert provenance.git_commit() == {"commit": "4b825dc642cb", "dirty": dirty}
+
+
+def test_an_empty_volume_behind_the_link_to_the_outputs(tmp_path: Path) -> None:
+    (tmp_path / "build").symlink_to(tmp_path / "volume" / "build")
+    done = run_step("any", config={}, inputs={}, out=tmp_path / "build/demo/seed0/any", module="tracer.json_lines",
+                    body=lambda folder: {})  # fmt: skip
+    assert done["step"] == "any"
+    assert (tmp_path / "volume/build/demo/seed0/any/lineage.json").is_file()
 
 
 def test_a_user_without_a_name_decides_too(monkeypatch: pytest.MonkeyPatch) -> None:

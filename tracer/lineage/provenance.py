@@ -15,16 +15,20 @@ from tracer.lineage.code import LIBRARIES
 from tracer.lineage.digest import file_digest
 
 LOCK = "constraints.txt"
+COMMIT = "TRACER_COMMIT"
+"""What an image, which holds no checkout, was built from: a commit, followed by ``-dirty`` where the tree differed."""
 
 
 def git_commit() -> dict[str, Any]:
-    """The commit of the code and whether the tree differs from it; None outside a checkout.
+    """The commit of the code and whether the tree differs from it.
 
-    Code that was unpacked inside another repository has no commit: that repository's is not its own.
+    Outside a checkout it is what ``TRACER_COMMIT`` says, or None. Code that was unpacked inside another repository is
+    outside: that repository's commit is not its own.
     """
     top = _git("rev-parse", "--show-toplevel")
     if top is None or not Path(top.decode().strip()).samefile(root()):
-        return {"commit": None, "dirty": None}
+        told = os.environ.get(COMMIT, "")
+        return {"commit": told.removesuffix("-dirty") or None, "dirty": told.endswith("-dirty") if told else None}
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {
         "commit": None if commit is None else commit.decode().strip(),

@@ -163,7 +163,8 @@ def _free(path: Path) -> Path:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    out.parent.mkdir(parents=True, exist_ok=True)
+    # Resolved, since in the image `build` is a link into a volume, which is empty at first.
+    out.parent.resolve().mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out.parent / f".{out.name}.lock", timeout=0):
             yield
