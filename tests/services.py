@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import secrets
@@ -74,6 +75,7 @@ def s3() -> Iterator[dict[str, str]]:
     """An S3 endpoint with an empty bucket: the environment with which boto3, s3fs, DVC and MLflow find it."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # or a line for every request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     try:

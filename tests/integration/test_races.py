@@ -21,7 +21,7 @@ RIGHT = [1.0] * STATES
 SPAWN = multiprocessing.get_context("spawn")
 SLOW = pytest.mark.slow
 # Of the decisions and of the registrations: where the registry is, and how often they race.
-RACES = [("sqlite", 1), pytest.param("sqlite", 100, marks=SLOW), pytest.param("postgres", 100, marks=SLOW)]
+RACES = [("sqlite", 1), pytest.param("sqlite", 100, marks=SLOW), pytest.param("postgres", 20, marks=SLOW)]
 
 
 def config_of(address: str, profile: str) -> Config:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.folders import STATES, Chain, episodes, results, step
 from tracer import cli, json_lines
@@ -189,6 +190,19 @@ def test_a_deleted_entry_is_noticed(config: Config) -> None:
     client.delete_model_version("tracer-planner-decisions", "1")
     with pytest.raises(versions.RegistryError, match="deleted or changed"):
         promotion.history(config.registry)
+
+
+def test_a_store_that_does_not_answer_is_no_damage(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain(config)
+    registered(config, chain, 1, STRONG)
+    promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+
+    def silent(uri: str) -> str:
+        raise requests.ConnectionError("no route to host")
+
+    monkeypatch.setattr("mlflow.artifacts.load_text", silent)
+    with pytest.raises(versions.RegistryError, match="does not answer: no route to host"):
+        record.read(config.registry)
 
 
 def test_a_changed_entry_is_noticed_repaired_and_kept(config: Config) -> None:

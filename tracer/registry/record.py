@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import requests
+
 from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
 from tracer.registry import tracking
@@ -120,13 +122,15 @@ def fingerprint(decision: Mapping[str, Any]) -> str:
 
 
 def read(config: RegistryConfig) -> Record:
-    """The record as it stands."""
+    """The record as it stands; raises ``RegistryError`` when its entries cannot be reached."""
     client = tracking.connect(config)
     entries: list[Entry] = []
     damage: dict[str, str] = {}
     for name, order, where, expected in _stored(client, config):
         try:
             entry = _entry(name, order, where)
+        except requests.ConnectionError as error:  # an OSError too, and no damage
+            raise RegistryError(f"{config.tracking_uri} does not answer: {error}") from error
         except (OSError, ValueError, TypeError, KeyError, tracking.mlflow_error()) as error:
             damage[name] = f"its {DECISION} cannot be read: {str(error).splitlines()[0][:200]}"
             continue
