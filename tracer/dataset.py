@@ -288,6 +288,20 @@ def read(
         yield from (found for found in read_shard(path, wanted) if tasks is None or found.task in tasks)
 
 
+def find(folder: Path, trajectory: str, split: str | None = None) -> Trajectory | None:
+    """The trajectory of that id, or None, reading no more than the row groups that may contain it.
+
+    Raises ``DatasetError``.
+    """
+    import pyarrow.parquet as pq
+
+    for path in shards(folder, split):
+        table = pq.read_table(path, filters=[("trajectory_id", "=", trajectory)])
+        if table.num_rows:
+            return next(trajectories_from_rows(table.to_pylist(), str(path)))
+    return None
+
+
 def read_shard(path: Path, columns: Collection[str] | None = None) -> Iterator[Trajectory]:
     """The trajectories of one shard; raises ``DatasetError``."""
     rows = (row for batch in batches(path, columns) for row in batch.to_pylist())

@@ -9,6 +9,7 @@ import playwright.sync_api
 import psutil
 import pytest
 
+from tracer import json_lines
 from tracer.action import Action
 from tracer.config import Config
 from tracer.environments.browser import chromium
@@ -18,6 +19,7 @@ from tracer.environments.pages import HELDOUT, RL
 from tracer.evaluation import online
 from tracer.evaluation.episodes import Episode, Unplayed
 from tracer.evaluation.results import read_rows, read_scores
+from tracer.evaluation.traces import SCREENS, TRACES
 from tracer.forecast import ForecastStep
 from tracer.instruction import describe
 from tracer.json_files import write_json
@@ -83,7 +85,8 @@ def play(planner, wanted, config=CONFIG):
 
 def test_every_strategy_solves_a_known_page_and_states_are_forecast_together():
     planner = LoginPlanner()
-    rows = play(planner, episodes(*CONFIG.evaluation.strategies))
+    ended = list(online.play_all(CONFIG, episodes(*CONFIG.evaluation.strategies), planner))
+    rows, turns = {row["id"]: row for row, _ in ended}, {row["id"]: each for row, each in ended}
     assert len(rows) == 6
     assert {row["reason"] for row in rows.values()} == {"solved"}
     assert {row["steps"] for row in rows.values()} == {5}
@@ -91,9 +94,11 @@ def test_every_strategy_solves_a_known_page_and_states_are_forecast_together():
     assert planner.batches[:2] == [(2, 1), (4, 5)]
     # Blind episodes never ask again.
     assert planner.batches[2:] == [(2, 1), (2, 5)] * 4
-    trace = rows["react/login-user/9000"]["trace"]
-    assert [turn["action"]["type"] for turn in trace] == ["click", "type", "click", "type", "click"]
-    assert rows["blind/login-user/9000"]["trace"][1]["text"] == ""
+    looped = turns["react/login-user/9000"]
+    assert [turn.decision.action.type for turn in looped] == ["click", "type", "click", "type", "click"]
+    assert [turn.state.history for turn in looped][:2] == [(), (looped[0].decision.step.instruction,)]
+    assert [turn.outcome for turn in looped] == ["", "", "", "", "solved"] and all(turn.changed for turn in looped)
+    assert turns["blind/login-user/9000"][1].decision.plan is None
 
 
 def test_episodes_end_for_a_reason():
@@ -113,7 +118,7 @@ def test_episodes_end_for_a_reason():
     for reason, (planner, played) in ends.items():
         (row,) = play(planner, played).values()
         assert row["reason"].startswith(reason)
-        assert row["success"] == 0
+        assert row["success"] == 0 and row["first_wrong"] >= 1
 
 
 class Killing(LoginPlanner):
@@ -226,7 +231,9 @@ def test_a_killed_run_plays_only_what_is_left(small, tmp_path):
     lines = (whole / "checkpoints" / "results.jsonl").read_text().splitlines(keepends=True)
     (half / "checkpoints" / "results.jsonl").write_text("".join(lines[:4]) + lines[4][:40])
     online.run(CONFIG, tmp_path, half)
-    assert len((half / "logs" / "seconds.jsonl").read_text().splitlines()) == len(lines) - 4
+    traces = json_lines.read(half / TRACES)
+    assert [trace["id"] for trace in traces] == [row["id"] for row in json_lines.read(whole / TRACES)][4:]
+    assert all((half / SCREENS / turn["screen"]).is_file() for trace in traces for turn in trace["turns"])
     assert (half / "results.jsonl").read_bytes() == (whole / "results.jsonl").read_bytes()
     assert (half / "scores.json").read_bytes() == (whole / "scores.json").read_bytes()
 

@@ -48,6 +48,9 @@ CASES = {
     'tracer forecast --image screen.png --goal "Open the report"': Case(
         run=f'tracer forecast base {MICRO} --image {ROOT}/docs/graph.png --goal "Open the report"'
     ),
+    "tracer view": Case(
+        run=f"tracer evaluate offline --model base {MICRO} && tracer view {MICRO} --out watched", slow=True
+    ),
     "tracer lineage tracer-planner@champion": Case(slow=True, champion=True),
     # 1: a champion that had none before it cannot be rolled back, and this is said
     'tracer rollback --reason "worse on the shop pages"': Case(slow=True, champion=True, codes=(0, 1)),

@@ -43,7 +43,7 @@ def played(right):
                     "id": episode.id, "strategy": episode.strategy, "task": episode.task, "split": episode.split,
                     "seed": episode.seed, "success": float(solved), "steps": 3, "calls": 3, "tokens": 30,
                     "goal": "",
-                    "reason": "solved" if solved else "failed: the page says so", "trace": [],
+                    "reason": "solved" if solved else "failed: the page says so",
                 }
             )  # fmt: skip
         json_lines.write(out / "results.jsonl", rows)

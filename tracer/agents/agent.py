@@ -22,8 +22,8 @@ class Decision:
     """The forecast's step that the action carries out."""
     reason: str = ""
     """Why there is no action; empty if there is one."""
-    text: str = ""
-    """The planner's last answer, where it was asked in this state."""
+    plan: Plan | None = None
+    """The planner's last answer, where it was asked in this state; ``act_all`` notes it."""
     calls: int = 0
     """How often the planner was asked in this state."""
     tokens: int = 0
@@ -64,11 +64,11 @@ class Agent:
         if plan is None:
             return Decision(action=None, reason="the agent was given no forecast")
         if not plan.forecast:
-            return Decision(action=None, reason=f"unparsable: {plan.error or 'the forecast is empty'}", text=plan.text)
-        return self.execute(plan.forecast, state, plan.text)
+            return Decision(action=None, reason=f"unparsable: {plan.error or 'the forecast is empty'}")
+        return self.execute(plan.forecast, state)
 
-    def execute(self, steps: Forecast, state: State, text: str = "") -> Decision:
-        """The decision to execute the first of the steps, grounded by the tool agent; ``text`` is the planner's answer.
+    def execute(self, steps: Forecast, state: State) -> Decision:
+        """The decision to execute the first of the steps, grounded by the tool agent.
 
         With ``check`` it is the first that nothing speaks against. A greedy planner asked again in the same state
         answers the same, so a refused step is skipped rather than asked for again; if all are refused, the first is
@@ -79,10 +79,10 @@ class Agent:
         action = self.tools.ground(state, step)
         if action is None:
             reason = f"the tool agent {self.tools.name!r} finds nothing to do for: {step.instruction}"
-            return Decision(action=None, step=step, reason=reason, text=text)
+            return Decision(action=None, step=step, reason=reason)
         self.left = steps[chosen + 1 :]
         self._taken.append(Taken(step=step, elements=state.elements))
-        return Decision(action=action, step=step, text=text)
+        return Decision(action=action, step=step)
 
     def _unobjectionable(self, steps: Forecast, state: State) -> int:
         objections = [objection(step, state, self._taken, self.tools) for step in steps]
@@ -110,6 +110,7 @@ def act_all(agents: Sequence[Agent], planner: Planner, states: Sequence[State]) 
             before, plan = decisions[index], plans.get(index)
             decisions[index] = replace(
                 agents[index].act(states[index], plan),
+                plan=plan,
                 calls=before.calls + (plan is not None),
                 tokens=before.tokens + (plan.tokens if plan else 0),
             )

@@ -1,9 +1,11 @@
-"""Evaluate a planner offline and online, and report."""
+"""Evaluate a planner offline and online, report, and watch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import typer
 
 from tracer.cli.common import Model, Out, Result, finished, run_step
 from tracer.config import Config
@@ -43,5 +45,34 @@ def report(config: Config, out: Out = None) -> Result:
     return run_step(config, "report", out)
 
 
+def view(
+    config: Config,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Runs or steps' folders; by default the profile's run.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the page into this folder, in place of serving it.")] = None,
+    atif: Annotated[Path | None, typer.Option(help="Write the traces into this folder, for other viewers.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine; 0 takes a free one.")] = 8765,
+) -> Result | None:
+    """Watch episodes and forecasts like films, in the browser.
+
+    Example: tracer view build/demo/seed0
+    """
+    from tracer.reporting import atif as documents
+    from tracer.reporting import view as viewing
+
+    where = folders or [config.folder]
+    if atif is not None:
+        written = documents.export(where, atif)
+        return Result(data={"documents": written}, text=f"{written} ATIF documents: {atif}")
+    if out is not None:
+        films, page = viewing.write(where, out), out / "index.html"
+        return Result(data={"films": films, "page": page}, text=f"{films} films: {page}")
+    with viewing.server(where, port) as server:
+        print(f"http://{viewing.HOST}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+        server.serve_forever()
+    return None
+
+
 EVALUATE = (offline, online)
-COMMANDS = (report,)
+COMMANDS = (report, view)

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from tracer.action import Action
 from tracer.agents.agent import Agent, Decision, act_all
 from tracer.environments.environment import Environment, World
+from tracer.evaluation.traces import Turn, first_wrong
 from tracer.planner.plan import Planner
 from tracer.trajectory import State
 
 TRIES = 3
 """How often an episode is begun that its world, and not its agent, keeps from ending."""
 LONGEST_WAIT = 2.0
+SOLVED = "solved"
 Opened = TypeVar("Opened", bound=World)
 Wanted = TypeVar("Wanted")
 Ended = TypeVar("Ended")
@@ -57,7 +60,7 @@ class Running:
     environment: Environment
     state: State
     started: float
-    trace: list[dict[str, Any]] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,18 +152,18 @@ def play(
     new_world: Callable[[], World],
     make_agent: Callable[[str], Agent],
     limits: Limits,
-) -> Iterator[tuple[dict[str, Any], float]]:
-    """Play the episodes, side by side; a result row and its seconds as each one ends.
+) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
+    """Play the episodes, side by side; a result row and the turns as each one ends.
 
     Raises ``Unplayed``. Errors other than the world's own (``faults`` and ``impossible``) end the run at once.
     """
 
     def play_round(
         world: World, left: dict[str, Episode], failed: dict[str, str]
-    ) -> Iterator[tuple[dict[str, Any], float]]:
+    ) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
         for each, reason in _ends(list(left.values()), failed, planner, world, make_agent, limits):
             del left[each.episode.id]
-            yield _row(each.episode, reason, each.state.goal, each.trace), time.monotonic() - each.started
+            yield _row(each.episode, reason, each.state.goal, each.turns), each.turns
 
     # Those of one strategy side by side want forecasts of one length, which is one batch; those of one page reuse it.
     ordered = sorted(episodes, key=lambda episode: (episode.strategy, episode.task, episode.seed))
@@ -215,16 +218,30 @@ def _ends(
 
 
 def _advance(each: Running, decision: Decision, limits: Limits, world: World) -> str | None:
-    """Execute the decision; why the episode is over, or None where it goes on. Raises ``NoEnd``, the world's faults."""
-    each.trace.append(
-        {
-            "text": decision.text,
-            "step": decision.step.instruction if decision.step else None,
-            "action": decision.action.to_dict() if decision.action else None,
-            "calls": decision.calls,
-            "tokens": decision.tokens,
-        }
+    """Execute the decision and note the turn; why the episode is over, or None where it goes on.
+
+    Raises ``NoEnd``, the world's faults.
+    """
+    before = each.state
+    reason = _execute(each, decision, limits, world)
+    now = time.monotonic()
+    ended = each.started + sum(turn.seconds for turn in each.turns)
+    look = attrgetter("image" if before.elements is None else "elements")
+    each.turns.append(
+        Turn(
+            state=before,
+            decision=decision,
+            seconds=now - ended,
+            outcome=reason or "",
+            changed=reason == SOLVED or look(each.state) != look(before),
+        )
     )
+    if reason is None and now - each.started > limits.seconds:
+        raise NoEnd(f"no end after {limits.seconds:g} seconds")
+    return reason
+
+
+def _execute(each: Running, decision: Decision, limits: Limits, world: World) -> str | None:
     if decision.action is None or decision.step is None:
         return decision.reason
     try:
@@ -233,11 +250,9 @@ def _advance(each: Running, decision: Decision, limits: Limits, world: World) ->
     except world.impossible as error:
         return f"impossible: {error}"
     if done:
-        return "solved" if success else "failed: the page says so"
-    if len(each.trace) >= (most := limits.max_steps or world.max_steps(each.episode.task)):
+        return SOLVED if success else "failed: the page says so"
+    if len(each.turns) + 1 >= (most := limits.max_steps or world.max_steps(each.episode.task)):
         return f"failed: no end after {most} steps"
-    if time.monotonic() - each.started > limits.seconds:
-        raise NoEnd(f"no end after {limits.seconds:g} seconds")
     return None
 
 
@@ -251,15 +266,15 @@ def fault(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
 
 
-def _row(episode: Episode, reason: str, goal: str, trace: list[dict[str, Any]]) -> dict[str, Any]:
+def _row(episode: Episode, reason: str, goal: str, turns: Sequence[Turn]) -> dict[str, Any]:
     return {
         "id": episode.id,
         **asdict(episode),
-        "success": float(reason == "solved"),
-        "steps": len(trace),
-        "calls": sum(turn["calls"] for turn in trace),
-        "tokens": sum(turn["tokens"] for turn in trace),
+        "success": float(reason == SOLVED),
+        "steps": len(turns),
+        "calls": sum(turn.decision.calls for turn in turns),
+        "tokens": sum(turn.decision.tokens for turn in turns),
+        "first_wrong": None if reason == SOLVED else first_wrong(turns),
         "reason": reason,
         "goal": goal,
-        "trace": trace,
     }

@@ -2,15 +2,14 @@
 and on pages that nothing was ever trained on, by each of ``evaluation.strategies``.
 
 ``results.jsonl`` has a row per episode, ``scores.json`` the task success and the cost of each strategy with 95 %
-intervals (bootstrap over episodes). Where nothing is played, as Chromium or MiniWoB++ is missing or the configuration
-says so, ``scores.json`` gives the reason and nothing else happens.
+intervals (bootstrap over episodes); ``logs`` has the traces (``traces.py``), which ``tracer view`` shows. Where nothing
+is played, as Chromium or MiniWoB++ is missing or the configuration says so, ``scores.json`` gives the reason alone.
 Scores are the page's raw outcome: no time limit, no decay. Pixels of one seed can differ slightly from run to run,
 and some pages answer at random times, so that an online score is repeatable only up to its interval.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tracer.config import Config
 from tracer.environments.environment import World
 from tracer.evaluation.episodes import Episode, Limits, play
 from tracer.evaluation.results import RESULTS, SCORES, Row, difference, summary
+from tracer.evaluation.traces import TraceLog, Turn
 from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
 from tracer.lineage.step import run_step
@@ -32,6 +32,9 @@ SLOTS = 12
 SECONDS = 900.0
 """A stalled machine must not become a bad score, nor a page that hangs hold up the others for ever."""
 PROTOCOL = {"name": "tracer-miniwob", "version": 3}
+ENDS = {"solved": "solved", "failed": "failed", "unparsable": "unparsable", "not_grounded": "the tool agent",
+        "impossible": "impossible"}  # fmt: skip
+"""How episodes end, with the first words of their reasons."""
 ONLINE_METRICS = ("success", "steps", "calls", "tokens")
 
 
@@ -65,7 +68,7 @@ def recipe(config: Config, model: Path) -> dict[str, Any]:
         "config": {
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "grounding": config.grounding.model_dump(),
-            "evaluation": config.evaluation.model_dump(mode="json", exclude={"max_states", "unplayed"}),
+            "evaluation": config.evaluation.model_dump(mode="json", exclude={"max_states", "unplayed", "screens"}),
             "pages": {split: list(tasks) for split, tasks in load_world(config).tasks.items()},
             # Another browser is another environment, and one installed later is a reason to run again.
             "browser": playable(config)[0],
@@ -102,13 +105,13 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
     done = {row["id"]: row for row in json_lines.take_up(progress)}
     left = [episode for episode in every if episode.id not in done]
     if left:
-        (out / "logs").mkdir(exist_ok=True)
-        with open(progress, "ab") as file, open(out / "logs" / "seconds.jsonl", "a", encoding="utf-8") as log:
-            for row, seconds in play_all(config, left, planners.load(model)):
+        log = TraceLog(out, config.evaluation.screens)
+        with open(progress, "ab") as file:
+            for row, turns in play_all(config, left, planners.load(model)):
+                log.add(row, turns)  # before the row: a kill between the two plays and logs the episode again
                 done[row["id"]] = row
                 file.write(json_lines.one(row))
                 file.flush()
-                log.write(json.dumps({"id": row["id"], "seconds": round(seconds, 2)}) + "\n")
     rows = [done[episode.id] for episode in every]
     json_lines.write(out / RESULTS, rows)
     scores = score(config, rows)
@@ -130,8 +133,10 @@ def episodes(config: Config) -> Iterator[Episode]:
                     yield Episode(strategy=strategy, task=task, split=split, seed=seed)
 
 
-def play_all(config: Config, wanted: Sequence[Episode], planner: Planner) -> Iterator[tuple[dict[str, Any], float]]:
-    """Play the episodes in the configured world; a row and its seconds as each ends. Raises ``Unplayed``."""
+def play_all(
+    config: Config, wanted: Sequence[Episode], planner: Planner
+) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
+    """Play the episodes in the configured world; a row and the turns as each ends. Raises ``Unplayed``."""
     agent_tools = tools.load(config.grounding)
 
     def agent(strategy: str) -> Agent:
@@ -181,8 +186,10 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
 
 def counts(rows: Sequence[Row]) -> dict[str, Any]:
     """Episodes, and how they ended: solved, failed, unparsable, not grounded, impossible."""
-    ends = ("solved", "failed", "unparsable", "the tool agent", "impossible")
-    names = ("solved", "failed", "unparsable", "not_grounded", "impossible")
-    return {"episodes": len(rows)} | {
-        name: sum(row["reason"].startswith(end) for row in rows) for name, end in zip(names, ends, strict=True)
-    }
+    ends = [ended(row["reason"]) for row in rows]
+    return {"episodes": len(rows)} | {name: ends.count(name) for name in ENDS}
+
+
+def ended(reason: str) -> str:
+    """How an episode ended, as ``counts`` names it; the first words of any other reason."""
+    return next((name for name, start in ENDS.items() if reason.startswith(start)), reason.partition(":")[0])

@@ -21,6 +21,8 @@ class Plan(Reading):
     """A planner's answer: its text, and what was read in it."""
 
     text: str
+    prompt: str = ""
+    """What the planner was shown as text, where it says so."""
     tokens: int = 0
     """How many tokens the answer has, where the planner counts them."""
 

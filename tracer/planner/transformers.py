@@ -118,7 +118,8 @@ class TransformersPlanner:
     def read(self, text: str, state: State, horizon: int, tokens: int = 0) -> Plan:
         """The plan that an answer contains, or why it contains none."""
         reading = self._grammar.read(text, state, horizon)
-        return Plan(text=text, forecast=reading.forecast, error=reading.error, tokens=tokens)
+        shown = chat(self.processor, state, self.settings)
+        return Plan(text=text, prompt=shown, forecast=reading.forecast, error=reading.error, tokens=tokens)
 
     def save(self, folder: Path, state: dict[str, Any] | None = None) -> None:
         """Write the weights (of an adapter, those alone), the processor and the settings.
