@@ -6,7 +6,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ConfigError(ValueError):
-    """A configuration that is refused; the message names the key and the fix."""
+    """What was asked for names or sets something that cannot be: the command's exit code is 2.
+
+    An unknown profile, setting, option, planner, protocol or version, a value that is refused, a file that is not
+    there, or a command that comes too early. The message names it, and the fix.
+    """
 
 
 class Section(BaseModel):

@@ -395,6 +395,7 @@ for name, change, reason in [
     ("click_at_three_numbers", first_step("CLICK", [[1, 2, 3]]), "broken action"),
     ("text_that_is_a_list", first_step("TEXT", [[1, 2]]), "broken action"),
     ("unknown_odyssey_action", first_step("FLY", ""), "unknown action"),
+    ("box_with_nan", first_step("CLICK", [[5, 5]], sam2_bbox=[1, 2, float("nan"), 9]), "broken JSON"),
     ("box_of_three_numbers", first_step("CLICK", [[5, 5]], sam2_bbox=[1, 2, 3]), "broken box"),
     ("inverted_box", first_step("CLICK", [[5, 5]], sam2_bbox=[9, 9, 1, 1]), "broken box"),
     ("screenshot_that_climbs_out", first_step("CLICK", [[5, 5]], screenshot="../splits/x.png"), "unsafe file name"),

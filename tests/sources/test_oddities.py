@@ -192,7 +192,7 @@ def test_a_png_without_pixels_is_not_whole():
     start = image.index(b"IDAT") - 4
     length = int.from_bytes(image[start : start + 4], "big") + 12
     with pytest.raises(ValueError, match="breaks off"):
-        pictures.exif_of_whole(image[:start] + image[start + length :])
+        pictures.frame(image[:start] + image[start + length :])
 
 
 @pytest.mark.parametrize(("side", "kept"), [(300, 1), (1200, 0)])

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +24,8 @@ from tracer.ingestion.parts import PARTS, PartsError, ingest_part, ingest_parts,
 from tracer.ingestion.quarantine import quarantined
 from tracer.lineage.digest import LINEAGE
 from tracer.sources.source import SourceError
+
+ROOT = Path(__file__).parents[2]
 
 
 def contents(folder):
@@ -112,6 +116,26 @@ def test_a_killed_ingestion_goes_on_without_writing_finished_shards_again(tmp_pa
     ingest_parts(data("agentnet", raw, images=False), tmp_path / "whole", shard_bytes=150_000)
     assert contents(out) == contents(tmp_path / "whole")
     assert not list(part.glob(".*.part"))
+
+
+@pytest.mark.parametrize("moment", ["", ".parts/*/logs"], ids=["as workers start", "as they work"])
+def test_ctrl_c_ends_workers_in_silence_and_is_said_once(tmp_path, moment):
+    raw, out = many(tmp_path / "raw", 20_000), tmp_path / "out"
+    shutil.copyfile(raw / agentnet.UBUNTU, raw / agentnet.WINDOWS)
+    command = ["ingest", "agentnet", str(raw), "--workers", "2", "--option", "images=false", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tracer", *command], cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8",
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which background jobs have ignored
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (list(out.glob(moment)) if moment else out.exists()):
+        assert process.poll() is None and time.monotonic() < deadline, "it finished, or never began"
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+    _, said = process.communicate(timeout=60)
+    assert said == "tracer: interrupted; the same command continues from the last checkpoint\n"
+    assert process.returncode == 130
 
 
 def test_a_part_begun_with_other_options_is_begun_anew(tmp_path):

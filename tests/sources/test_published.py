@@ -53,6 +53,19 @@ def test_gui_odyssey_v2_as_it_is_downloaded(tmp_path):
     assert (found, rejected) == (expected, [])
 
 
+def test_gui_odysseys_segment_of_something_else_is_no_target(tmp_path):
+    """``sam2_bbox`` is a model's: where the click lies outside it, the click is right."""
+    boxes = [[450, 100, 550, 140], [450, 120, 550, 140], [501, 100, 550, 140], [0, 0, 1, 1], []]
+    episode = gui_odyssey.episode("01", [*[("CLICK", [[500, 120], [500, 120]])] * len(boxes), ("COMPLETE", "")])
+    for step, box in zip(episode["steps"], boxes, strict=False):
+        step["sam2_bbox"] = box
+    gui_odyssey.write(tmp_path, [episode, gui_odyssey.episode("02")])
+    found, rejected = collected("gui_odyssey", tmp_path)
+    assert rejected == []
+    targets = [step.target for step in found[0].steps[: len(boxes)]]
+    assert targets == [(0.45, 0.1, 0.55, 0.14), (0.45, 0.12, 0.55, 0.14), None, None, None]
+
+
 @pytest.mark.parametrize("suffix", ["", ".zip"])
 def test_gui_odyssey_v1s_halves_of_one_archive(tmp_path, suffix):
     gui_odyssey.write_v1(tmp_path, archived=False)
@@ -191,10 +204,20 @@ def test_what_the_pointer_was_moved_to_counts_until_it_is_moved():
     assert read(code) == [across, down]
     assert read("pyautogui.click(x=0.4, y=0.4)\npyautogui.scroll(5)")[1] == down
     assert read("pyautogui.scroll(5)") == [{"type": "scroll", "direction": "down", "amount": 5.0}]
+    click = {"type": "click", "x": 0.4, "y": 0.4}
+    assert read("pyautogui.moveTo(.4,.4)\npyautogui.click()") == [click]
+    assert read("pyautogui.moveTo(.4,.4)\npyautogui.scroll(5)\npyautogui.rightClick()")[1]["x"] == 0.4
+    move = {"type": "move", "x": 0.1, "y": 0.1}
+    assert read("pyautogui.moveTo(.1,.1)\npyautogui.click(x=.4, y=.4)") == [move, click]
+    with pytest.raises(Refused, match="lacks"):
+        read("pyautogui.click()")
 
 
 def test_spellings_that_mean_the_same():
     assert read("pyautogui.scroll(-3.0)") == read("pyautogui.scroll(-3)")
+    assert read("pyautogui.press('a', presses=2.0)") == read("pyautogui.press('a', presses=2)")
+    assert read("pyautogui.click(0.1, 0.2, clicks=2.0)") == read("pyautogui.doubleClick(0.1, 0.2, button='left')")
+    assert read("pyautogui.click(0.1, 0.2, button='secondary')") == read("pyautogui.rightClick(0.1, 0.2)")
     assert read("pyautogui.press('a', interval=0.1)") == read("pyautogui.press('a')")
     assert read("computer.terminate(status='fail')") == read("computer.terminate(status='failure')")
     assert read("pyautogui.hotkey(['ctrl', 'V'])") == read("pyautogui.hotkey(['ctrl', 'v'])")

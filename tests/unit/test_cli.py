@@ -75,10 +75,35 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
         (["protocols", "none"], 2, "gaia"),
         (["schema", "none"], 2, "episode"),
         (["published", "nonsense"], 2, "NAME=FOLDER"),
-        (["why", "stage9"], 1, "there is no step"),
-        (["status", "--profile", "none"], 1, "has no profile"),
-        (["status", "--set", "nothing"], 1, "dotted.key=value"),
-        (["ingest", "--check"], 1, "--check needs a data set"),
+        (["why", "stage9"], 2, "there is no step"),
+        (["why", "promote"], 2, "leaves no folder"),
+        (["status", "--profile", "none"], 2, "has no profile"),
+        (["status", "--set", "nothing"], 2, "dotted.key=value"),
+        (["status", "--set", "nothing=1"], 2, "nothing"),
+        (["status", "--set", "stage1.steps=[]"], 2, "stage1.steps"),
+        (["status", "--set", "stage1.lr=nan"], 2, "stage1.lr"),
+        (["status", "--set", "planner.horizon=11"], 2, "--force"),
+        (["status", "--set", "data.source=none"], 2, "unknown source"),
+        (["ingest", "--check"], 2, "--check needs a data set"),
+        (["ingest", "none", "tests"], 2, "unknown source"),
+        (["ingest", "jsonl", "none"], 2, "does not exist"),
+        (["ingest", "jsonl", "tests", "--option", "a"], 2, "key=value"),
+        (["ingest", "jsonl", "tests", "--option", "a=1"], 2, "no option a"),
+        (["ingest", "agentnet", "tests", "--option", "images=maybe"], 2, "option images"),
+        (["train", "bootstrap", "--episodes", "none"], 2, "does not exist"),
+        (["train", "stage1", "--start", "none"], 2, "there is no planner"),
+        (["forecast", "none"], 2, "there is no planner"),
+        (["forecast", "--image", "none", "--goal", "x"], 2, "does not exist"),
+        (["evaluate", "offline", "--model", "none"], 2, "there is no planner"),
+        (["evaluate", "gaia", "--protocol", "none", "--model", "base"], 2, "no protocol 'none'"),
+        (["evaluate", "gaia", "--protocol", "validation", "--model", "base"], 2, "pass --items"),
+        (["protocols", "gaia", "none"], 2, "no protocol 'none'"),
+        (["items", "gaia", "--protocol", "validation", "--out", "none"], 2, "pass --items"),
+        (["compare", "tests", "none"], 2, "does not exist"),
+        (["compare", "tests", "tests"], 2, "not a finished score"),
+        (["published", "a=none"], 2, "not a finished score"),
+        (["reward", "--predicted", "none", "--reference", "tests"], 2, "does not exist"),
+        (["ablate", "--only", "none"], 2, "no ablation is called"),
     ],
 )
 def test_wrong_arguments_end_in_a_sentence(
@@ -140,7 +165,7 @@ def test_a_page_that_nobody_can_play_is_named_before_anything_is_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pages = "login-user,bisect-angle"  # the second is a page of MiniWoB++
-    assert cli.main(["record", "--pages", pages, "--split", "train", "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["record", "--pages", pages, "--split", "train", "--out", str(tmp_path / "out")]) == 2
     assert "no demonstrator plays bisect-angle; there are: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

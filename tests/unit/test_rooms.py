@@ -18,7 +18,7 @@ from tracer.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 ORDER = (
-    "action settings package_data json_files json_lines finding progress statistics",
+    "action settings package_data json_files json_lines finding progress statistics workers",
     "plugins trajectory lineage",
     "instruction forecast dataset",
     "examples reward grammars tools sources",
@@ -38,7 +38,7 @@ ORDER = (
 LEVEL = {room: level for level, line in enumerate(ORDER) for room in line.split()}
 VOCABULARY = {
     "action", "config", "dataset", "examples", "forecast", "instruction", "json_files", "json_lines", "package_data",
-    "plugins", "progress", "reward", "settings", "statistics", "trajectory",
+    "plugins", "progress", "reward", "settings", "statistics", "trajectory", "workers",
 }  # fmt: skip
 ROOMS = {
     "ingest": {"ingestion", "sources"},

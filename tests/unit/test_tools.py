@@ -142,14 +142,14 @@ def test_a_screenshot_of_ones_own_is_a_state_and_is_forecast_from(screen, tmp_pa
     assert "goal: Press Submit." in capsys.readouterr().out
     assert drawn.read_bytes().startswith(b"\x89PNG")
     image.write_bytes(screen[:200])
-    for wrong, why in (
-        (["--image", str(image), "--goal", "Press Submit."], "screen.png is not a whole"),
-        (["--image", str(tmp_path / "none.png"), "--goal", "x"], "none.png"),
-        (["--image", str(image)], "--image and --goal go together"),
-        (["--goal", "x"], "--image and --goal go together"),
-        (["--image", str(image), "--goal", "x", "--trajectory", "t"], "without --trajectory"),
+    for code, wrong, why in (
+        (1, ["--image", str(image), "--goal", "Press Submit."], "screen.png is not a whole"),
+        (2, ["--image", str(tmp_path / "none.png"), "--goal", "x"], "does not exist"),
+        (2, ["--image", str(image)], "--image and --goal go together"),
+        (2, ["--goal", "x"], "--image and --goal go together"),
+        (2, ["--image", str(image), "--goal", "x", "--trajectory", "t"], "without --trajectory"),
     ):
-        assert main([*command, *wrong]) == 1
+        assert main([*command, *wrong]) == code
         assert why in capsys.readouterr().err
 
 

@@ -59,7 +59,7 @@ def test_profiles_say_whether_they_register_and_micro_does_not(
         "register": "tracer run --profile demo",
         "promote": "tracer register --profile demo",
     }.items():
-        assert main([command, "--profile", "demo", "--set", database]) == 1
+        assert main([command, "--profile", "demo", "--set", database]) == 2
         assert missing in capsys.readouterr().err
 
 

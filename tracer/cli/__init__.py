@@ -15,8 +15,9 @@ import typer
 
 from tracer.cli import benchmarks, data, evaluation, experiments, inspect, registry, training
 from tracer.cli.common import group
+from tracer.settings import ConfigError
 
-INTERRUPTED = 130
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
 def application() -> Callable[..., None]:
@@ -34,7 +35,10 @@ def application() -> Callable[..., None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 1 for what failed or was refused, 2 for a wrong call, 130 for Ctrl-C."""
+    """Run a command; the exit code is 0, 1 for what failed or was refused, 2 for a wrong call, 130 for Ctrl-C.
+
+    A call is wrong if it names or sets something that cannot be (``ConfigError``): nothing was done.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a goal in another script must not end a command in a plain locale
             stream.reconfigure(errors="backslashreplace")
@@ -51,5 +55,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(error, OSError):
             raise
         print(f"tracer: {error}", file=sys.stderr)
-        return 1
+        return WRONG if isinstance(error, ConfigError) else FAILED
     return 0

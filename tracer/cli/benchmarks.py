@@ -15,7 +15,7 @@ from tracer.config import Config
 
 Benchmark = StrEnum("Benchmark", {name: name for name in plugins.names(plugins.BENCHMARKS)})  # type: ignore[misc]
 Protocol = Annotated[str, typer.Option(help="A name listed by `tracer protocols BENCHMARK`.")]
-Items = Annotated[Path | None, typer.Option(help="items.jsonl; by default the benchmark's own list.")]
+Items = Annotated[Path | None, typer.Option(exists=True, help="items.jsonl; by default the benchmark's own list.")]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Accept empty predictions where the original does.")]
 
 
@@ -27,7 +27,7 @@ def evaluation_of(benchmark: str) -> Command:
         protocol: Protocol,
         model: Annotated[str, typer.Option(help=f"The planner: {PLANNERS}; or demonstrators.")],
         items: Items = None,
-        images: Annotated[Path | None, typer.Option(help="The images' folder; by default that of --items.")] = None,
+        images: Annotated[Path | None, typer.Option(exists=True, help="By default the folder of --items.")] = None,
         out: Out = None,
         lenient: Lenient = False,
         batch: Annotated[int, typer.Option(min=1, help="Items per call of the planner.")] = 8,
@@ -132,8 +132,8 @@ def items(benchmark: Benchmark, protocol: Protocol, out: Annotated[Path, typer.O
 
 
 def compare(
-    ours: Path,
-    theirs: Path,
+    ours: Annotated[Path, typer.Argument(exists=True)],
+    theirs: Annotated[Path, typer.Argument(exists=True)],
     metric: Annotated[str | None, typer.Option(help="By default the protocol's primary one.")] = None,
 ) -> Result:
     """Compare two scores on the same items, item by item.

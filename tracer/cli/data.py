@@ -43,7 +43,9 @@ def record(
 def ingest(
     config: Config,
     source: Annotated[str | None, typer.Argument(help="A source; by default the profile's data.source.")] = None,
-    path: Annotated[Path | None, typer.Argument(help="Where it is; by default the profile's data.path.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(exists=True, help="Where it is; by default the profile's data.path.")
+    ] = None,
     out: Out = None,
     workers: Annotated[int, typer.Option(min=1, help="Parts of the data set to ingest in parallel.")] = 1,
     option: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="An option of the source.")] = [],  # noqa: B006

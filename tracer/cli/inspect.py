@@ -98,7 +98,9 @@ def forecast(
     model: Annotated[str, Planner] = MODELS[-1],
     trajectory: Trajectory = None,
     step: Step = 0,
-    image: Annotated[Path | None, typer.Option(help="A screenshot of your own, whose text is read by OCR.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(exists=True, help="A screenshot of your own, whose text is read by OCR.")
+    ] = None,
     goal: Annotated[str, typer.Option(help="With --image: what is to be reached on it.")] = "",
     draw: Annotated[Path | None, typer.Option(help="Draw the forecast on the screenshot, into this PNG.")] = None,
 ) -> Result:
@@ -140,8 +142,8 @@ def _numbered(lines: list[str]) -> list[str]:
 
 def reward(
     config: Config,
-    predicted: Annotated[Path, typer.Option(help="One JSON object per line, in the grammar `literal`.")],
-    reference: Annotated[Path, typer.Option(help="The same, or a folder of trajectories.")],
+    predicted: Annotated[Path, typer.Option(exists=True, help="One JSON object per line, in the grammar `literal`.")],
+    reference: Annotated[Path, typer.Option(exists=True, help="The same, or a folder of trajectories.")],
     trajectory: Trajectory = None,
     step: Step = 0,
 ) -> Result:

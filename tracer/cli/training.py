@@ -19,7 +19,9 @@ StageName = StrEnum("StageName", {stage.name: stage.name for stage in STAGES})  
 
 
 def bootstrap(
-    config: Config, episodes: Annotated[Path, typer.Option(help="What `tracer record` wrote.")], out: Out = None
+    config: Config,
+    episodes: Annotated[Path, typer.Option(exists=True, help="What `tracer record` wrote.")],
+    out: Out = None,
 ) -> Result:
     """Train the tiny base planner, supervised, from raw episodes.
 
@@ -79,8 +81,8 @@ def smollm2(
     config: Config,
     profile: str = "smollm2",
     out: Out = None,
-    weights: Annotated[Path | None, typer.Option(help="A GGUF file; by default the package's.")] = None,
-    episodes: Annotated[Path | None, typer.Option(help="Raw episodes that teach it the grammar.")] = None,
+    weights: Annotated[Path | None, typer.Option(exists=True, help="A GGUF file; by default the package's.")] = None,
+    episodes: Annotated[Path | None, typer.Option(exists=True, help="Raw episodes that teach it the grammar.")] = None,
 ) -> Result:
     """Build a base planner from the weights of SmolLM2; the profile is smollm2 unless another is given.
 

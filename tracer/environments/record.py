@@ -10,16 +10,17 @@ import contextlib
 import io
 import tarfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from tracer import json_lines
 from tracer.environments.browser import identity
 from tracer.json_files import read_json, write_json
+from tracer.settings import ConfigError
 from tracer.trajectory import SPLITS, Element, Step
+from tracer.workers import pool, starting
 
 IDENTITY = "browser.json"
 ATTEMPTS = 4
@@ -30,7 +31,7 @@ class OtherEpisodes(RuntimeError):
     """A folder that contains other episodes of a page than were asked for; the message names the file."""
 
 
-class NoDemonstrator(ValueError):
+class NoDemonstrator(ConfigError):
     """A page that nothing here can play; the message names those that can be."""
 
 
@@ -110,9 +111,10 @@ def record(
             summaries.append(_record_page(job))
             print(summaries[-1], flush=True)
         return summaries
-    # A forked child would share Playwright's event loop and connections; a spawned one starts clean.
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(_record_page, job) for job in jobs]):
+    with pool(workers) as processes:
+        with starting():
+            futures = [processes.submit(_record_page, job) for job in jobs]
+        for future in as_completed(futures):
             summaries.append(future.result())
             print(summaries[-1], flush=True)
     return sorted(summaries, key=lambda summary: pages.index(summary.page))

@@ -19,7 +19,7 @@ from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
 from tracer.ingestion.settings import DataConfig
 from tracer.json_files import write_json
 from tracer.sources.boundary import Origin
-from tracer.sources.source import Rejected, SourceError, source
+from tracer.sources.source import OptionError, Rejected, SourceError, source
 from tracer.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def items(data: DataConfig, part: str | None = None) -> Iterator[Item]:
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
-    """Raise ``SourceError`` for an option that the adapter's ``read`` does not have, or a value that is none of its."""
+    """Raise ``OptionError`` for an option that the adapter's ``read`` does not have, or a value that is none of its."""
     read = source(name).read
     try:
         parameters = inspect.signature(read, eval_str=True).parameters
@@ -64,7 +64,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
     known = [key for key in parameters if key not in ("path", "part")]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise SourceError(f"source {name!r} has no option {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
+        raise OptionError(f"source {name!r} has no option {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
     for key, value in options.items():
         annotation = parameters[key].annotation
         kind = Any if annotation is inspect.Parameter.empty or isinstance(annotation, str) else annotation
@@ -72,7 +72,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
             TypeAdapter(kind).validate_python(value, strict=True)
         except ValidationError as error:
             wrong = f"option {key} of source {name!r} is {value!r:.80}"
-            raise SourceError(f"{wrong}: {error.errors()[0]['msg']}; write {key}=VALUE with another value") from error
+            raise OptionError(f"{wrong}: {error.errors()[0]['msg']}; write {key}=VALUE with another value") from error
 
 
 def admitted(name: str, found: Iterable[Item]) -> Iterator[Item]:

@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ from tracer.json_files import read_json, write_json
 from tracer.lineage.code import code_digest
 from tracer.lineage.digest import digest_of
 from tracer.progress import bar
-from tracer.sources.source import SourceError, source
+from tracer.sources.source import OptionError, SourceError, source
 from tracer.trajectory import Trajectory
+from tracer.workers import SPAWN, pool, starting
 
 log = logging.getLogger(__name__)
 
@@ -52,16 +54,16 @@ def parts_of(name: str, path: Path, options: Mapping[str, Any]) -> list[str]:
 
 
 def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
-    """Options written ``key=value``, the value in YAML; raises ``SourceError``."""
+    """Options written ``key=value``, the value in YAML; raises ``OptionError``."""
     found: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise SourceError(f"an option is written key=value, not {text!r}")
+            raise OptionError(f"an option is written key=value, not {text!r}")
         try:
             found[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise SourceError(f"the value of the option {text!r:.80} is not valid YAML: put it in quotes") from error
+            raise OptionError(f"the value of the option {text!r:.80} is not valid YAML: put it in quotes") from error
     return found
 
 
@@ -208,23 +210,15 @@ def _run(attempt: Attempt, folders: Mapping[str, Path], workers: int, report: Re
         for part, folder in folders.items():
             yield part, attempt(part, folder, report)
         return
-    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
-    # Forking a process in which Arrow has threads can hang; a fresh interpreter cannot.
-    context = get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(workers, context) as pool:
+    with starting():
+        manager = SPAWN.Manager()
+    with manager, pool(workers) as processes:
         queue = manager.Queue()
-        try:
-            futures = {pool.submit(attempt, part, folder, queue.put): part for part, folder in folders.items()}
-            waiting = set(futures)
-            while waiting:
-                done, waiting = wait(waiting, timeout=REPORT_SECONDS, return_when=FIRST_COMPLETED)
-                while not queue.empty():
-                    report(queue.get())
-                yield from ((futures[future], future.result()) for future in done)
-        except BrokenProcessPool as error:
-            raise PartsError("a worker was ended, as for lack of memory; run again, with fewer workers") from error
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an interruption, parts that wait are not begun
+        with starting():
+            futures = {processes.submit(attempt, part, folder, queue.put): part for part, folder in folders.items()}
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, timeout=REPORT_SECONDS, return_when=FIRST_COMPLETED)
+            while not queue.empty():
+                report(queue.get())
+            yield from ((futures[future], future.result()) for future in done)

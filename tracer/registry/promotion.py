@@ -25,6 +25,7 @@ from tracer.registry.register import RECEIPT
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError
 from tracer.registry.versions import CHALLENGER, WEIGHTS, Version
+from tracer.settings import ConfigError
 
 BASE = "base"  # the incumbent before there is a champion
 RAISING = ("promoted", "approved", "adopted", "rolled back")
@@ -44,11 +45,11 @@ def promote(
     here. ``base`` maps ``evaluate`` and ``online`` to the base planner's evaluations, which the first champion has to
     beat. A champion whose evaluation is not of the same items under the same code is evaluated again, on
     ``trajectories``. The same pair gets its decision of before, and what was rolled back stays so, unless ``again``,
-    which needs a ``reason``. Raises ``RegistryError``, and ``LineageError`` for an evaluation of the base that cannot
-    be compared.
+    which needs a ``reason`` (``ConfigError``). Raises ``RegistryError``, and ``LineageError`` for an evaluation of the
+    base that cannot be compared.
     """
     if again and not reason:
-        raise RegistryError("to decide again on what was decided needs a reason: `tracer promote --again --reason WHY`")
+        raise ConfigError("to decide again on what was decided needs a reason: `tracer promote --again --reason WHY`")
 
     def decide(past: Record) -> Decision:
         return _promote(config, base, trajectories, past, reason if again else "")

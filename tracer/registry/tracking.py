@@ -23,6 +23,7 @@ from tracer.json_files import flatten, read_json
 from tracer.lineage.pins import pinned_md5, pointer_of
 from tracer.lineage.step import read_lineage
 from tracer.registry.settings import RegistryConfig
+from tracer.settings import ConfigError
 
 DIGEST = "tracer.digest"
 MAX_SAMPLES = 32
@@ -36,7 +37,11 @@ TRIES = 20
 
 
 class RegistryError(RuntimeError):
-    """A model, version, alias or record that is not there, or not whole; the message names the fix."""
+    """A record or version that is not whole, or that does not allow what was asked for; the message names the fix."""
+
+
+class UnknownVersion(RegistryError, ConfigError):
+    """A model, version or alias that is not there."""
 
 
 def connect(config: RegistryConfig) -> Any:

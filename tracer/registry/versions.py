@@ -19,7 +19,7 @@ from tracer.planner.plan import Planner
 from tracer.registry import record, tracking
 from tracer.registry.record import CHAMPION
 from tracer.registry.settings import RegistryConfig
-from tracer.registry.tracking import RegistryError
+from tracer.registry.tracking import RegistryError, UnknownVersion
 from tracer.settings import ConfigError
 
 CHALLENGER = "challenger"
@@ -74,7 +74,7 @@ def find(client: Any, name: str, lineage: Mapping[str, Any]) -> Version | None:
 def version_of(where: str, config: RegistryConfig) -> Version:
     """The version of ``name@alias``, ``name/3``, or either with ``models:/`` before it.
 
-    Raises ``RegistryError``, also for an alias ``champion`` that no decision set.
+    Raises ``UnknownVersion``, and ``RegistryError`` for an alias ``champion`` that no decision set.
     """
     from mlflow.exceptions import MlflowException
 
@@ -88,7 +88,7 @@ def version_of(where: str, config: RegistryConfig) -> Version:
     try:
         found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
     except MlflowException as error:
-        raise RegistryError(
+        raise UnknownVersion(
             f"{config.tracking_uri} has no {where} ({error.message}); `tracer register` makes a challenger, and "
             f"`tracer promote` a champion if it passes the gate"
         ) from error

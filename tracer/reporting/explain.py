@@ -24,6 +24,7 @@ from tracer.reward import (
     sameness,
     trajectory_reward,
 )
+from tracer.settings import ConfigError
 from tracer.trajectory import State
 
 WIDEST = 34  # the characters of an action that a column shows
@@ -83,10 +84,11 @@ def explain_files(
 ) -> tuple[TrajectoryReward, str]:
     """The reward and ``explain`` of a file of JSON lines, against another or against a trajectory of a folder.
 
-    Raises ``LineageError`` for a reference that cannot be read; a prediction that does not parse is explained.
+    Raises ``ConfigError`` for a file or trajectory that is not there, ``LineageError`` for a reference that cannot be
+    read; a prediction that does not parse is explained.
     """
     if really.is_dir() and trajectory is None:
-        raise LineageError(f"{really} is a folder of trajectories; name one with --trajectory")
+        raise ConfigError(f"{really} is a folder of trajectories; name one with --trajectory")
     horizon = config.planner.horizon
     reading = _read(predicted, horizon, "prefix")
     if really.is_dir():
@@ -105,22 +107,22 @@ def explain_files(
 def example(folder: Path, trajectory: str | None, step: int, horizon: int) -> Example:
     """A step of the trajectory of that id, by default of the first held-out one, in a folder of shards.
 
-    Raises ``LineageError`` if there is none.
+    Raises ``ConfigError`` if there is none.
     """
     items = read(folder, split=None if trajectory else "heldout")
     found = next((item for item in items if trajectory in (None, item.id)), None)
     if found is None:
-        raise LineageError(f"{folder} has no trajectory {trajectory!r}" if trajectory else
-                           f"{folder} has no held-out trajectory; name one with --trajectory")  # fmt: skip
+        raise ConfigError(f"{folder} has no trajectory {trajectory!r}" if trajectory else
+                          f"{folder} has no held-out trajectory; name one with --trajectory")  # fmt: skip
     if step >= len(found.steps):
-        raise LineageError(f"{found.id} has {len(found.steps)} steps; --step counts from 0")
+        raise ConfigError(f"{found.id} has {len(found.steps)} steps; --step counts from 0")
     return list(examples([found], horizon))[step]
 
 
 def _read(path: Path, horizon: int, rule: ParseRule) -> Reading:
     """What a file in the grammar ``literal`` contains."""
     if not path.is_file():
-        raise LineageError(f"{path} is not a file; give one JSON object per line, in the grammar `literal`")
+        raise ConfigError(f"{path} is not a file; give one JSON object per line, in the grammar `literal`")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -22,6 +22,7 @@ from tracer.action import Action, ActionError
 from tracer.planner.plan import Planner
 from tracer.scoring.conventions import Convention, ConventionError, parse
 from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.settings import ConfigError
 from tracer.tools.tool_agent import ToolAgent
 
 Parts = Mapping[str, tuple[float, float]]
@@ -29,6 +30,10 @@ Parts = Mapping[str, tuple[float, float]]
 
 class BenchmarkError(ValueError):
     """Items, predictions or results that cannot be scored; the message names the file, the line and the fix."""
+
+
+class NotGiven(BenchmarkError, ConfigError):
+    """Something that a benchmark needs was not given, or is not there under the name that was given."""
 
 
 class Unparsable(ValueError):
@@ -163,7 +168,7 @@ class Benchmark(ABC):
 
     def own_items(self) -> Iterator[dict[str, Any]]:
         """The item list, where it comes with the benchmark; raises ``BenchmarkError`` where it does not."""
-        raise BenchmarkError(
+        raise NotGiven(
             f"{self.protocol.benchmark} has no item list of its own; pass --items (docs/benchmarks.md says how they "
             f"are made)"
         )

@@ -18,7 +18,7 @@ from tracer.config import Config
 from tracer.environments.environment import World
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
-from tracer.scoring.contract import Benchmark, BenchmarkError, benchmark_class, played_episode
+from tracer.scoring.contract import Benchmark, BenchmarkError, NotGiven, benchmark_class, played_episode
 from tracer.scoring.drivers import STEPS
 from tracer.scoring.files import items as read_items
 from tracer.scoring.run import Limits, Row, run
@@ -51,7 +51,7 @@ def evaluate(
     rules = protocols.load(benchmark, protocol, None if strict else False)
     scorer = benchmark_class(benchmark)(rules)
     if items is None and not scorer.complete():
-        raise BenchmarkError(
+        raise NotGiven(
             f"{benchmark} is not played here without its items: pass --items (docs/benchmarks.md says how they are "
             f"made), or score what its own runner left with `tracer score`"
         )
@@ -128,7 +128,7 @@ def _episodes(folder: Path, config: Config, scorer: Benchmark, model: str, rows:
         raise BenchmarkError(f"{scorer.protocol.id} cannot be played: {missing}")
     strategy = scorer.match.strategy
     if (strategy == DEMONSTRATOR) != (model == DEMONSTRATORS):
-        raise BenchmarkError(f"{scorer.protocol.id} is for {strategy!r}, not for {model!r}; choose another protocol")
+        raise NotGiven(f"{scorer.protocol.id} is for {strategy!r}, not for {model!r}; choose another protocol")
     progress = folder / "checkpoints" / "episodes.jsonl"
     progress.parent.mkdir(parents=True, exist_ok=True)
     done = {row["id"]: row for row in json_lines.take_up(progress)}

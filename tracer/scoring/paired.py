@@ -15,7 +15,7 @@ import orjson
 from tracer.evaluation import results
 from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
-from tracer.scoring.contract import BenchmarkError
+from tracer.scoring.contract import BenchmarkError, NotGiven
 from tracer.scoring.score import RESULTS, SUMMARY
 from tracer.statistics import mcnemar, paired_difference
 
@@ -77,7 +77,7 @@ def _evaluations(
     for group in left:
         rows = left[group]
         if not all(name in row for row in rows):
-            raise BenchmarkError(f"{ours} has no metric {name!r}")
+            raise NotGiven(f"{ours} has no metric {name!r}")
         try:
             pairs = results.paired(rows, right.get(group, []), name)
         except LineageError as error:
@@ -96,10 +96,10 @@ def _by_group(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of a finished score; raises ``BenchmarkError``."""
+    """The summary of a finished score; raises ``NotGiven`` where there is none."""
     path = folder / SUMMARY
     if not path.is_file():
-        raise BenchmarkError(f"{folder} contains no {SUMMARY}: it is not a finished score; run `tracer score` into it")
+        raise NotGiven(f"{folder} contains no {SUMMARY}: it is not a finished score; run `tracer score` into it")
     summary: dict[str, Any] = read_json(path)
     return summary
 
@@ -127,7 +127,7 @@ def _pairs(ours: Path, theirs: Path, part: str) -> tuple[list[float], list[float
         if a["id"] != b["id"]:
             raise BenchmarkError(f"row {number} is {a['id']!r} in {ours} and {b['id']!r} in {theirs}: different items")
         if part not in a["parts"] or part not in b["parts"]:
-            raise BenchmarkError(f"items of {ours} have no {part!r}; they have {', '.join(a['parts'])}")
+            raise NotGiven(f"items of {ours} have no {part!r}; they have {', '.join(a['parts'])}")
         (first, of_first), (second, of_second) = a["parts"][part], b["parts"][part]
         if of_first != of_second:
             raise BenchmarkError(

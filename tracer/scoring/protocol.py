@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tracer import plugins
 from tracer.action import Action
 from tracer.lineage.digest import digest_of
+from tracer.settings import ConfigError
 
 
-class ProtocolError(ValueError):
+class ProtocolError(ConfigError):
     """A protocol that does not exist or does not hold together; the message names the file and the fix."""
 
 

@@ -23,7 +23,16 @@ from tracer.lineage.digest import file_digest
 from tracer.lineage.step import run_step
 from tracer.scoring import protocol as protocols
 from tracer.scoring.aggregate import Tally, summary
-from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Row, Unparsable, benchmark_class, printable
+from tracer.scoring.contract import (
+    Benchmark,
+    BenchmarkError,
+    NotGiven,
+    Outcome,
+    Row,
+    Unparsable,
+    benchmark_class,
+    printable,
+)
 from tracer.scoring.files import Malformed, Predictions
 from tracer.scoring.files import items as read_items
 
@@ -50,12 +59,12 @@ def score(
     ``ProtocolError``.
     """
     if not predictions.exists():
-        raise BenchmarkError(
+        raise NotGiven(
             f"{predictions} does not exist; --predictions names a predictions.jsonl, or the folder of results that the "
             f"benchmark's own runner wrote"
         )
     if items is not None and not items.is_file():
-        raise BenchmarkError(f"{items} is not a file; --items names an items.jsonl (docs/benchmarks.md, Items)")
+        raise NotGiven(f"{items} is not a file; --items names an items.jsonl (docs/benchmarks.md, Items)")
     rules = protocols.load(benchmark, protocol, None if strict else False)
     scorer = benchmark_class(benchmark)(rules)
     inputs = {"predictions": predictions} | ({"items": items} if items is not None else {})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tracer.action import COORDINATES, GRAMMAR
-from tracer.sources.source import Refused, Rejected, SourceError
+from tracer.sources.source import MAX_SIDE, Refused, Rejected, SourceError
 from tracer.trajectory import OUTCOMES, SPLITS, TOLERANCE, Box, Step, Trajectory, inside
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,6 @@ MAX_STEPS = 2_000
 """Of one record: ten times the longest that is published. It bounds the work that a small record can ask for."""
 MAX_BYTES = 2**30
 """Of the pictures and observations of one record, each counted at every step that shows it."""
-MAX_SIDE = 2**31 - 1
 FIX = "correct the record, or leave it out"
 DEFECT = "defect of the adapter"
 

@@ -8,7 +8,8 @@
 Coordinates are thousandths of the screen, directions the finger's; the point of a click is published twice, and the
 first counts. Actions are decoded as by the official converter (data/format_converter.py, decode_action): a path's
 longer axis decides its direction, ties go vertical. A scroll keeps its start and direction; the rest of its path has no
-place in our actions. The target is ``sam2_bbox`` (v2).
+place in our actions. The target is ``sam2_bbox`` (v2), a model's segment around the point. Where the point lies outside
+it, the model found something else, and the target is unknown; the official metric, too, takes either.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tracer.sources.actions import GUI_ODYSSEY
 from tracer.sources.boundary import MAX_STEPS, Origin, check_numbers, too_many_steps
 from tracer.sources.source import Refused, Rejected, SourceError, json_object, said, split_lists
 from tracer.sources.store import Store, archives, store
-from tracer.trajectory import Box, Step, Trajectory
+from tracer.trajectory import Box, Step, Trajectory, inside
 
 NAME = "gui_odyssey"
 PUBLISHED = {"trajectories": 8_334}  # of v2; v1 has 7,735
@@ -112,10 +113,13 @@ def _trajectory(
 
 def _step(step: dict[str, Any], shown: Callable[[str], dict[str, Any]]) -> Step:
     action = decoded(step.get("action"), step.get("info"))
+    target = _target(step.get("sam2_bbox"))
+    if target and action.point and not inside(action.point, target):
+        target = None
     return Step(
         action=action,
         instruction=said(step.get("low_level_instruction")) or describe(action),
-        target=_target(step.get("sam2_bbox")),
+        target=target,
         **shown(_field(step, "screenshot", str)),
     )
 

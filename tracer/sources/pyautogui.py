@@ -1,9 +1,9 @@
 """AgentNet's action code, ``pyautogui`` and ``computer`` calls, as actions. It is parsed, never run.
 
-One published step may hold several calls. A ``dragTo`` begins and a scroll happens where the calls before it left the
-pointer; a ``moveTo`` right before them is part of them, and every other call is an action of its own. The wheel turns
-content under a still finger: ``scroll`` with a positive count shows what is above, for which a finger moves down. Keys
-are named as in KeyboardEvent.key; in a chord, the case of a letter says nothing.
+One published step may hold several calls. A ``dragTo`` begins, and a scroll or a click without a place happens, where
+the calls before it left the pointer; a ``moveTo`` right before them is part of them, and every other call is an action
+of its own. The wheel turns content under a still finger: ``scroll`` with a positive count shows what is above, for
+which a finger moves down. Keys are named as in KeyboardEvent.key; in a chord, the case of a letter says nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ PLAIN = re.compile(r"pyautogui\.(click|doubleClick|rightClick|moveTo)\(x=(0\.\d{
 PLAIN_TYPES = {"click": "click", "doubleClick": "double_click", "rightClick": "right_click", "moveTo": "move"}
 
 ALIASES = {"typewrite": "write", "triple_click": "tripleClick"}
-BUTTONS = {"left": "click", "right": "rightClick", "middle": "middleClick"}
+BUTTONS = {
+    "left": "click",
+    "primary": "click",
+    "right": "rightClick",
+    "secondary": "rightClick",
+    "middle": "middleClick",
+}
 CLICKS = {1: "click", 2: "doubleClick", 3: "tripleClick"}
 
 KEYS = {
@@ -70,6 +76,7 @@ ORDERS = {
 ORDER = ("x", "y", "interval", "button", "duration")
 """Of the other clicks."""
 STATUSES = {"fail": "failure", "failed": "failure"}
+PLACED = ("click", "doubleClick", "tripleClick", "rightClick", "middleClick")
 MAX_PRESSES = 100
 
 
@@ -110,6 +117,17 @@ def _append(found: list[Action], name: str, call: Call) -> None:
         if arguments.get("button", "left") != "left" or set(arguments) - {"x", "y", "button"}:
             raise Refused("unknown action", f"dragTo with {sorted(arguments)}", "map it, or drop the trajectory")
         made = Action.of("drag", **start, to_x=arguments.get("x"), to_y=arguments.get("y"))
+    elif name in PLACED:
+        arguments = _bound(call, ORDERS.get(name, ORDER))
+        if name == "click":
+            name = _click(_whole(arguments.pop("clicks", 1)), arguments.pop("button", "left"))
+        elif arguments.get("button") in ("left", "primary"):
+            del arguments["button"]
+        here = {} if arguments.keys() & {"x", "y"} else _pointer(found)
+        made = PYAUTOGUI.canonical(name, {**here, **arguments})
+        if not here:
+            found.append(made)
+            return
     else:
         found += _single(name, call)
         return
@@ -133,7 +151,8 @@ def _bound(call: Call, order: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _scroll(name: str, clicks: Any, place: dict[str, float]) -> Action:
-    if type(clicks) not in (int, float) or clicks == 0 or clicks % 1:
+    clicks = _whole(clicks)
+    if type(clicks) is not int or clicks == 0:
         raise Refused("broken action", f"{name}({clicks!r}) is not a whole number of clicks", "drop the trajectory")
     ahead, back = ("left", "right") if name == "hscroll" else ("down", "up")
     direction = ahead if clicks > 0 else back
@@ -153,7 +172,7 @@ def _single(name: str, call: Call) -> Iterator[Action]:
     arguments = _bound(call, ORDERS.get(name, ORDER))
     if name == "press":
         keys = arguments.pop("keys", arguments.pop("key", None))
-        presses = arguments.pop("presses", 1)
+        presses = _whole(arguments.pop("presses", 1))
         if arguments or type(presses) is not int or not 1 <= presses <= MAX_PRESSES:
             raise Refused("broken action", f"press with {arguments or presses!r}"[:200], "it takes keys and presses")
         names = [key_name(key) for key in (keys if isinstance(keys, list | tuple) else [keys])]
@@ -168,16 +187,20 @@ def _single(name: str, call: Call) -> Iterator[Action]:
         status = arguments.get("status")
         yield Action.of("terminate", status=STATUSES.get(status, status) if isinstance(status, str) else status)
     else:
-        if name == "click":
-            name = _click(arguments.pop("clicks", 1), arguments.pop("button", "left"))
         yield PYAUTOGUI.canonical(name, arguments)
 
 
+def _whole(count: Any) -> Any:
+    """A count that is written as a float, such as 3.0, as an integer."""
+    return int(count) if isinstance(count, float) and count.is_integer() else count
+
+
 def _click(clicks: Any, button: Any) -> str:
-    if button == "left" and type(clicks) is int and clicks in CLICKS:
+    name = BUTTONS.get(button) if isinstance(button, str) else None
+    if name == "click" and type(clicks) is int and clicks in CLICKS:
         return CLICKS[clicks]
-    if isinstance(button, str) and button in BUTTONS and clicks == 1:
-        return BUTTONS[button]
+    if name is not None and clicks == 1:
+        return name
     raise Refused("unknown action", f"click({clicks=}, {button=})", "map it, or drop the trajectory")
 
 

@@ -7,7 +7,6 @@ the trajectories, with the file, the row, the reason and the fix.
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any, Protocol, cast
 import orjson
 
 from tracer import plugins
+from tracer.settings import ConfigError
 from tracer.sources import pictures
 from tracer.trajectory import Box, Trajectory
 
@@ -26,6 +26,11 @@ MAX_IMAGE_BYTES = 64 * 2**20
 MAX_IMAGE_PIXELS = 64_000_000
 MAX_PAGE_PIXELS = 128_000_000
 """Of a picture of a whole page; Mind2Web publishes 1280 x 60,000 and more."""
+MAX_SIDE = 131_072
+"""Of a picture, in pixels; a page can be 60,000 high."""
+WEBP_PIXELS_A_BYTE, JPEG_PIXELS_A_BYTE = 200, 512
+"""Up to which a WebP is decoded to see whether it is whole, as a few bytes can stand for millions of pixels; and the
+most that a JPEG can have, as each of its blocks of 64 takes a bit at least."""
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 """Of one part of a path, which is what file systems allow, and of all of it."""
 ORIENTATION, TURNED = 0x0112, range(2, 9)  # of EXIF; 1 is upright
@@ -35,6 +40,10 @@ RAW_CHARACTERS = 65_536  # of a rejected row that the quarantine keeps; the file
 
 class SourceError(ValueError):
     """A source that cannot be read at all; the message names the path and the fix."""
+
+
+class OptionError(SourceError, ConfigError):
+    """An option that the source does not have, or a value that is none of it."""
 
 
 class Refused(ValueError):
@@ -191,42 +200,55 @@ def screen(image: bytes, name: str, limit: int = MAX_IMAGE_PIXELS) -> dict[str, 
 def picture_size(image: bytes, name: str, *, decode: bool = False, limit: int = MAX_IMAGE_PIXELS) -> tuple[int, int]:
     """Width and height in pixels; raises ``Refused`` for what is no whole picture, is rotated, or over the limit.
 
-    Nothing is decoded: a picture that breaks off or is damaged is told by its frame. ``decode`` reads every pixel.
+    No pixels are made: what would not decode is told by its frame (``pictures.frame``), except for a WebP, which is
+    decoded where that takes a time in proportion to its bytes. ``decode`` reads every pixel.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    def too_large(detail: str) -> Refused:
-        return Refused("picture too large", detail, "shrink it before it is ingested")
-
     if not isinstance(image, bytes):
         raise Refused("undecodable picture", f"{name} is {str(image)[:40]!r}", "write the picture again")
     if len(image) > MAX_IMAGE_BYTES:
-        raise too_large(f"{name} has {len(image)} bytes, over {MAX_IMAGE_BYTES}")
+        raise _too_large(f"{name} has {len(image)} bytes, over {MAX_IMAGE_BYTES}")
+    from PIL import Image
+
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its size, for which the limit below is stricter, and of its EXIF
-            with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as picture:
-                width, height = picture.size
-                # Of a JPEG, later pictures are previews and gain maps of the first.
-                animated = picture.format != "MPO" and getattr(picture, "is_animated", False)
-                if width * height <= limit:
-                    exif = pictures.exif_of_whole(image)
-                    if exif is not None:
-                        picture.info.setdefault("exif", exif)  # or Pillow decodes a PNG to look behind its pixels
-                    turned = picture.getexif().get(ORIENTATION)
-                    if decode:
-                        picture.load()
+            warnings.simplefilter("ignore")  # of its size, which has a limit of its own, and of its EXIF
+            return _size(image, name, decode, limit)
+    except Refused:
+        raise
     except Image.DecompressionBombError as error:
-        raise too_large(f"{name}: {error}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error) as error:
+        raise _too_large(f"{name}: {error}") from error
+    except Exception as error:  # a damaged picture makes Pillow raise almost anything
         detail = f"{name} is not a whole {', '.join(IMAGE_FORMATS)} picture ({len(image)} bytes)"
         raise Refused("undecodable picture", detail, "write the picture again") from error
-    if width * height > limit:
-        raise too_large(f"{name} has {width} x {height} pixels, over {limit}")
-    if animated:
-        detail = f"{name} has several frames"
-        raise Refused("animated picture", detail, "write the frame that was seen as a picture of its own")
+
+
+def _size(image: bytes, name: str, decode: bool, limit: int) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as picture:
+        width, height = picture.size
+        if width * height > limit or max(width, height) > MAX_SIDE:
+            raise _too_large(f"{name} has {width} x {height} pixels, over {limit}, or {MAX_SIDE} on a side")
+        if not width * height:
+            raise ValueError("it has no pixels")
+        if image.startswith(b"\xff\xd8") and width * height > JPEG_PIXELS_A_BYTE * len(image):
+            raise ValueError("it has too few bytes")
+        # Of a JPEG, later pictures are previews and gain maps of the first.
+        if picture.format != "MPO" and getattr(picture, "is_animated", False):
+            detail = f"{name} has several frames"
+            raise Refused("animated picture", detail, "write the frame that was seen as a picture of its own")
+        if decode or (picture.format == "WEBP" and width * height <= WEBP_PIXELS_A_BYTE * len(image)):
+            picture.load()
+    with Image.open(io.BytesIO(pictures.frame(image)), formats=IMAGE_FORMATS) as around:
+        if around.format != "WEBP":
+            around.draft("L", (1, 1))  # of a JPEG, an eighth of each side
+            around.load()
+        turned = around.getexif().get(ORIENTATION)
     if turned in TURNED:
         detail = f"{name} has the EXIF orientation {turned}: its pixels are not as it is seen"
         raise Refused("rotated picture", detail, "rotate the pixels and write the picture without EXIF")
     return width, height
+
+
+def _too_large(detail: str) -> Refused:
+    return Refused("picture too large", detail, "shrink it before it is ingested")

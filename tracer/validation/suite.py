@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from tracer.action import COORDINATES, GRAMMAR
 from tracer.config import Config
+from tracer.sources.source import MAX_SIDE
 from tracer.trajectory import OUTCOMES, SPLITS, TOLERANCE
 from tracer.validation.step_table import SIDES
 
-MAX_SIDE = 131_072  # pixels; a picture of a whole page can be 60,000 high
 AGAIN = "run the step `ingest` again"
 SOURCE = "correct the record in the source, or its adapter, and " + AGAIN
 FRACTIONS = "coordinates are fractions of the screen in [0, 1]; " + SOURCE
