@@ -7,11 +7,11 @@ import dagster as dg
 from pipelines import benchmarks, checks, sources
 from pipelines.ablations import ablations
 from pipelines.assets import data, evaluation, registry, training
-from pipelines.jobs import pin_data, retrain
+from pipelines.jobs import add_batch, retrain
 from pipelines.loggers import brief
-from pipelines.resources import Dvc, Tracer, Trainer
+from pipelines.resources import Tracer, Trainer
 from pipelines.schedules import weekly
-from pipelines.sensors import data_pinned, episodes_arrived
+from pipelines.sensors import data_arrived, data_pinned, run_failed, watch
 
 FLOW: list[dg.AssetsDefinition | dg.AssetSpec | dg.SourceAsset] = [
     data.raw_episodes,
@@ -26,9 +26,9 @@ FLOW: list[dg.AssetsDefinition | dg.AssetSpec | dg.SourceAsset] = [
 defs = dg.Definitions(
     assets=[*FLOW, *benchmarks.assets, *sources.assets],
     asset_checks=[*checks.ALL, *benchmarks.checks, *sources.checks],
-    jobs=[retrain, pin_data, ablations],
+    jobs=[retrain, add_batch, ablations],
     schedules=[weekly],
-    sensors=[data_pinned, episodes_arrived, *sources.sensors],
-    resources={"tracer": Tracer(), "trainer": Trainer(), "dvc": Dvc(), "sources": sources.Sources()},
+    sensors=[data_arrived, data_pinned, run_failed, watch, *sources.sensors],
+    resources={"tracer": Tracer(), "trainer": Trainer(), "sources": sources.Sources()},
     loggers={"brief": brief, "console": dg.colored_console_logger},
 )

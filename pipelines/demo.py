@@ -9,13 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 from typing import Any
 
 from pipelines.home import home
 from tracer.config import Config
-
-PROCESS = "tracer/process"
 
 
 class DemoError(RuntimeError):
@@ -41,15 +38,12 @@ def demo(config: Config) -> None:
     from tracer.stages import BASE
 
     with dg.DagsterInstance.get() as instance:
-        end_dead_runs(instance)
         seen = {raw_episodes.key: raw_version(config), base_planner.key: content_digest(folder(config, BASE))}
         for key, version in seen.items():
             if observed(instance, key) != version:
                 observe(instance, key, version)
         job = defs.resolve_job_def("retrain")
-        result = job.execute_in_process(
-            instance=instance, run_config=run_config(config), tags={PROCESS: process()}, raise_on_error=False
-        )
+        result = job.execute_in_process(instance=instance, run_config=run_config(config), raise_on_error=False)
         if interrupted(result, Interrupted.__name__):
             raise KeyboardInterrupt
         if not result.success:
@@ -88,32 +82,3 @@ def failures(result: Any) -> list[str]:
             name = f"{check.asset_key.to_user_string()}/{check.check_name}"
             lines.append(f"the gate {name} is closed: {check.description}")
     return lines
-
-
-def process(number: int | None = None) -> str:
-    """A process of this host, by default this one: its number may be used again, so its start time goes with it."""
-    import psutil
-
-    found = psutil.Process(number)
-    return f"{socket.gethostname()}/{found.pid}/{found.create_time():.0f}"
-
-
-def alive(name: str) -> bool:
-    """Whether the process of a run still runs; one on another host is assumed to."""
-    import psutil
-
-    host, number, _ = name.rsplit("/", 2)
-    return host != socket.gethostname() or (psutil.pid_exists(int(number)) and process(int(number)) == name)
-
-
-def end_dead_runs(instance: Any) -> None:
-    """Close the runs of killed demos, which would be shown as running for ever and keep their places in the pools."""
-    import dagster as dg
-
-    status = dg.DagsterRunStatus
-    unfinished = dg.RunsFilter(statuses=[status.STARTED, status.STARTING, status.CANCELING])
-    for run in instance.get_runs(unfinished):
-        name = run.tags.get(PROCESS)
-        if name is not None and not alive(name):
-            instance.report_run_canceled(run, message="its process ended before it was done")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

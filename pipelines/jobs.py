@@ -1,11 +1,17 @@
-"""Jobs: the whole chain, and pinning new raw episodes."""
+"""Jobs: the whole chain, and the decision on data that arrived."""
 
 from pathlib import Path
 
 import dagster as dg
 
-from pipelines.resources import Dvc, Tracer
-from tracer.lineage.pins import dvc_md5, pinned_md5
+from pipelines.assets.data import raw_episodes
+from pipelines.pictures import markdown, png
+from pipelines.resources import Tracer
+from tracer import alerts
+from tracer.batches import arrival, inbox, logged, store
+from tracer.batches.verdict import PICTURE
+from tracer.flow import unregistered
+from tracer.lineage.pins import pinned_md5
 
 DAY = 24 * 3600
 FLOW_GROUPS = ("data", "training", "evaluation", "registry")  # published sources and benchmarks are on demand
@@ -21,16 +27,46 @@ retrain = dg.define_asset_job(
 )
 
 
+class Arrival(dg.Config):
+    """What arrived."""
+
+    path: str
+
+
 @dg.op(pool="dvc", retry_policy=dg.RetryPolicy(max_retries=2, delay=30))
-def pin(context: dg.OpExecutionContext, dvc: Dvc, tracer: Tracer) -> None:
-    """``dvc add`` the folder that the data's pointer names: the sensor on the pointer then starts retraining."""
-    pointer = Path(tracer.config().data.pointer)
-    before = pinned_md5(pointer)
-    dvc.run("add", str(pointer.with_suffix("")))
-    context.log.info(f"{pointer}: {before} -> {pinned_md5(pointer)}, folder {dvc_md5(pointer.with_suffix(''))}")
+def judge(context: dg.OpExecutionContext, config: Arrival, tracer: Tracer) -> None:
+    """``tracer data add``: the batch is committed, and retraining follows the pin; or it is refused, and alerted."""
+    settings, path = tracer.config(), Path(config.path)
+    if not path.is_dir():  # decided on, and the process killed before it could say so
+        arrival.finish()
+        context.log.info(f"{path} is not there any more: it was decided on; `tracer data list` lists the batches")
+        return
+    verdict = arrival.add(settings, path)
+    context.log.info(str(verdict))
+    folder = inbox.place(settings, verdict)
+    picture = folder / PICTURE
+    run_id = "" if unregistered(settings) else logged.log(settings, verdict, folder)
+    context.log_event(
+        dg.AssetObservation(
+            asset_key=raw_episodes.key,
+            tags={"dagster/data_version": pinned_md5(store.pointer_of(settings))} if verdict.accepted else {},
+            metadata={
+                "batch": verdict.batch,
+                "accepted": verdict.accepted,
+                "mlflow_run": run_id,
+                "report": dg.MetadataValue.md(f"```\n{verdict}\n```"),
+                "drift": markdown([png(picture.read_bytes(), "drift")] if picture.is_file() else []),
+                **{f"drift/{shift.name}": shift.distance for shift in verdict.shifts},
+            },
+        )
+    )
+    if verdict.drifted:
+        alerts.send("drift", str(verdict))
+    elif not verdict.accepted:
+        alerts.send("batch refused", str(verdict))
 
 
-@dg.job(description="Pin raw episodes that arrived, with `dvc add`.", executor_def=dg.in_process_executor)
-def pin_data() -> None:
-    """Pin new raw episodes with DVC."""
-    pin()
+@dg.job(description="Judge data that arrived: commit it as a batch, or refuse it.", executor_def=dg.in_process_executor)
+def add_batch() -> None:
+    """Judge data that arrived."""
+    judge()

@@ -1,21 +1,21 @@
-"""What the assets are given: the configuration of a run, who trains, and DVC."""
+"""What the assets are given: the configuration of a run, and who trains."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
-from pipelines import processes
+from pipelines import dead_runs, processes
 from tracer.config import Config, load
 from tracer.flow import FlowStep
 from tracer.lineage.step import read_lineage
 from tracer.training import launch
 
+GPU = "gpu"
+"""The pool of the steps that run a model."""
 GPU_TAGS = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}}
 
 
@@ -27,6 +27,16 @@ class Tracer(dg.ConfigurableResource[Any]):
     seed: int | None = None
     overrides: list[str] = Field(default=[])
     """``dotted.key=value`` each."""
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Before a run: free what dead runs hold, and say who holds the GPU, which the run would wait for silently."""
+        if context.instance is None or context.run_id is None:
+            return
+        dead_runs.sign(context.instance, context.run_id)
+        dead_runs.end_dead_runs(context.instance)
+        for holder in dead_runs.holders(context.instance, GPU, besides=context.run_id):
+            if context.log is not None:
+                context.log.warning(f"the pool {GPU} is held by {holder}: steps that need it wait")
 
     def config(self) -> Config:
         """The configuration that the resource names."""
@@ -100,19 +110,3 @@ class Trainer(dg.ConfigurableResource[Any]):
             ],
             "volumes": [{"name": "work", "persistent_volume_claim": {"claim_name": self.volume_claim}}],
         }
-
-
-class Dvc(dg.ConfigurableResource[Any]):
-    """The data's version control. DVC takes a repository lock: whatever calls ``run`` goes into the pool ``dvc``."""
-
-    root: str = "."
-
-    def run(self, *arguments: str) -> str:
-        """The output of a ``dvc`` command; raises ``dg.Failure`` with what it said."""
-        command = [sys.executable, "-m", "dvc", *arguments]
-        done = subprocess.run(command, cwd=self.root, capture_output=True, encoding="utf-8")
-        if done.returncode:
-            raise dg.Failure(
-                f"`dvc {' '.join(arguments)}` failed in {Path(self.root).resolve()}:\n{done.stderr.strip()}"
-            )
-        return done.stdout

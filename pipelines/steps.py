@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import TypeAdapter
 
-from pipelines.resources import GPU_TAGS, Tracer
-from tracer.config import Config
+from pipelines.resources import GPU, GPU_TAGS, Tracer
+from tracer.config import PARAMS, Config, load
 from tracer.flow import RAW, STEPS, FlowStep, Kind
 from tracer.lineage.code import code_digest
+from tracer.lineage.digest import digest_of
 from tracer.lineage.step import reused
 from tracer.stages import BASE
 
@@ -23,7 +25,12 @@ CHECKS: tuple[Kind, ...] = ("validate", "gate")
 """Steps that are no assets: they check one, and block what comes after it."""
 GROUPS: dict[Kind, str] = {"ingest": "data", "train": "training", "offline": "evaluation", "online": "evaluation",
                            "report": "evaluation", "register": "registry", "promote": "registry"}  # fmt: skip
-GPU: tuple[Kind, ...] = ("train", "offline", "online")
+MODELS_RUN: tuple[Kind, ...] = ("train", "offline", "online")
+
+FRESH_DATA = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=28), warn_window=timedelta(days=14))
+"""New data is expected every two weeks; the sensor ``watch`` says when there was none for four."""
+FRESH_CHAMPION = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=14), warn_window=timedelta(days=8))
+"""The schedule decides every week; two weeks without a decision mean that it does not run."""
 
 
 class Interrupted(dg.DagsterError):
@@ -49,6 +56,24 @@ def interruptible(context: dg.AssetExecutionContext) -> Iterator[None]:
 
 
 @cache
+def settings() -> Config:
+    """The configuration that runs have by default; without a params.yaml the defaults."""
+    return load() if PARAMS.is_file() else Config(profile="none")
+
+
+def version(step: FlowStep) -> str:
+    """What Dagster compares: the digest of a step's code and settings, so that a changed parameter shows as stale."""
+    code, config = code_version(step.module), settings()
+    if step.recipe is None:
+        return code
+    if step.kind == "online":  # whose recipe asks the browser for its version
+        given: Any = {"planner": config.planner, "grounding": config.grounding, "evaluation": config.evaluation}
+    else:
+        given = step.recipe(config, dict.fromkeys(step.reads, Path("nowhere")))["config"]
+    return digest_of([code, TypeAdapter(Any).dump_python(given, mode="json")])[:16]
+
+
+@cache
 def code_version(module: str) -> str:
     """The digest of a step's code, that of every module it imports included."""
     return code_digest(module)[:16]
@@ -63,7 +88,7 @@ def declared(step: FlowStep, **more: Any) -> dict[str, Any]:
     """The arguments of ``dg.asset`` that follow from the flow; ``more`` are those that do not."""
     checks = {each.name for each in STEPS if each.kind in CHECKS}
     group = GROUPS[step.kind]
-    gpu = {"pool": "gpu", "op_tags": GPU_TAGS} if step.kind in GPU else {}
+    gpu = {"pool": GPU, "op_tags": GPU_TAGS} if step.kind in MODELS_RUN else {}
     return {
         "name": key(step.name).to_user_string(),
         "deps": [key(name) for name in step.reads if name not in checks],
@@ -71,7 +96,7 @@ def declared(step: FlowStep, **more: Any) -> dict[str, Any]:
         "group_name": group,
         "owners": [f"team:{group}"],
         "tags": {"domain": group, "cost": "gpu" if gpu else "cheap"},
-        "code_version": code_version(step.module),
+        "code_version": version(step),
         **gpu,
         **more,
     }

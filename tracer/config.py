@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from tracer.batches.settings import BatchConfig
 from tracer.evaluation.settings import EvaluationConfig
 from tracer.forecast import MAX_HORIZON
 from tracer.ingestion.settings import DataConfig, MixtureConfig
@@ -35,6 +36,7 @@ class Config(Section):
     """Where steps write: ``<build>/<profile>/seed<seed>/<step>``."""
     data: DataConfig = DataConfig()
     mixture: MixtureConfig = MixtureConfig()
+    batches: BatchConfig = BatchConfig()
     planner: PlannerConfig = PlannerConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
     reward: RewardConfig = RewardConfig()

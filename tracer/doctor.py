@@ -13,10 +13,13 @@ from pathlib import Path
 
 import psutil
 
+from tracer.config import PARAMS, load
+from tracer.dvc_yaml import dvc_yaml
 from tracer.finding import Finding
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin
 from tracer.lineage.provenance import git_commit
+from tracer.settings import ConfigError
 
 PYTHONS = ((3, 11), (3, 12))
 DISK_GB = 5.0
@@ -49,6 +52,7 @@ def doctor(root: Path | None = None) -> list[Finding]:
         recordings(root / "data" / "raw"),
         remote(root),
         data(root),
+        dvc_stages(root),
         disk(root),
         memory(psutil.virtual_memory().available),
         *gpu(),
@@ -158,6 +162,20 @@ def data(root: Path) -> Finding:
         return well("data", f"{check_pin(folder, pointer)}, as data.dvc pins it")
     except LineageError as error:
         return fault("data", str(error), "dvc checkout data.dvc, or dvc add data to accept it")
+
+
+def dvc_stages(root: Path) -> Finding:
+    """Whether dvc.yaml has the steps, and watches the data that params.yaml names."""
+    written, params = root / "dvc.yaml", root / PARAMS
+    if not written.is_file() or not params.is_file():
+        return well("dvc.yaml", "not compared: dvc.yaml or params.yaml is not here")
+    try:
+        wanted = dvc_yaml(load(path=params))
+    except ConfigError as error:
+        return fault("dvc.yaml", str(error), f"correct {params}")
+    if written.read_text(encoding="utf-8") == wanted:
+        return well("dvc.yaml", "has the steps, and the data that params.yaml names")
+    return fault("dvc.yaml", "is not what the steps and params.yaml make of it", "tracer dvc-yaml > dvc.yaml")
 
 
 def disk(root: Path) -> Finding:

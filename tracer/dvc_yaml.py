@@ -16,19 +16,19 @@ HEAD = """\
 # Generated from the steps of tracer/flow.py by `tracer dvc-yaml > dvc.yaml`; do not edit.
 #
 # Each stage is one `tracer` command, and does nothing that the command alone would not do. The profile is the one that
-# params.yaml names first. Every stage depends on the whole profile and on all of tracer/: the command itself knows what
-# of it matters, and finds its finished folder by its digest if nothing does. Folders persist, because a step resumes
-# what a kill left, and stay out of DVC's cache: `dvc pull` on a fresh clone asks the remote for the data alone, and a
-# checkpoint is shared through the registry.
+# params.yaml names first; the data and the base planner are where that profile has them. Every stage depends on the
+# whole profile and on all of tracer/: the command itself knows what of it matters, and finds its finished folder by its
+# digest if nothing does. Folders persist, because a step resumes what a kill left, and stay out of DVC's cache: `dvc
+# pull` on a fresh clone asks the remote for the data alone, and a checkpoint is shared through the registry.
 """
 CURVES = {"reward": "reward", "dead groups": "frac_reward_zero_std", "unparsable forecasts": "unparsable"}
 """What is plotted of every stage, and its column."""
 
 
-def dvc_yaml() -> str:
-    """The text of dvc.yaml."""
+def dvc_yaml(config: Config) -> str:
+    """The text of dvc.yaml, with the data and the base planner where the configuration has them."""
     # DVC fills in the variables when it reads the file: the folders are those of a profile with the variable's name.
-    config = Config(profile="${profile}")
+    config = config.model_copy(update={"profile": "${profile}", "seed": 0})
     seeded = config.folder.with_name("seed${seed}")
 
     def place(path: Path) -> str:

@@ -45,7 +45,12 @@ def base_planner(tracer: Tracer) -> dg.DataVersion:
 
 @dg.asset(
     **steps.declared(
-        INGEST, kinds={"parquet"}, automation_condition=dg.AutomationCondition.eager(), retry_policy=RETRY, pool="dvc"
+        INGEST,
+        kinds={"parquet"},
+        automation_condition=dg.AutomationCondition.eager(),
+        freshness_policy=steps.FRESH_DATA,
+        retry_policy=RETRY,
+        pool="dvc",
     )
 )
 def trajectories(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:

@@ -1,12 +1,16 @@
 """The challenger, and the champion that it becomes if it passes the gate of mlflow/promotion.yaml."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from pipelines import steps
 from pipelines.resources import Tracer
+from tracer import alerts
+from tracer.config import Config
 from tracer.flow import step, unregistered
+from tracer.lineage.step import read_lineage
 
 REGISTER, PROMOTE = step("register"), step("promote")
 
@@ -30,16 +34,24 @@ def registered_model(tracer: Tracer) -> dg.MaterializeResult[Any]:
     )
 
 
-@dg.asset(**steps.declared(PROMOTE, kinds={"mlflow"}))
+def decided_on(config: Config) -> dict[str, str]:
+    """What tells a decision of a profile on some data from all others: the sensor ``data_pinned`` goes by it."""
+    ingested = read_lineage(config.out("ingest"))["metrics"]
+    return {"data": ingested.get("dvc_md5") or "not pinned", "profile": config.profile, "seed": str(config.seed)}
+
+
+@dg.asset(**steps.declared(PROMOTE, kinds={"mlflow"}, freshness_policy=steps.FRESH_CHAMPION))
 def champion(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
     """The decision on the challenger. A refusal is a result: the champion stays who it is."""
     from tracer.registry.promotion import describe
 
-    config = tracer.config()
+    config, since = tracer.config(), datetime.now(UTC).replace(microsecond=0)
     decision = PROMOTE.run(config)
     if decision is None:
         return dg.MaterializeResult(metadata={"skipped": unregistered(config)})
     context.log.info(describe(decision))
+    if decision.outcome in ("refused", "waiting") and datetime.fromisoformat(decision.decided) >= since:
+        alerts.send("challenger refused", describe(decision))
     rows = [
         dg.TableRecord({"check": check.name, "passed": check.passed, "found": check.description})
         for check in decision.checks
@@ -48,6 +60,7 @@ def champion(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.Materializ
         data_version=dg.DataVersion(decision.digest),
         metadata={
             "outcome": decision.outcome,
+            **decided_on(config),
             "champion": "none" if decision.champion is None else str(decision.champion),
             "challenger": decision.version,
             "incumbent": decision.incumbent,

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.docs.commands import ROOT, commands, pages
-from tests.episodes import sample, write_raw
+from tests.episodes import episode, sample, write_raw
 from tests.integration.test_pipeline import POLICY
 
 
@@ -33,6 +33,7 @@ class Case:
     codes: tuple[int, ...] = (0,)
 
 
+FIRST = "BATCH=$(basename $(ls -d data/raw/batches/* | head -n 1))"
 MICRO = "--profile micro --set build=micro"
 CASES = {
     # README
@@ -66,6 +67,17 @@ CASES = {
         slow=True,
         codes=(0, 1),  # 1: nothing is recorded to compare with
     ),
+    # docs/new-data.md
+    "tracer data add my-episodes": Case(run="cd team && tracer data add my-episodes"),
+    "tracer data add FOLDER [--source NAME] [--option KEY=VALUE ...]": Case(
+        run="cd team && tracer data add more-episodes --source jsonl"
+    ),
+    "tracer data list": Case(run="cd team && tracer data list"),
+    "tracer data show BATCH": Case(run=f"cd team && {FIRST} && tracer data show $BATCH"),
+    "tracer data remove BATCH --reason WHY": Case(
+        run=f"cd team && {FIRST} && tracer data remove $BATCH --reason 'recorded twice'"
+    ),
+    "tracer dvc-yaml > dvc.yaml": Case(run="cd team && tracer dvc-yaml > dvc.yaml && cat dvc.yaml"),
     # docs/benchmarks.md
     "tracer protocols [BENCHMARK [PROTOCOL]]": Case(run="tracer protocols && tracer protocols gaia validation"),
     "tracer score BENCHMARK --protocol P --items items.jsonl --predictions predictions.jsonl --out DIR": Case(
@@ -175,6 +187,25 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def team(workspace: Path) -> Path:
+    """A checkout of a team's own, with pinned data, a remote, and new recordings beside it."""
+    root = workspace / "team"
+    write_raw(root / "data/raw", [episode("train", number) for number in range(10, 22)])
+    write_raw(root / "my-episodes", [episode("train", number) for number in range(40, 48)])
+    write_raw(root / "more-episodes", [episode("train", number) for number in range(50, 58)])
+    (root / "params.yaml").write_text(yaml.safe_dump({"profile": "own", "profiles": {"own": None}}), encoding="utf-8")
+    dvc, git = f'"{sys.executable}" -m dvc', "git -c user.name=t -c user.email=t@example.org"
+    done = typed(
+        f"cd team && git init --quiet && git config user.name t && git config user.email t@example.org && "
+        f"{dvc} init --quiet && {dvc} remote add --quiet -d team ../remote && {dvc} add --quiet data && "
+        f"{dvc} push --quiet && git add data.dvc params.yaml && {git} commit --quiet -m begin",
+        workspace,
+    )
+    assert done.returncode == 0, done.stderr
+    return workspace
+
+
+@pytest.fixture(scope="module")
 def scored(workspace: Path) -> Path:
     """Two scores to compare."""
     for name in ("one", "two"):
@@ -208,7 +239,8 @@ def marked() -> Iterator[object]:
 
 @pytest.mark.parametrize(("command", "case"), list(marked()))
 def test_a_command_of_the_docs_runs(command: str, case: Case, request: pytest.FixtureRequest) -> None:
-    needed = "champion" if case.champion else "scored" if "scored/one" in case.run else "workspace"
+    of = {"scored/one": "scored", "cd team": "team"}
+    needed = "champion" if case.champion else next((of[part] for part in of if part in case.run), "workspace")
     done = typed(case.run or command, request.getfixturevalue(needed))
     assert done.returncode in case.codes, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

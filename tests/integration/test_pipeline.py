@@ -119,7 +119,7 @@ def test_materialisations_carry_digests_and_pictures(workspace: Path, piped: dg.
 
 def test_dvc_compares_a_few_dozen_headline_figures(workspace: Path, piped: dg.ExecuteInProcessResult) -> None:
     """`dvc metrics show` prints a column for every name in these files."""
-    listed = yaml.safe_load(dvc_yaml().replace("${profile}", "micro").replace("${seed}", "0"))["metrics"]
+    listed = yaml.safe_load(dvc_yaml(load("micro")).replace("${profile}", "micro").replace("${seed}", "0"))["metrics"]
     files = [Path("piped", *Path(each).parts[1:]) for each in listed]
     columns = {name for file in files for name in json.loads(file.read_text(encoding="utf-8"))}
     assert {"test_step", "unparsable"} <= columns and len(columns) <= 48, sorted(columns)

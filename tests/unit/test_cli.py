@@ -32,7 +32,7 @@ BEFORE_TYPER = {
 }  # fmt: skip
 CONFIGURED = {"--profile", "--seed", "--set", "--force"}
 NO_CONFIGURATION = {
-    "record", "score", "protocols", "items", "compare", "published", "schema", "dvc-yaml", "doctor",
+    "record", "score", "protocols", "items", "compare", "published", "schema", "doctor",
 }  # fmt: skip
 
 

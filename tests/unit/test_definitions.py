@@ -73,6 +73,29 @@ def test_gates_block(defs: dg.Definitions) -> None:
     assert len(blocking) == len(wanted) + 2 * len(CHECKS)
 
 
+def test_a_changed_parameter_shows_as_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster compares code versions: the step that reads the parameter gets another one, the others keep theirs."""
+    from pipelines import steps
+    from tracer import flow
+    from tracer.config import load
+
+    before = load("demo", path=ROOT / "params.yaml")
+    after = load("demo", ["stage2.steps=7"], path=ROOT / "params.yaml")
+    found = []
+    for config in (before, after):
+        monkeypatch.setattr(steps, "settings", lambda config=config: config)
+        found.append({step.name: steps.version(step) for step in flow.STEPS})
+    assert {name for name in found[0] if found[0][name] != found[1][name]} == {"stage2"}
+    online = load("demo", ["evaluation.episodes=9"], path=ROOT / "params.yaml")
+    monkeypatch.setattr(steps, "settings", lambda: online)
+    assert steps.version(flow.step("online-base")) != found[0]["online-base"]
+
+
+def test_data_and_champion_have_a_freshness_policy(defs: dg.Definitions) -> None:
+    fresh = {name for name, spec in specs(defs).items() if spec.freshness_policy is not None}
+    assert fresh == {"trajectories", "champion"}
+
+
 def test_an_asset_selection_can_be_parsed() -> None:
     """Dagster's parser needs ANTLR 4.13, which DVC's usual dependencies keep at 4.9 (dagster#27487)."""
     selection = dg.AssetSelection.from_string('key:"stage1"+ or group:"data"')
@@ -81,9 +104,9 @@ def test_an_asset_selection_can_be_parsed() -> None:
 
 def test_job_schedule_and_sensors(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
-    assert {"retrain", "pin_data"} <= {job.name for job in repository.get_all_jobs()}
+    assert {"retrain", "add_batch"} <= {job.name for job in repository.get_all_jobs()}
     assert [schedule.cron_schedule for schedule in repository.schedule_defs] == ["0 3 * * 1"]
-    assert {"data_pinned", "episodes_arrived"} <= {sensor.name for sensor in repository.sensor_defs}
+    assert {"data_pinned", "data_arrived", "run_failed", "watch"} <= {sensor.name for sensor in repository.sensor_defs}
     nodes = set(defs.resolve_job_def("retrain").graph.node_dict)
     assert nodes == set(specs(defs)) - EXTERNAL | {"validation", "gate_stage1", "gate_stage2"}
 

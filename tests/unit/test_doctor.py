@@ -40,7 +40,7 @@ def bad(finding: Finding, *words: str) -> None:
 
 def test_this_installation_has_no_fault_of_its_own() -> None:
     findings = {finding.name: finding for finding in doctor.doctor(ROOT)}
-    assert len(findings) == 14
+    assert len(findings) == 15
     for name in ("python", "pins", "antlr", "mlflow", "gpu", "torchvision", "vllm"):
         assert findings[name].ok, findings[name]
     assert all(finding.fix for finding in findings.values() if not finding.ok)
@@ -50,6 +50,17 @@ def test_a_whole_checkout_is_well(root: Path) -> None:
     for finding in (doctor.pins(root / "constraints.txt"), doctor.mlflow(root), doctor.remote(root), doctor.data(root)):
         assert finding.ok, finding
         assert not finding.fix
+
+
+def test_a_dvc_yaml_that_watches_other_data_is_named(tmp_path: Path) -> None:
+    assert doctor.dvc_stages(ROOT).ok and doctor.dvc_stages(tmp_path).ok
+    (tmp_path / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
+    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(params, encoding="utf-8")
+    assert doctor.dvc_stages(tmp_path).ok
+    moved = params.replace("  demo:", "  demo:\n    data: {path: team/episodes}\n   ", 1)
+    (tmp_path / "params.yaml").write_text(moved, encoding="utf-8")
+    bad(doctor.dvc_stages(tmp_path))
 
 
 @pytest.mark.parametrize(("version", "ok"), [((3, 10), False), ((3, 11), True), ((3, 12), True), ((3, 13), False)])

@@ -26,8 +26,15 @@ def config() -> Config:
     return load("demo", path=ROOT / "params.yaml")
 
 
-def test_dvc_yaml_is_what_the_flow_prints() -> None:
-    assert (ROOT / "dvc.yaml").read_text(encoding="utf-8") == dvc_yaml(), "run `tracer dvc-yaml > dvc.yaml`"
+def test_dvc_yaml_is_what_the_flow_prints(config: Config) -> None:
+    assert (ROOT / "dvc.yaml").read_text(encoding="utf-8") == dvc_yaml(config), "run `tracer dvc-yaml > dvc.yaml`"
+
+
+def test_dvc_watches_the_data_where_params_yaml_has_it(config: Config) -> None:
+    moved = load("demo", ["data.path=team/episodes", "planner.base=team/base"], path=ROOT / "params.yaml")
+    stages = yaml.safe_load(dvc_yaml(moved))["stages"]
+    assert "team/episodes" in stages["ingest"]["deps"] and "team/base" in stages["stage1"]["deps"]
+    assert "data/" not in dvc_yaml(moved)
 
 
 def test_the_arrows_of_the_flow() -> None:
@@ -53,8 +60,8 @@ def test_every_command_of_a_step_is_one_that_the_command_line_takes() -> None:
         assert main([*arguments, "--nothing", "--help"]) == 2, step.name
 
 
-def test_dvc_asks_anew_for_what_no_file_shows_and_takes_a_refusal_for_a_result() -> None:
-    stages = yaml.safe_load(dvc_yaml())["stages"]
+def test_dvc_asks_anew_for_what_no_file_shows_and_takes_a_refusal_for_a_result(config: Config) -> None:
+    stages = yaml.safe_load(dvc_yaml(config))["stages"]
     always = {name for name, stage in stages.items() if stage.get("always_changed")}
     assert always == {step.name for step in flow.of("online")}
     assert stages["promote"]["cmd"].startswith("tracer promote --or-refuse ")
@@ -80,7 +87,7 @@ def test_dvc_itself_reads_the_file(tmp_path: Path) -> None:
 
 
 def test_what_dvc_reads_and_writes_lies_where_the_flow_has_it(config: Config) -> None:
-    text = dvc_yaml().replace("${profile}", config.profile).replace("${seed}", str(config.seed))
+    text = dvc_yaml(config).replace("${profile}", config.profile).replace("${seed}", str(config.seed))
     document = yaml.safe_load(text)
     for step in flow.STEPS:
         stage = document["stages"][step.name]

@@ -18,7 +18,7 @@ from tracer.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 ORDER = (
-    "action settings package_data json_files json_lines finding progress statistics workers",
+    "action settings package_data json_files json_lines finding alerts progress statistics workers",
     "plugins trajectory lineage",
     "instruction forecast dataset",
     "examples reward grammars tools sources",
@@ -29,7 +29,7 @@ ORDER = (
     "scoring stages",
     "benchmarks registry reporting",
     "flow schema",
-    "dvc_yaml doctor experiments",
+    "dvc_yaml doctor experiments batches",
     "pipelines",
     "cli",
     "__main__",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from tracer.cli import benchmarks, data, evaluation, experiments, inspect, registry, training
+from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, registry, training
 from tracer.cli.common import group
 from tracer.settings import ConfigError
 
@@ -29,6 +29,7 @@ def application() -> Callable[..., None]:
     )
     app.add_typer(group("Train a planner: the base, or a stage of RL.", training.TRAIN), name="train")
     app.add_typer(group("Fetch or build a base planner.", training.BASE), name="base")
+    app.add_typer(group("Add new data, list it, remove it.", batches.DATA), name="data")
     evaluate = "Evaluate a planner: offline, online, or on a benchmark."
     app.add_typer(group(evaluate, (*evaluation.EVALUATE, *benchmarks.EVALUATE)), name="evaluate")
     return typer.main.get_command(app)

@@ -167,14 +167,14 @@ def schema(name: Format) -> Result:
     return Result(data=schemas.schema(name))
 
 
-def dvc_yaml() -> Result:
-    """Print dvc.yaml, which is generated from the steps.
+def dvc_yaml(config: Config) -> Result:
+    """Print dvc.yaml, which is generated from the steps; the data is where the profile has it.
 
     Example: tracer dvc-yaml > dvc.yaml
     """
     from tracer import dvc_yaml as written
 
-    return Result(data={"dvc.yaml": written.dvc_yaml()}, text=written.dvc_yaml())
+    return Result(data={"dvc.yaml": written.dvc_yaml(config)}, text=written.dvc_yaml(config))
 
 
 def doctor() -> Result:

@@ -19,7 +19,8 @@ from tracer import json_lines
 from tracer.environments.browser import identity
 from tracer.json_files import read_json, write_json
 from tracer.settings import ConfigError
-from tracer.trajectory import SPLITS, Element, Step
+from tracer.sources.recording import add_member, step_record
+from tracer.trajectory import SPLITS, Step
 from tracer.workers import pool, starting
 
 IDENTITY = "browser.json"
@@ -189,7 +190,7 @@ def _episode(job: _Job, seed: int, goal: str, steps: Sequence[Step], images: dic
     for index, step in enumerate(steps):
         name = f"{seed}-{index:02d}.webp"
         images[name] = step.image or b""
-        raw_steps.append(_raw_step(step, name))
+        raw_steps.append(step_record(step, name))
     return {
         "id": f"miniwob/{job.page}/{seed}",
         "source": "miniwob",
@@ -202,32 +203,12 @@ def _episode(job: _Job, seed: int, goal: str, steps: Sequence[Step], images: dic
     }
 
 
-def _raw_step(step: Step, image: str) -> dict[str, Any]:
-    return {
-        "image": image,
-        "width": step.width,
-        "height": step.height,
-        "elements": [_raw_element(element) for element in step.elements or ()],
-        "action": step.action.to_dict(),
-        "target": None if step.target is None else list(step.target),
-        "instruction": step.instruction,
-    }
-
-
-def _raw_element(element: Element) -> dict[str, Any]:
-    # Most elements have no value and no state: left out, they save a fifth of the file.
-    return {name: part for name, part in element.to_dict().items() if part != ""} | {"text": element.text}
-
-
 def _tar(files: dict[str, bytes]) -> bytes:
     """An uncompressed archive that depends on the files alone: sorted, without times or owners."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name in sorted(files):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(files[name])
-            entry.mode = 0o644
-            archive.addfile(entry, io.BytesIO(files[name]))
+            add_member(archive, name, files[name])
     return buffer.getvalue()
 
 

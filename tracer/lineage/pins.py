@@ -1,9 +1,11 @@
-"""The md5s with which DVC pins data."""
+"""The md5s with which DVC pins data, and DVC itself."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -59,3 +61,11 @@ def check_pin(folder: Path, pointer: Path) -> str:
             f"`dvc diff` and `dvc status` name the files"
         )
     return found
+
+
+def dvc(*arguments: str) -> str:
+    """The output of a ``dvc`` command; raises ``LineageError`` with what it said."""
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, encoding="utf-8")
+    if done.returncode != 0:
+        raise LineageError(f"`dvc {' '.join(arguments)}` failed: {' '.join(done.stderr.split())[:500]}")
+    return done.stdout

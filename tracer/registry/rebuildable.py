@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import yaml
 from tracer.config import PARAMS, Config
 from tracer.lineage.code import parsed
 from tracer.lineage.digest import LineageError
-from tracer.lineage.pins import pinned_md5
+from tracer.lineage.pins import dvc, pinned_md5
 from tracer.lineage.provenance import LOCK, committed
 from tracer.lineage.step import SCHEME
 from tracer.planner.lora import adapted
@@ -105,22 +103,15 @@ def _data(config: Config, made: Mapping[str, Any]) -> Iterator[str]:
 def _remotes(pointer: str) -> Iterator[str]:
     """Whether one of DVC's remotes has everything that a pointer pins."""
     try:
-        remotes = [line.split()[0] for line in _dvc("remote", "list").splitlines()]
+        remotes = [line.split()[0] for line in dvc("remote", "list").splitlines()]
         for remote in remotes:
-            found = json.loads(_dvc("status", "--cloud", "--remote", remote, "--json", pointer))
+            found = json.loads(dvc("status", "--cloud", "--remote", remote, "--json", pointer))
             if not {"new", "missing"} & set(found.values()):
                 return
     except LineageError as error:
         yield f"DVC cannot say whether a remote has the data: {error}"
         return
     yield f"no DVC remote has all of {pointer}: `dvc push {pointer}`" if remotes else "DVC has no remote"
-
-
-def _dvc(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, encoding="utf-8")
-    if done.returncode != 0:
-        raise LineageError(" ".join(done.stderr.split())[:300])
-    return done.stdout
 
 
 def _places(module: str) -> tuple[str, str]:
