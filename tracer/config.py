@@ -72,6 +72,12 @@ class Config(Section):
                     f"{name}: TRL's continuous batching reads no images, and rounds trained weights to bf16; set "
                     f"{name}.rollouts to transformers or one of vLLM's"
                 )
+            shared = stage.rollouts == "transformers" and self.launch.strategy not in SHARDED
+            if self.planner.constrain == "always" and not shared:
+                raise ValueError(
+                    f"{name}: only groups that share their prompt are trained within the grammar, and with sharded "
+                    f"weights or rollouts {stage.rollouts!r} they do not; set planner.constrain to evaluation"
+                )
             if self.launch.strategy in SHARDED:
                 if stage.pass_rate_samples:
                     raise ValueError(

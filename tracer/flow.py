@@ -307,6 +307,13 @@ def before(last: FlowStep) -> list[FlowStep]:
     return [step for step in STEPS if step.name in needed]
 
 
+def run_before(last: FlowStep, config: Config, given: Folders) -> None:
+    """Run all that has to be finished before a step, but for what is ``given`` from elsewhere."""
+    for each in before(last):
+        if each.name not in given:
+            each.run(config, given=given)
+
+
 def status(config: Config) -> dict[str, tuple[str, list[str]]]:
     """The state of every step that leaves a folder, and the reasons, before anything runs.
 

@@ -41,7 +41,7 @@ def test_the_update_is_that_of_the_live_groups_alone(tmp_path: Path, loss: str, 
         reward = float(len(answer) + answer.count("e")) if prompt.key in living else 1.0
         return Scored(parts={"length": reward}, reading=Reading(forecast=None))
 
-    objective = Objective(name="stage1", options=STAGES[0].options(config), parts=("length",), score=score)
+    objective = Objective(name="stage1", options=STAGES[0].options(config), parts=("length",), score=score, reads=2)
     trainer = build(config, objective, planner, states, tmp_path / "out")
     trainer.current_gradient_accumulation_steps = 1
     planner.model.train()

@@ -12,7 +12,10 @@ import pytest
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
+from tracer.dataset import read
+from tracer.examples import examples
 from tracer.lineage.digest import finished
+from tracer.planner.transformers import TransformersPlanner
 from tracer.training import stage1
 from tracer.training.checkpoints import WHOLE, last_checkpoint
 from tracer.training.errors import CollapsedReward, DiskFull, NotANumber
@@ -71,6 +74,30 @@ def test_a_ruined_planner_ends_training(base: Path, shards: Path) -> None:
     with pytest.raises(CollapsedReward, match=r"no forecast has parsed for 2 steps.*stage1\.learning_rate \(1000\)"):
         stage1.STAGE.train(config, shards, base, config.out("stage1"))
     assert finished(config.out("stage1")) is None
+
+
+def test_a_stage_ends_once_it_has_sampled_its_tokens(base: Path, shards: Path) -> None:
+    config = config_of(base, seed=4, steps=6)
+    whole = stage1.STAGE.train(config, shards, base, config.out("stage1"))["metrics"]
+    few = config_of(base, seed=4, steps=6, tokens=int(whole["tokens"]) // 2)
+    few = few.model_copy(update={"build": str(base.parent / "few")})
+    found = stage1.STAGE.train(few, shards, base, few.out("stage1"))["metrics"]
+    steps = len((few.out("stage1") / "metrics.jsonl").read_text().splitlines())
+    assert whole["tokens"] / 2 <= found["tokens"] < whole["tokens"] and 1 <= steps < 6
+
+
+def test_a_planner_of_one_step_ends_its_answers_with_the_line(base: Path, shards: Path) -> None:
+    plain = config_of(base, seed=5)
+    config = plain.model_copy(update={"planner": plain.planner.model_copy(update={"horizon": 1})})
+    stage1.STAGE.train(config, shards, base, config.out("stage1"))
+    lines = [line for path in (config.out("stage1") / "samples").glob("*.jsonl") for line in path.open()]
+    answers = [json.loads(line)["answer"] for line in lines]
+    assert answers and all("\n" not in answer.rstrip("\n") for answer in answers)
+    planner = TransformersPlanner.load(config.out("stage1"))
+    states = [example.state for example in examples(read(shards), 2)]
+    one, two = planner.forecast(states, 1), planner.forecast(states, 2)
+    assert [plan.forecast for plan in one] == [plan.forecast and plan.forecast[:1] for plan in two]
+    assert sum(plan.tokens for plan in one) < sum(plan.tokens for plan in two)
 
 
 def test_the_history_tells_what_is_watched(base: Path, shards: Path) -> None:

@@ -59,7 +59,7 @@ def test_unknown_names_are_refused() -> None:
 
 
 STATES = 40
-SEEN = {"reference": ["click", "type"], "forecast": ["click"]}
+SEEN = {"reference": ["click", "type"], "forecast": ["click"], "remaining": 4}
 
 
 def evaluation(folder: Path, values: list[float], **extra: Any) -> Path:
@@ -98,6 +98,8 @@ def test_a_comparison_by_hand(model: Path) -> None:
     assert measured["difference"]["clusters"] == STATES // 2
     assert measured["seeds"] == pytest.approx([-0.2, -0.1, -0.15])
     assert found["verdict"] == "yes"
+    assert found["remaining"]["3 to 5"]["difference"]["mean"] == pytest.approx(-0.15)
+    assert found["remaining"]["over 10"]["difference"] is None
     assert len(found["outputs"]["variant"]) == 3
 
 
@@ -156,6 +158,12 @@ def test_results_are_kept_beside_each_other_and_shown(model: Path) -> None:
     assert len(before) == 2
     write_page(results, page)
     assert {path.name: path.read_bytes() for path in results.glob("*.svg")} == before
+    path.write_text(json.dumps({**json.loads(path.read_text()), "note": "An old base."}))
+    record([found], "micro", 2, [], results)
+    write_page(results, page)
+    assert "**An old base.**" in page.read_text()  # as long as something is there that it is about
+    record([{**found, "name": name} for name in names], "micro", 2, [], results)
+    assert "note" not in json.loads(path.read_text())
     with pytest.raises(LineageError, match="is of 2 seeds"):
         record([found], "micro", 3, [], results)
     with pytest.raises(LineageError, match="tracer ablate"):

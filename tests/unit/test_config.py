@@ -69,6 +69,7 @@ def test_unknown_keys_are_refused_by_name(override: str, says: str) -> None:
         (["launch.strategy=zero3", "launch.gpus=2", "launch.vllm_tensor_parallel=4"], "does not divide 2 GPUs"),
         (["stage1.rollouts=continuous_batching"], "reads no images"),
         (["stage1.rollouts=continuous_batching", "planner.image=false", "stage1.bf16=true"], "rounds trained weights"),
+        (["planner.constrain=always", "stage2.rollouts=vllm_server"], "set planner.constrain to evaluation"),
         (["reward.gamma=0"], "greater than 0"),
         (["reward.penalty=none"], "'cumulative', 'consecutive' or 'excess'"),
         (["planner.base=Qwen/Qwen3-VL-8B-Thinking"], "needs planner.revision"),

@@ -25,3 +25,18 @@ def test_stage_2_adds_a_share_of_the_stage_1_reward(keep: float) -> None:
         assert tuple(objective.score(prompt, text).parts) == objective.parts
     assert objective.score(prompt, "klick 4").total == 0
     assert objective.parts == (("grounded", "kept") if keep else ("grounded",))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reads"),
+    [([], 1), (["stage2.keep=0.25"], 5), (["planner.parse=whole"], 5), (["planner.horizon=1"], 1)],
+)
+def test_no_more_is_sampled_to_select_states_than_the_reward_reads(overrides: list[str], reads: int) -> None:
+    config = load("micro", overrides)
+    objective = stage2.STAGE.objective(config)
+    assert objective.reads == reads
+    prompt = next(examples(sample(), config.planner.horizon))
+    answer = grammar("pointing").format(prompt.reference, prompt.state)
+    for text in (answer, f"{answer}\nklick 4", "klick 4", f"klick 4\n{answer}"):
+        read = "\n".join(text.split("\n")[:reads])
+        assert objective.score(prompt, read).parts == objective.score(prompt, text).parts

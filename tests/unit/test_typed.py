@@ -125,9 +125,11 @@ def test_the_headline_of_a_step_is_its_metrics_alone_and_changes_no_digest(tmp_p
 def test_the_log_says_one_line_a_step_with_what_matters(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stage = load("demo", path=ROOT / "params.yaml").stage1
     logs = {"reward": 0.51234, "dead_groups": 0.25, "unparsable": 0.0, "entropy": 1.5, "loss": 0.1, "grad_norm": 2.0,
+            "completions/mean_length": 3.0,
             **{f"completions/{number}": 0.0 for number in range(30)}}  # fmt: skip
     with caplog.at_level(logging.INFO):
         state = SimpleNamespace(global_step=7, log_history=[logs])
         Watch("stage1", stage, Heartbeat(tmp_path, stage.steps)).on_log(None, state, None, logs=logs)
     assert caplog.messages == ["step 7 of 40: reward 0.512, dead groups 0.250, unparsable 0.000, entropy 1.500"]
-    assert headline([logs])["reward_first"] == 0.51234
+    found = headline([logs, logs], stage)
+    assert (found["reward_first"], found["tokens"]) == (0.51234, 2 * 3 * 16 * 8)

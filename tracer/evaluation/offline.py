@@ -39,7 +39,7 @@ def evaluate(config: Config, trajectories: Path, model: Path, out: Path) -> dict
     """Score the planner in ``model`` on the held-out states into ``out``; return the lineage."""
 
     def body(folder: Path) -> dict[str, Any]:
-        return run(config, trajectories, planners.load(model), folder, SPLITS)
+        return run(config, trajectories, planners.load(model, config.planner.constrain), folder, SPLITS)
 
     return run_step(out=out, body=body, **recipe(config, trajectories, model))
 
@@ -83,6 +83,7 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
             **PROTOCOL,
             "grounding": config.grounding.model_dump(),
             "horizon": config.planner.horizon,
+            "constrained": config.planner.constrain != "off",
             "cases": digest_of([[row["trajectory"], row["step_index"]] for row in rows]),
         },
         "splits": summary(rows, tuple(METRICS), config.evaluation.resamples, counts),

@@ -3,6 +3,9 @@
 What each stage promises, with its interval (as in the paper: stage 1 beats the base on forecast similarity, stage 2
 beats stage 1 on grounded step success and on online task success); and whether re-forecasting beats acting reactively,
 or blindly.
+
+The reactive rival is no planner that was taught to look ahead and is cut off after a step: the same base is trained by
+the same stages with T = 1, on as many sampled tokens, and played by ``react``.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from tracer.experiments import pages
 from tracer.experiments.seeds import difference, verdict
 from tracer.json_files import write_json
 from tracer.lineage.provenance import git_commit, hardware
-from tracer.stages import BASE, MODELS, PROMISES
+from tracer.lineage.step import read_lineage
+from tracer.stages import BASE, MODELS, PROMISES, STAGES
 
 SPLITS = {"all": ("test", "heldout"), "unseen seeds": ("test",), "unseen pages": ("heldout",)}
 
@@ -30,6 +34,8 @@ class Side:
 
     model: str
     strategy: str = ""
+    rival: bool = False
+    """Whether the planner was trained with T = 1 (``reactive``)."""
 
     @property
     def step(self) -> str:
@@ -39,7 +45,8 @@ class Side:
     @property
     def title(self) -> str:
         """What tables call it."""
-        return f"{self.model}, {self.strategy}" if self.strategy else self.model
+        model = f"{self.model} of T = 1" if self.rival else self.model
+        return f"{model}, {self.strategy}" if self.strategy else model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,9 @@ class Claim:
     metric: str
 
 
-LOOP, OTHERS = "anticipatory", ("react", "blind")
+LOOP, OTHERS, REACTIVE = "anticipatory", ("react", "blind"), "react"
+MOST = 20
+"""How many times more steps than its model the reactive rival may take. Its tokens end it long before."""
 
 
 def claims() -> Iterator[Claim]:
@@ -64,31 +73,52 @@ def claims() -> Iterator[Claim]:
     last = MODELS[-1]
     for strategy in OTHERS:
         yield Claim(ours=Side(model=last, strategy=LOOP), theirs=Side(model=last, strategy=strategy), metric="success")
+    rival = Side(model=last, strategy=REACTIVE, rival=True)
+    yield Claim(ours=Side(model=last, strategy=LOOP), theirs=rival, metric="success")
+    yield Claim(ours=Side(model=last), theirs=Side(model=last, rival=True), metric="step")
+
+
+def reactive(config: Config, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of the reactive rival of a finished chain: T = 1, and each stage ends once it has sampled as
+    many tokens as that chain's. Its answers are a line each, so that it takes more steps for them."""
+    changed = ["planner.horizon=1", f"evaluation.strategies=[{REACTIVE}]"]
+    for stage in STAGES:
+        sampled = read_lineage(config.out(stage.name))["metrics"]["tokens"]
+        changed += [f"{stage.name}.tokens={sampled}", f"{stage.name}.steps={MOST * stage.options(config).steps}"]
+    build = f"build={config.build}/reactive/{config.profile}"
+    return load(config.profile, [*overrides, *changed, f"seed={config.seed}", build])
 
 
 def run(
     profile: str | None, *, seeds: int, overrides: Sequence[str] = (), say: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """Run the chain for every seed, finding what is finished, and compare; what ``write_page`` shows."""
-    configs = []
+    configs, rivals = [], []
     for seed in range(seeds):
         config = load(profile, [*overrides, f"seed={seed}"])
         say(f"{config.profile}, seed {seed}")
         flow.run(config, say)
         configs.append(config)
+        rivals.append(reactive(config, overrides))
+        say(f"{config.profile}, seed {seed}: reactive")
+        given = {"ingest": config.out("ingest"), BASE: flow.model(config, BASE)}
+        for last in (flow.evaluation("offline", MODELS[-1]), flow.evaluation("online", MODELS[-1])):
+            flow.run_before(last, rivals[-1], given)
+            last.run(rivals[-1], given=given)
     return {
         "profile": configs[0].profile,
         "seeds": seeds,
         "overrides": list(overrides),
         "git": git_commit(),
         "hardware": hardware(),
-        "claims": [compare(claim, configs) for claim in claims()],
+        "claims": [compare(claim, configs, rivals) for claim in claims()],
     }
 
 
-def compare(claim: Claim, configs: Sequence[Config]) -> dict[str, Any]:
-    """One claim, on each of ``SPLITS``."""
-    ours, theirs = ([_rows(config, side) for config in configs] for side in (claim.ours, claim.theirs))
+def compare(claim: Claim, configs: Sequence[Config], rivals: Sequence[Config]) -> dict[str, Any]:
+    """One claim, on each of ``SPLITS``; ``rivals`` are the configurations of the reactive planners."""
+    sides = (claim.ours, claim.theirs)
+    ours, theirs = ([_rows(each, side) for each in (rivals if side.rival else configs)] for side in sides)
     compared: dict[str, Any] = {"ours": claim.ours.title, "theirs": claim.theirs.title, "metric": claim.metric}
     compared["splits"] = {}
     for name, splits in SPLITS.items():

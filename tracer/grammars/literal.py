@@ -11,12 +11,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from tracer.action import COORDINATES, LARGEST, Action, ActionError
+from tracer.action import COORDINATES, DIRECTIONS, GRAMMAR, LARGEST, STATUSES, Action, ActionError
 from tracer.forecast import SCALE, ForecastError, ForecastStep
-from tracer.grammars.reading import Grammar
+from tracer.grammars.reading import TERMINALS, Grammar, line_by_line, one_of
 from tracer.trajectory import State
 
 THOUGHT = "</think>"
+COMMA = '", "'
+OBJECT = {
+    "type": "object",
+    "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},  # as ``format`` writes
+}
 
 
 class Literal(Grammar):
@@ -33,6 +38,12 @@ class Literal(Grammar):
             if name in line:
                 line[name] = round(line[name] * SCALE)
         return {**line, "step": step.instruction}
+
+    def constraint(self, state: State, horizon: int) -> str:
+        """Objects as ``format`` writes them, for every action; all places of the screen are on it."""
+        return f"""start: {line_by_line("line", "line", horizon)}
+line: {" | ".join(map(_object, GRAMMAR))}
+{TERMINALS}"""
 
     def lines(self, text: str) -> list[str]:
         """The lines that begin like an object: words around them are no part of the forecast."""
@@ -75,3 +86,27 @@ class Reasoned(Literal):
         if not ended:  # cut off: a step drafted on the way is not what the planner settled on
             raise ForecastError("the reasoning does not end")
         return super().lines(answer)
+
+    def constraint(self, state: State, horizon: int) -> str:
+        """Any passage up to the first mark of its end, and then what ``Literal`` allows."""
+        steps = super().constraint(state, horizon).removeprefix("start: ")
+        return f'start: thought "\\n"* {steps}thought[suffix="{THOUGHT}"]: /(?s:.*)/\n'
+
+
+def _object(kind: str) -> str:
+    """The Lark expression of an action's object."""
+    required, optional = GRAMMAR[kind]
+    fields = [_field("action", f'"\\"{kind}\\""'), *(_field(name) for name in required)]
+    if "x" in optional:  # both or neither
+        fields += [f"({_field('x')} {_field('y')})?"]
+    fields += [f"({_field(name)})?" for name in optional if name not in COORDINATES]
+    return f'"{{" {" ".join([*fields, _field("step", "QUOTED")]).removeprefix(COMMA)} "}}"'
+
+
+def _field(name: str, value: str = "") -> str:
+    values = {
+        **dict.fromkeys(COORDINATES, "THOUSANDTH"), **dict.fromkeys(("amount", "seconds"), "NUMBER"),
+        **dict.fromkeys(("key", "name", "app"), "NAME"), "direction": one_of(map(json.dumps, DIRECTIONS)),
+        "status": one_of(map(json.dumps, STATUSES)), "arguments": f"%json {json.dumps(OBJECT)}", "text": "QUOTED",
+    }  # fmt: skip
+    return rf'{COMMA} "\"{name}\": " {value or values[name]}'

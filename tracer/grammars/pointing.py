@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-from tracer.action import COORDINATES, GRAMMAR, Action, ActionError
+from tracer.action import COORDINATES, DIRECTIONS, GRAMMAR, STATUSES, Action, ActionError
 from tracer.forecast import ForecastError, ForecastStep
-from tracer.grammars.reading import Grammar
+from tracer.grammars.reading import TERMINALS, Grammar, line_by_line, one_of
 from tracer.instruction import VERBS, describe, refer
 from tracer.trajectory import Element, State, centre, element_at
 
@@ -146,6 +146,38 @@ class Pointing(Grammar):
             raise ForecastError(str(error)) from error
         return ForecastStep(action=action, instruction=describe(action, None, elements))
 
+    def constraint(self, state: State, horizon: int) -> str:
+        """The lines that ``step`` reads; the first aims at an element, or at a place, of the present screen."""
+        elements = (state.elements or ())[:MAX_ELEMENTS]
+        shown = [*map(str, range(len(elements)))]
+        shown += [name for element in elements for name in self._names(element, elements, state.goal)]
+        places = [rf'"{kind} \"{VERBS[kind]} at (" THOUSANDTH ", " THOUSANDTH ")\""' for kind in TARGETED]
+        present = " | ".join([*([f'TARGETED " " {one_of(shown)}'] if shown else []), *places])
+        pointers = [f"{case} ${number}".strip() for number, _ in enumerate(spans(state.goal), 1) for case in WRITTEN]
+        pointers += [f"@{index}" for index, element in enumerate(elements) if element.text or element.value]
+        pointer = f" | {one_of(pointers)}" if pointers else ""
+        # One regular expression: rules would be split into lexemes, the longest of which wins over another reading.
+        return f"""start: ANSWER
+ANSWER: {line_by_line("FIRST", "LATER", horizon)}
+FIRST: {present} | OTHER
+LATER: {present} | TARGETED " " ROLE? TEXT | OTHER
+TARGETED: {one_of(TARGETED)}
+OTHER: {" | ".join(_others())}
+TEXT: QUOTED{pointer}
+NAMED: NAME{pointer}
+ROLE: /([0-9]{{1,2}}(st|nd|rd|th) )?[^\\s"@$]{{1,24}} /
+KEY: /[!-~]([ -~]{{0,30}}[!-~])?/
+{TERMINALS}"""
+
+    def _names(self, element: Element, elements: Sequence[Element], goal: str) -> list[str]:
+        """Every way to name an element of the screen by role and text."""
+        role = refer(element, elements).removeprefix("the ").removesuffix(f'"{element.text}"')
+        written = [json.dumps(element.text, ensure_ascii=False)]
+        for number, span in enumerate(spans(goal), start=1):
+            written += [f"{prefix} ${number}".strip() for prefix, case in WRITTEN.items() if case(span) == element.text]
+        same = [index for index, other in enumerate(elements) if element.text and other.text == element.text]
+        return [role + text for text in (*written, *(f"@{index}" for index in same))]
+
     def _split(self, rest: str) -> tuple[str, str]:
         """``button "Reply"`` or ``span upper $1`` as the role, with its trailing space, and the text."""
         match = re.match(r'(.*?)("|@\d|(?:(?:upper|lower) )?\$\d)', rest)
@@ -178,3 +210,15 @@ class Pointing(Grammar):
         if index >= len(elements):
             raise ForecastError(f"no element {digits[:20]} on the screen, which lists {len(elements)}")
         return elements[index]
+
+
+def _others() -> Iterator[str]:
+    """The lines without a target, by the arguments of ``GRAMMAR``."""
+    arguments = {
+        "text": '" " TEXT', "app": '" " NAMED', "key": '" " KEY', "seconds": '(" " NUMBER)?',
+        "direction": f'" " {one_of(DIRECTIONS)}', "status": f'" " {one_of(STATUSES)}',
+    }  # fmt: skip
+    for kind, (required, optional) in GRAMMAR.items():
+        names = [name for name in required + optional if name not in (*COORDINATES, "amount")]
+        if not set(COORDINATES) & set(required) and len(names) < 2:
+            yield " ".join([f'"{kind}"', *(arguments[name] for name in names)])

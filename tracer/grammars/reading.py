@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,28 @@ from tracer.trajectory import State
 
 ParseRule = Literal["prefix", "whole"]
 """What a line that does not parse costs: itself and what follows (``prefix``), or the whole forecast (``whole``)."""
+
+
+Constrain = Literal["off", "evaluation", "always"]
+"""When answers are kept within the grammar: where a planner is evaluated or acts, or in training as well."""
+CHARACTER = r'([^"\\\x00-\x1f]|\\(["\\\/bfnrt]|u([0-9a-ce-f][0-9a-f]{3}|d[0-7][0-9a-f]{2})))'
+TERMINALS = rf"""
+QUOTED: /"{CHARACTER}*"/
+NAME: /"{CHARACTER}+"/
+NUMBER: /(0|[1-9][0-9]{{0,7}})(\.[0-9]{{1,6}})?/
+THOUSANDTH: /0|[1-9][0-9]{{0,2}}|1000/
+"""
+"""Texts as JSON writes them, without half a surrogate pair; numbers; coordinates: for ``Grammar.constraint``."""
+
+
+def one_of(texts: Iterable[str]) -> str:
+    """A choice between texts, of which there has to be one, as Lark writes it."""
+    return "(" + " | ".join(json.dumps(text) for text in dict.fromkeys(texts)) + ")"
+
+
+def line_by_line(first: str, later: str, horizon: int) -> str:
+    """One line and at most ``horizon - 1`` more, as Lark writes it."""
+    return f'{first} ("\\n" {later}){{0,{horizon - 1}}}' if horizon > 1 else first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +69,14 @@ class Grammar(ABC):
     @abstractmethod
     def step(self, line: str, state: State) -> ForecastStep:
         """The step that one line is; raises ``ForecastError``."""
+
+    @abstractmethod
+    def constraint(self, state: State, horizon: int) -> str:
+        """The answers that are forecasts of at most ``horizon`` steps in ``state``: a grammar in llguidance's Lark.
+
+        ``read`` reads all of them. The first step can be carried out on the present screen; later ones may name what
+        is yet to come.
+        """
 
     def read(self, text: str, state: State, horizon: int) -> Reading:
         """The first ``horizon`` steps of an answer: those before the first line that does not parse.

@@ -1,26 +1,35 @@
 """Planners turn states into forecasts: ``plan`` says what one is, ``load`` finds the one in a folder.
 
 A registered model is downloaded first: ``tracer.flow.model`` turns any name into a folder. Other rooms also use
-``prompt``, ``escape`` and ``length`` for what a planner is shown, and ``transformers``, ``lora``, ``files``,
-``tiny`` and ``hub`` for the models that are trained here.
+``prompt``, ``escape`` and ``length`` for what a planner is shown, ``constraint`` for what it may answer, and
+``transformers``, ``lora``, ``files``, ``tiny`` and ``hub`` for the models that are trained here.
 """
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import cast
 
 from tracer import plugins
+from tracer.grammars.reading import Constrain
 from tracer.json_files import read_json
 from tracer.planner.plan import SETTINGS, Planner
+from tracer.settings import ConfigError
 
 
-def load(folder: str | Path) -> Planner:
+def load(folder: str | Path, constrain: Constrain | None = None) -> Planner:
     """The planner of a model folder, or of the ``model`` folder in a step's output.
 
-    Raises ``FileNotFoundError`` where there is none, and ``PluginError``.
+    ``constrain`` replaces what its settings say. Raises ``FileNotFoundError`` where there is none, ``PluginError``, and
+    ``ConfigError`` for a backend that cannot be constrained.
     """
-    return cast(Planner, plugins.load(plugins.PLANNERS, backend(folder))(folder))
+    make = plugins.load(plugins.PLANNERS, backend(folder))
+    if "constrain" in inspect.signature(make).parameters:
+        return cast(Planner, make(folder, constrain=constrain))
+    if constrain not in (None, "off"):
+        raise ConfigError(f"planners of the backend {backend(folder)!r} cannot be constrained: planner.constrain=off")
+    return cast(Planner, make(folder))
 
 
 def module(folder: str | Path) -> str:

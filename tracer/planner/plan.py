@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
-from tracer.grammars.reading import ParseRule, Reading
+from tracer.grammars.reading import Constrain, ParseRule, Reading
 from tracer.json_files import read_json
 from tracer.planner.settings import PlannerConfig
 from tracer.trajectory import State
@@ -54,6 +54,7 @@ class PlannerSettings:
     image: bool
     max_new_tokens: int
     parse: ParseRule = "prefix"
+    constrain: Constrain = "off"
 
     @classmethod
     def of(cls, config: PlannerConfig) -> PlannerSettings:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tracer.grammars.reading import ParseRule
+from tracer.grammars.reading import Constrain, ParseRule
 from tracer.settings import Section
 
 OWN_FOLDERS = ("data", "build", ".", "..")
@@ -30,6 +30,9 @@ class PlannerConfig(Section):
     grammar: Literal["pointing", "literal", "reasoned"] = "pointing"
     parse: ParseRule = "prefix"
     """Whether a line of an answer that does not parse costs the lines from there on, or the whole forecast."""
+    constrain: Constrain = "off"
+    """Whether the planner can write nothing but forecasts in its grammar, whose first step the present screen allows:
+    when it is evaluated or acts, or when it is trained as well."""
     horizon: int = Field(default=5, ge=1)
     """T, the steps of a forecast."""
     history: int = Field(default=4, ge=0)

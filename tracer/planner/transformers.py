@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, LogitsProcessor, LogitsProcessorList
 
 from tracer.grammars.grammar import grammar
+from tracer.grammars.reading import Constrain
+from tracer.planner.constraint import Constrained, Constraint
 from tracer.planner.files import share, weight_files
 from tracer.planner.lora import CONFIG as ADAPTER
 from tracer.planner.lora import is_adapter, load_adapter, load_processor, model_folder, save_adapter
@@ -43,10 +46,12 @@ class TransformersPlanner:
         dtype: str = "auto",
         trainable: bool = False,
         device: str | None = None,
+        constrain: Constrain | None = None,
     ) -> TransformersPlanner:
         """Load weights and processor from a model folder, or from the ``model`` folder of a step's output.
 
-        ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none.
+        ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none; ``constrain``
+        replaces that setting.
         Raises ``FileNotFoundError`` where the folder contains no model, naming it, and ``DamagedFile`` for one that is
         cut off.
         """
@@ -54,6 +59,7 @@ class TransformersPlanner:
         if not (path / "config.json").is_file() and not (path / ADAPTER).is_file():
             raise FileNotFoundError(f"{folder} contains no planner; a stage's output folder has one in 'model/'")
         settings = settings or PlannerSettings.load(path)
+        settings = settings if constrain is None else replace(settings, constrain=constrain)
         # To answer, a model may lie on several GPUs; accelerate says where it is to be trained.
         spread = not trainable and device is None and torch.cuda.device_count() > 1
         model = load_model(path, settings.image, dtype, trainable, spread)
@@ -65,6 +71,20 @@ class TransformersPlanner:
     def tokenizer(self) -> Any:
         """The processor's tokenizer."""
         return getattr(self.processor, "tokenizer", self.processor)
+
+    def ends(self, horizon: int) -> list[int]:
+        """The tokens that end an answer of ``horizon`` steps: after a single line nothing more has to be written."""
+        known = self.model.generation_config.eos_token_id
+        ends = [self.tokenizer.eos_token_id, *(known if isinstance(known, list) else [known])]
+        ends = [token for token in dict.fromkeys(ends) if token is not None]
+        if horizon == 1 and self.settings.grammar == "pointing":  # other grammars allow words before the line
+            ends += self.tokenizer("\n", add_special_tokens=False)["input_ids"]
+        return ends
+
+    @cached_property
+    def constraint(self) -> Constraint:
+        """What keeps answers within the grammar, where the settings say so."""
+        return Constraint(self.tokenizer, self._grammar, self.settings.horizon)
 
     def encode(self, states: Sequence[State]) -> Any:
         """The model's inputs for a batch of states, padded on the left: input_ids (B, L), pixel_values, ..."""
@@ -80,10 +100,10 @@ class TransformersPlanner:
 
     def answer(self, states: Sequence[State]) -> list[str]:
         """The greedy answers, as text."""
-        return [text for text, _ in self._answer(states, attempt=0)]
+        return [text for text, _ in self._answer(states, self.settings.horizon, attempt=0)]
 
     @torch.inference_mode()
-    def _answer(self, states: Sequence[State], attempt: int) -> list[tuple[str, int]]:
+    def _answer(self, states: Sequence[State], horizon: int, attempt: int) -> list[tuple[str, int]]:
         """Each state's answer, greedy or (for an attempt above 0) sampled, and its tokens without the end token."""
         answers: list[tuple[str, int]] = [("", 0)] * len(states)
         # Prompts of like length go together: padding costs as much as tokens.
@@ -93,17 +113,21 @@ class TransformersPlanner:
             shown = [states[index] for index in chunk]
             inputs = self.encode(shown).to(self.model.device)
             inputs.pop("token_type_ids", None)
-            prompts = [chat(self.processor, state, self.settings) for state in shown] if attempt else []
-            sampling = [Gumbel([f"{attempt}/{prompt}" for prompt in prompts])] if attempt else []
+            chosen: list[LogitsProcessor] = []
+            if self.settings.constrain != "off":
+                chosen.append(Constrained(self.constraint.answers(shown)))
+            if attempt:
+                chosen.append(Gumbel([f"{attempt}/{chat(self.processor, state, self.settings)}" for state in shown]))
             output = self.model.generate(
                 **inputs,
                 max_new_tokens=self.settings.max_new_tokens,
                 do_sample=False,
                 pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self.ends(horizon),
                 suppress_tokens=image_tokens(self.model.config),
-                logits_processor=LogitsProcessorList(sampling),
+                logits_processor=LogitsProcessorList(chosen),
             )[:, inputs["input_ids"].shape[1] :]
-            ends = torch.tensor([self.tokenizer.pad_token_id, self.tokenizer.eos_token_id], device=output.device)
+            ends = torch.tensor([self.tokenizer.pad_token_id, *self.ends(horizon)], device=output.device)
             lengths = (~torch.isin(output, ends)).sum(dim=1).tolist()
             texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
             for index, text, length in zip(chunk, texts, lengths, strict=True):
@@ -112,7 +136,7 @@ class TransformersPlanner:
 
     def forecast(self, states: Sequence[State], horizon: int, attempt: int = 0) -> list[Plan]:
         """One plan per state: from the greedy answers, or from sampled ones for an attempt above 0."""
-        answers = self._answer(states, attempt)
+        answers = self._answer(states, horizon, attempt)
         return [self.read(text, state, horizon, tokens) for (text, tokens), state in zip(answers, states, strict=True)]
 
     def read(self, text: str, state: State, horizon: int, tokens: int = 0) -> Plan:

@@ -23,6 +23,7 @@ from tracer.training.checkpoints import last_checkpoint
 from tracer.training.errors import explained
 from tracer.training.score import Objective
 from tracer.training.selection import select
+from tracer.training.settings import GrpoConfig
 from tracer.training.start import dtype_of, load_start
 from tracer.training.trl.trainer import build
 from tracer.training.watch import Heartbeat, Watch
@@ -72,17 +73,18 @@ def train(config: Config, objective: Objective, trajectories: Path, start: Path,
             trainer.accelerator.free_memory()
             del trainer, planner
             probed = probe.probe(probe.reload(weights, out), score, probes)
-        return {"states": len(prompts), **headline(history), "warnings": len(signs), "probe": probed}
+        return {"states": len(prompts), **headline(history, stage), "warnings": len(signs), "probe": probed}
 
 
-def headline(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """A run's history in four numbers; the last reward is the mean of the last tenth of the steps."""
+def headline(history: Sequence[Mapping[str, Any]], stage: GrpoConfig) -> dict[str, float]:
+    """A run's history in five numbers; the last reward is the mean of the last tenth of the steps."""
     tail = history[-max(1, len(history) // 10) :]
     return {
         "reward_first": history[0]["reward"],
         "reward_last": sum(entry["reward"] for entry in tail) / len(tail),
         "dead_groups": sum(entry["dead_groups"] for entry in history) / len(history),
         "unparsable": sum(entry["unparsable"] for entry in history) / len(history),
+        "tokens": health.sampled(history, stage),
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tracer.reward import dead
+from tracer.training.settings import GrpoConfig
 
 Entry = Mapping[str, Any]
 
@@ -93,6 +94,11 @@ def collapse(history: Sequence[Entry], patience: int) -> str | None:
             f"{before:.3f} it began with: nothing is left that could teach the way back"
         )
     return None
+
+
+def sampled(history: Sequence[Entry], stage: GrpoConfig) -> int:
+    """How many tokens a stage has sampled for its updates."""
+    return round(sum(entry["completions/mean_length"] for entry in history) * stage.groups * stage.group_size)
 
 
 def dead_groups(groups: Sequence[int], parts: Sequence[Mapping[str, float]]) -> float:

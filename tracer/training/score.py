@@ -39,3 +39,5 @@ class Objective:
     parts: tuple[str, ...]
     """The names of the reward's parts."""
     score: Score
+    reads: int
+    """How many steps of a forecast the score depends on."""

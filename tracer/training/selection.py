@@ -16,7 +16,6 @@ from tracer.reward import dead
 from tracer.settings import ConfigError
 from tracer.training import processes
 from tracer.training.score import Objective
-from tracer.training.settings import GrpoConfig
 from tracer.training.trl import groups
 from tracer.training.watch import Heartbeat
 
@@ -53,7 +52,7 @@ def select(
     if processes.main():
         kept = load_choice(out)
         if kept is None:
-            answers = rollouts(planner, prompts, stage, heartbeat)
+            answers = rollouts(planner, prompts, objective, heartbeat)
             rewards = [
                 [objective.score(prompt, text).total for text in texts]
                 for prompt, texts in zip(prompts, answers, strict=True)
@@ -67,9 +66,10 @@ def select(
 
 
 def rollouts(
-    planner: TransformersPlanner, prompts: Sequence[Example], stage: GrpoConfig, heartbeat: Heartbeat
+    planner: TransformersPlanner, prompts: Sequence[Example], objective: Objective, heartbeat: Heartbeat
 ) -> list[list[str]]:
-    """``pass_rate_samples`` sampled answers to each prompt."""
+    """``pass_rate_samples`` sampled answers to each prompt, no longer than the reward reads them."""
+    stage = objective.options
     size, texts = stage.pass_rate_samples, list[str]()
     log.info(
         "selecting among %d states, by %d answers to each; if this is interrupted, it begins anew", len(prompts), size
@@ -86,9 +86,12 @@ def rollouts(
                 size=size,
                 max_new_tokens=planner.settings.max_new_tokens,
                 temperature=stage.temperature,
-                eos=[planner.tokenizer.eos_token_id],
+                eos=planner.ends(objective.reads),
                 pad=planner.tokenizer.pad_token_id,
                 banned=image_tokens(planner.model.config),
+                answers=planner.constraint.answers([state for state in states for _ in range(size)])
+                if planner.settings.constrain == "always"
+                else None,
             )
             texts += planner.tokenizer.batch_decode(tokens, skip_special_tokens=True)
             done = min(start + planner.batch_size, len(prompts))

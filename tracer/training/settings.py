@@ -42,6 +42,8 @@ class GrpoConfig(Section):
 
     steps: int = Field(default=60, gt=0)
     """Optimizer steps."""
+    tokens: int | None = Field(default=None, gt=0)
+    """Sampled tokens after which training ends before that; None: it takes all its steps."""
     groups: int = Field(default=16, gt=0)
     """Prompts per step."""
     group_size: int = Field(default=8, gt=1)

@@ -48,6 +48,8 @@ class Stage:
     """The names of the reward's parts."""
     scorer: Callable[[Config], Score]
     """Makes the reward of an answer, in ``parts``."""
+    reads: Callable[[Config], int] = lambda config: config.planner.horizon
+    """How many steps of a forecast its reward depends on."""
     promises: tuple[Promise, ...] = ()
 
     def options(self, config: Config) -> GrpoConfig:
@@ -58,7 +60,11 @@ class Stage:
     def objective(self, config: Config) -> Objective:
         """What it trains for."""
         return Objective(
-            name=self.name, options=self.options(config), parts=self.parts(config), score=self.scorer(config)
+            name=self.name,
+            options=self.options(config),
+            parts=self.parts(config),
+            score=self.scorer(config),
+            reads=self.reads(config),
         )
 
     @property

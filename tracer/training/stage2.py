@@ -23,6 +23,11 @@ def parts(config: Config) -> tuple[str, ...]:
     return (GROUNDED, KEPT) if config.stage2.keep else (GROUNDED,)
 
 
+def reads(config: Config) -> int:
+    """The first step alone, where nothing is kept of stage 1 and a bad later line does not void it."""
+    return 1 if config.planner.parse == "prefix" and not config.stage2.keep else config.planner.horizon
+
+
 def scorer(config: Config) -> Score:
     """The stage-2 reward of an answer: what the tool agent made of its first step, and what is kept of stage 1."""
     written = grammar(config.planner.grammar, config.planner.parse)
@@ -49,6 +54,7 @@ STAGE = Stage(
     judges=("grounding", "reward"),
     parts=parts,
     scorer=scorer,
+    reads=reads,
     promises=(
         Promise(metric="step", text="Stage 2 takes more right steps than stage 1"),
         Promise(

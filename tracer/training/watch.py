@@ -71,7 +71,8 @@ def read_heartbeat(out: Path) -> dict[str, Any] | None:
 
 
 class Watch(TrainerCallback):
-    """The Trainer's callback: heartbeats, early warnings, and an end for NaN and for a collapsed reward."""
+    """The Trainer's callback: heartbeats, early warnings, and an end for NaN, for a collapsed reward, and for a stage
+    that has sampled its tokens."""
 
     def __init__(self, name: str, stage: GrpoConfig, heartbeat: Heartbeat):
         self.name = name
@@ -102,6 +103,8 @@ class Watch(TrainerCallback):
             log.info("step %d of %d: %s", state.global_step, self.stage.steps, ", ".join(told))
         history = [entry for entry in state.log_history if "reward" in entry]
         self._warn(history)
+        if self.stage.tokens is not None and health.sampled(history, self.stage) >= self.stage.tokens:
+            control.should_training_stop = True
         why = health.collapse(history, self.stage.patience)
         if why:
             raise CollapsedReward(

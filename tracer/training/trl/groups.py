@@ -12,10 +12,13 @@ to ``tokens``; ``batch`` completions of any groups in any order; ``packed`` = pr
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from tracer.planner.constraint import Answers
 
 CHUNK = 4
 """Groups that are scored together."""
@@ -47,12 +50,13 @@ def sample(
     pad: int,
     banned: list[int],
     noise: Callable[[torch.Size], Tensor] | None = None,
+    answers: Answers | None = None,
 ) -> Tensor:
     """Sample ``size`` completions of each prompt: token ids (groups * size, tokens), padded after their end.
 
     ``inputs`` are the model's inputs for the prompts, padded on the left. ``banned`` tokens are never sampled.
     ``noise`` gives exponential random numbers (groups * size, vocabulary), one call per token, in place of torch's own
-    stream.
+    stream. ``answers``, one a completion, say which tokens may come next.
     """
     extra = dict(inputs)
     ids, mask = extra.pop("input_ids"), extra.pop("attention_mask")  # (groups, prompt)
@@ -73,7 +77,10 @@ def sample(
     seen = mask.bool()[:, None, :].expand(-1, size, -1)  # (groups, size, prompt + size * tokens so far)
     tokens: list[Tensor] = []  # each (groups, size)
     for index in range(max_new_tokens):
-        drawn = _draw(logits, temperature, banned, noise).masked_fill(finished, pad)
+        allowed = None if answers is None else answers.allowed(logits.shape[-1])
+        drawn = _draw(logits, temperature, banned, noise, allowed).masked_fill(finished, pad)
+        if answers is not None:
+            answers.write(drawn.view(-1))
         tokens.append(drawn)
         finished = finished | torch.isin(drawn, ends)
         if bool(finished.all()) or index == max_new_tokens - 1:
@@ -91,11 +98,18 @@ def sample(
 
 
 def _draw(
-    logits: Tensor, temperature: float, banned: list[int], noise: Callable[[torch.Size], Tensor] | None
+    logits: Tensor,
+    temperature: float,
+    banned: list[int],
+    noise: Callable[[torch.Size], Tensor] | None,
+    allowed: Tensor | None,
 ) -> Tensor:
-    """The next tokens (groups, size), from logits (groups, size, vocabulary)."""
+    """The next tokens (groups, size), from logits (groups, size, vocabulary); ``allowed`` (groups * size, vocabulary)
+    are those that may come."""
     scores = logits.float() / temperature
     scores[..., banned] = -torch.inf
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed.view(scores.shape).to(scores.device), -torch.inf)
     chances = scores.softmax(-1).view(-1, scores.shape[-1])  # (groups * size, vocabulary)
     if noise is None:
         return torch.multinomial(chances, 1).view(logits.shape[:2])
@@ -110,12 +124,15 @@ def score(
     completion_mask: Tensor,
     group: Tensor,
     temperature: float,
+    allowed: Callable[[Tensor, Tensor, int], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies (batch, tokens) of completions (batch, tokens).
 
     ``inputs`` are the model's inputs for the prompts, padded on the left; ``group`` (batch,) says which prompt each
-    completion follows. Both results are 0 where a completion is padding. Groups of similar length go through the model
-    together: padding costs as much as tokens.
+    completion follows. Both results are 0 where a completion is padding. ``allowed`` gives, for the numbers of some
+    completions, their tokens and the size of the vocabulary, which tokens might have come at each place, (some, tokens,
+    vocabulary): the probabilities are then those of the model over these. Groups of similar length go through the
+    model together: padding costs as much as tokens.
     """
     order = inputs["attention_mask"].sum(dim=1).argsort(stable=True)  # (groups,)
     rows: list[Tensor] = []
@@ -132,8 +149,9 @@ def score(
         length = int(some["attention_mask"].sum(dim=1).max())
         width = max(1, int(completion_mask[members].sum(dim=1).max()))
         some |= {name: some[name][:, -length:] for name in ("input_ids", "attention_mask")}
-        mask = completion_mask[members, :width].bool()
-        found = _score_packed(model, some, completions[members, :width], mask, number[group[members]], temperature)
+        mask, tokens = completion_mask[members, :width].bool(), completions[members, :width]
+        possible = None if allowed is None else partial(allowed, members, tokens)
+        found = _score_packed(model, some, tokens, mask, number[group[members]], temperature, possible)
         padding = (0, completions.shape[1] - width)
         rows.append(members)
         logprobs.append(torch.nn.functional.pad(found[0], padding))
@@ -149,6 +167,7 @@ def _score_packed(
     completion_mask: Tensor,
     group: Tensor,
     temperature: float,
+    possible: Callable[[int], Tensor] | None,
 ) -> tuple[Tensor, Tensor]:
     """``score`` of a few groups in one pass, each laid out as its prompt and then its completions in a row."""
     extra = dict(inputs)
@@ -172,10 +191,14 @@ def _score_packed(
     first = output.logits[:, :1].expand(-1, size, -1)[:, :, None]  # (groups, size, 1, vocabulary)
     rest = output.logits[:, 1:].view(number, size, width, -1)[:, :, :-1]  # (groups, size, tokens - 1, vocabulary)
     logits = torch.cat([first, rest], dim=2)[group, slot].float() / temperature  # (batch, tokens, vocabulary)
+    impossible = None if possible is None else ~possible(logits.shape[-1])  # (batch, tokens, vocabulary)
+    if impossible is not None:
+        logits = logits.masked_fill(impossible, -torch.inf)
     logprobs = logits.log_softmax(-1)
     chosen = logprobs.gather(-1, completions[..., None]).squeeze(-1)  # (batch, tokens)
     with torch.no_grad():
-        entropy = -(logprobs.exp() * logprobs).sum(-1)  # (batch, tokens)
+        finite = logprobs if impossible is None else logprobs.masked_fill(impossible, 0.0)  # 0 log 0 is 0
+        entropy = -(logprobs.exp() * finite).sum(-1)  # (batch, tokens)
     return chosen.masked_fill(~completion_mask, 0.0), entropy.masked_fill(~completion_mask, 0.0)
 
 

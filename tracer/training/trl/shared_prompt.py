@@ -8,14 +8,16 @@ position ids are not one number per token) and rollouts by vLLM keep TRL's own m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from tracer.planner.constraint import Constraint
 from tracer.planner.transformers import image_tokens
 from tracer.training.trl import groups
 from tracer.training.trl.live_groups import LiveGroups
+from tracer.trajectory import State
 
 
 class SharedPromptTrainer(LiveGroups):
@@ -25,6 +27,26 @@ class SharedPromptTrainer(LiveGroups):
     max_completion_length: int
     by_step = False
     """Whether random numbers follow from the seed and the step (GrpoConfig.sampling), in any number of processes."""
+    constraint: Constraint | None = None
+    """What completions are kept within; their probabilities are those of the model over what it allows."""
+    states: Sequence[State] = ()
+    """The state of each prompt of the data set, which the constraint asks for."""
+    _rows: Sequence[int] = ()
+    """The data set's prompt behind each completion of the batch at hand."""
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        self._rows = [row["index"] for row in inputs]
+        output = super()._generate_and_score_completions(inputs)
+        return {**output, "state": torch.tensor(self._rows)}  # shuffled with the rest before the update
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        self._rows = inputs["state"].tolist()
+        return super()._compute_loss(model, inputs)
+
+    def _allowed(self, members: torch.Tensor, tokens: torch.Tensor, vocabulary: int) -> torch.Tensor:
+        assert self.constraint is not None
+        states = [self.states[self._rows[index]] for index in members.tolist()]
+        return self.constraint.allowed(states, tokens, vocabulary)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], list[Any] | None, dict[str, Any]]:
         size = self.num_generations
@@ -55,6 +77,7 @@ class SharedPromptTrainer(LiveGroups):
             # A sampled image token has no features: the next forward pass fails (R1-V#91, EasyR1#110).
             banned=image_tokens(model.config),
             noise=self._noise() if self.by_step else None,
+            answers=None if self.constraint is None else self.constraint.answers([self.states[n] for n in self._rows]),
         )
         model.train(training)
         return [_until_end(row, set(self.eos_token_ids)) for row in completions.tolist()], None
@@ -90,7 +113,8 @@ class SharedPromptTrainer(LiveGroups):
             inputs["pixel_values"] = pixel_values
         rows, group = groups.unique_prompts(inputs)
         inputs = {name: value[rows] for name, value in inputs.items()}
-        logprobs, entropy = groups.score(model, inputs, completions, completion_mask, group, self.temperature)
+        allowed = None if self.constraint is None else self._allowed
+        logprobs, entropy = groups.score(model, inputs, completions, completion_mask, group, self.temperature, allowed)
         return logprobs, entropy if compute_entropy else None, None
 
 

@@ -57,7 +57,16 @@ def build(
         trainer.skip_dead = stage.dead_groups == "skip"
     trainer.remove_callback(PrinterCallback)  # thirty numbers a step: Watch says which of them matter
     if isinstance(trainer, SharedPromptTrainer):
+        trainer.eos_token_ids = planner.ends(config.planner.horizon)
         trainer.by_step = stage.sampling == "step"
+        trainer.states = [prompt.state for prompt in prompts]
+    if planner.settings.constrain == "always":
+        if not isinstance(trainer, SharedPromptTrainer):
+            raise ConfigError(
+                "planner.constrain 'always' is for groups that share their prompt: neither TRL's own scoring nor vLLM "
+                "knows the grammar; set it to 'evaluation'"
+            )
+        trainer.constraint = planner.constraint
     return trainer
 
 
