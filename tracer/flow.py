@@ -129,7 +129,7 @@ class FlowStep:
 def _train(stage: Stage) -> FlowStep:
     def make(config: Config, at: Folders, out: Path) -> dict[str, Any]:
         if processes.main():
-            preflight.before_gpus(config, stage, at["ingest"], at[stage.start], out)
+            preflight.before_training(config, stage, at["ingest"], at[stage.start], out)
         return stage.train(config, at["ingest"], at[stage.start], out)
 
     return FlowStep(

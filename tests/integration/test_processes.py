@@ -13,9 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from tests.planners import trajectories, write_base
+from tracer.planner.transformers import TransformersPlanner
 from tracer.training import launch
 from tracer.training.checkpoints import WHOLE
 from tracer.training.settings import LaunchConfig
@@ -116,7 +118,7 @@ SHARDED = {"fsdp2": "fsdp2-one-node.yaml", "zero3": "zero3-one-node.yaml"}
 MANY = 6
 
 
-def sharded(strategy: str, base: Path, shards: Path, build: Path, until: Path | None = None) -> Path:
+def sharded(strategy: str, base: Path, shards: Path, build: Path, adapter: bool, until: Path | None = None) -> Path:
     """Stage 1 with the repository's own launch file, on two processes; killed once ``until`` is there."""
     ingested = build / "micro" / "seed0" / "ingest"
     if not ingested.exists():
@@ -143,6 +145,7 @@ def sharded(strategy: str, base: Path, shards: Path, build: Path, until: Path | 
         "stage1.checkpoint_every": 2,
         "stage2.groups": 4,
     }
+    settings |= {"stage1.lora.rank": 4, "stage1.lora.alpha": 8} if adapter else {}
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(build / "launch.yaml")]
     command += ["tests/integration/sharded.py", "train", "stage1", "--profile", "micro"]
     command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
@@ -156,25 +159,33 @@ def sharded(strategy: str, base: Path, shards: Path, build: Path, until: Path | 
         for member in family:  # the launcher puts its processes into sessions of their own
             member.kill()
     words = process.communicate(timeout=500)[1]
-    assert until is not None or process.returncode == 0, words[-3000:]
+    assert until is not None or process.returncode == 0, words[-9000:]
     return build / "micro" / "seed0" / "stage1"
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize("strategy", sorted(SHARDED))
-def test_sharded_weights_are_trained_saved_and_taken_up_again(tmp_path: Path, strategy: str) -> None:
+def test_sharded_weights_are_trained_saved_and_taken_up_again(tmp_path: Path, strategy: str, adapter: bool) -> None:
     if strategy == "zero3":
         pytest.importorskip("deepspeed")
     shards = trajectories(tmp_path)
     base = write_base(tmp_path / "base", shards, image=False, steps=36)
-    calm = sharded(strategy, base, shards, tmp_path / "calm")
-    start = load_file(base / "model" / "model.safetensors")
-    trained = load_file(calm / "model" / "model.safetensors")
-    assert any(not trained[name].equal(weight) for name, weight in start.items())
+    calm = sharded(strategy, base, shards, tmp_path / "calm", adapter)
+    name = f"{'adapter_model' if adapter else 'model'}.safetensors"
+    trained = load_file(calm / "model" / name)
+    if adapter:
+        whole = get_peft_model_state_dict(TransformersPlanner.load(calm).model)
+        assert trained.keys() == whole.keys() and trained
+        assert all(weight.any() for weight in trained.values())  # half of them begin as zeros
+    else:
+        start = load_file(base / "model" / name)
+        assert any(not trained[key].equal(weight) for key, weight in start.items())
     out = tmp_path / "killed" / "micro" / "seed0" / "stage1"
-    sharded(strategy, base, shards, tmp_path / "killed", until=out / "checkpoints" / "checkpoint-2" / WHOLE)
+    until = out / "checkpoints" / "checkpoint-2" / WHOLE
+    sharded(strategy, base, shards, tmp_path / "killed", adapter, until)
     assert not (out / "lineage.json").exists()
-    sharded(strategy, base, shards, tmp_path / "killed")
+    sharded(strategy, base, shards, tmp_path / "killed", adapter)
     assert curve(out) == curve(calm)
-    resumed = load_file(out / "model" / "model.safetensors")
-    assert resumed.keys() == trained.keys() and all(resumed[name].equal(weight) for name, weight in trained.items())
+    resumed = load_file(out / "model" / name)
+    assert resumed.keys() == trained.keys() and all(resumed[key].equal(weight) for key, weight in trained.items())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from trl.scripts.vllm_serve import ScriptArguments, build_command
 
 from tracer.config import load
 from tracer.settings import ConfigError
@@ -58,8 +59,15 @@ def test_a_rank_beyond_the_nodes_is_refused() -> None:
         launch.command(LaunchConfig(), "stage1", "tiny", rank=1)
 
 
-def test_the_vllm_server_reads_whole_prompts() -> None:
-    config = load("qwen3vl-32b")
-    command = launch.vllm_server(config.launch, Path("base/model"), 10240)
-    assert command[:2] == ["trl", "vllm-serve"]
-    assert command[command.index("--max_model_len") + 1] == "10240"
+def test_the_vllm_server_reads_whole_prompts_and_is_open_to_the_trainer_alone() -> None:
+    config = load("qwen3vl-32b", ["launch.vllm_host=10.0.0.2"])
+    command = launch.vllm_server(config.launch, Path("base/model"), 10240, "bfloat16")
+    assert command[:5] == ["env", "VLLM_SERVER_DEV_MODE=1", "vllm", "serve", "base/model"]
+    options = dict(zip(command[5:-1:2], command[6::2], strict=False))
+    assert (options["--max-model-len"], options["--dtype"]) == ("10240", "bfloat16")
+    assert options["--host"] == "10.0.0.2"
+    # What TRL's own command sets for its trainers is set here too.
+    theirs = build_command(ScriptArguments(model="base/model"))
+    for name in ("--weight-transfer-config", "--logprobs-mode", "--max-logprobs"):
+        assert options[name] == theirs[theirs.index(name) + 1]
+    assert "0.0.0.0" not in launch.vllm_server(LaunchConfig(), Path("base/model"), 10, "float32")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.planners import micro_config, trajectories, write_base
+from tracer import flow
 from tracer.config import Config, load
 from tracer.settings import ConfigError
 from tracer.training import memory, preflight
@@ -136,3 +137,11 @@ def test_vllm_that_is_not_there_is_named(made: tuple[Config, Path]) -> None:
         config.model_copy(update={"stage1": stage}), STAGE, shards, Path(config.planner.base), config.out("stage1")
     )
     assert any(item.name == "vllm" and "rollouts to transformers" in item.fix for item in found)
+
+
+def test_training_that_would_sample_with_vllm_is_refused_on_the_cpu_too(made: tuple[Config, Path]) -> None:
+    config, shards = made
+    stage = config.stage1.model_copy(update={"rollouts": "vllm_colocate"})
+    wanted = config.model_copy(update={"stage1": stage})
+    with pytest.raises(ConfigError, match=r"vllm: not installed \(install the extra gpu, or set stage1\.rollouts"):
+        flow.step("stage1").make(wanted, {"ingest": shards, "base": Path(config.planner.base)}, wanted.out("stage1"))

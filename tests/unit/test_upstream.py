@@ -25,11 +25,12 @@ from tracer.training.trl.named_weights import NamedWeights
 from tracer.training.trl.resumable import ResumableTrainer
 from tracer.training.trl.shared_prompt import SharedPromptTrainer
 from tracer.training.trl.timed import timed
-from tracer.training.trl.vllm import merged
+from tracer.training.trl.vllm import Generation
 
 ROOT = Path(__file__).parents[2]
 EDGE = "tracer/training/trl"
 GRPO = "trl.trainer.grpo_trainer:GRPOTrainer"
+CLIENT = "trl.generation.vllm_client:VLLMClient"
 VLLM = "trl.generation.vllm_generation:VLLMGeneration"
 TRAINER = "transformers.trainer:Trainer"
 
@@ -72,9 +73,15 @@ UPSTREAM = {
         "e63f25e6918a",
         "trl/resumable.py: StepSampler sets its generator to an epoch's state",
     ),
-    f"{VLLM}._iter_named_params": ("b2d70f22dec3", "trl/vllm.py replaces it"),
+    f"{VLLM}._init_vllm": ("57ea2a2c6b7e", "trl/vllm.py overrides it: the engine's options, and the variables it sets"),
+    f"{VLLM}._iter_named_params": ("b2d70f22dec3", "trl/vllm.py overrides it"),
     f"{VLLM}._fix_param_name_to_vllm": ("542c55d76bc5", "trl/vllm.py calls it"),
-    f"{VLLM}.sync_weights": ("cadfa881aaa3", "trl/vllm.py: who reads the named weights; trl/timed.py clocks it"),
+    f"{VLLM}.sync_weights": ("cadfa881aaa3", "trl/vllm.py overrides it; trl/timed.py clocks it"),
+    f"{VLLM}.generate": ("caefdcaac143", "trl/vllm.py: how LLM.generate and VLLMClient.generate are called"),
+    f"{CLIENT}.generate": ("b138dfdc1a1d", "trl/vllm.py calls it for one prompt at a time"),
+    f"{CLIENT}._generate_from_features": ("a1491eb3637a", "trl/vllm.py: the seed is one of the sampling parameters"),
+    f"{GRPO}._save_checkpoint": ("7cbbb34d9d81", "trl/named_weights.py overrides it"),
+    "peft.tuners.tuners_utils:_get_tuner_state_dict_key_prefixes": ("12e5dbc9b70f", "trl/named_weights.py replaces it"),
     f"{TRAINER}._load_from_checkpoint": ("69723d97e1b1", "trl/named_weights.py overrides it"),
     f"{TRAINER}._save_checkpoint": ("253c80d2a2c5", "training/checkpoints.py: what is written, and under which name"),
     f"{TRAINER}._maybe_log_save_evaluate": (
@@ -111,17 +118,17 @@ def test_what_we_rely_on_is_unchanged(name: str) -> None:
 
 def overrides() -> Iterator[tuple[str, Callable[..., Any], Callable[..., Any]]]:
     """Name, ours, theirs of every method of ours that replaces one of theirs."""
-    yield f"{VLLM}._iter_named_params", merged, VLLMGeneration._iter_named_params
-    for ours in (NamedWeights, ResumableTrainer, SharedPromptTrainer, timed(GRPOTrainer)):
+    for ours in (NamedWeights, ResumableTrainer, SharedPromptTrainer, timed(GRPOTrainer), Generation):
+        kinds = {VLLMGeneration: VLLM} if ours is Generation else {GRPOTrainer: GRPO, Trainer: TRAINER}
         for name, method in vars(ours).items():
-            theirs = next((kind for kind in (GRPOTrainer, Trainer) if name in vars(kind)), None)
+            theirs = next((kind for kind in kinds if name in vars(kind)), None)
             if theirs is not None and inspect.isfunction(method) and name != "__init__":
-                yield f"{GRPO if theirs is GRPOTrainer else TRAINER}.{name}", method, vars(theirs)[name]
+                yield f"{kinds[theirs]}.{name}", method, vars(theirs)[name]
 
 
 def test_every_override_takes_what_the_original_takes() -> None:
     names = [name for name, *_ in overrides()]
-    assert len(names) == 10 and set(names) <= set(UPSTREAM)
+    assert len(names) == 13 and set(names) <= set(UPSTREAM)
     for name, ours, theirs in overrides():
         taken = inspect.signature(ours).parameters
         rest = {each.kind for each in taken.values()} & {

@@ -25,6 +25,7 @@ from tracer.training.score import Objective
 from tracer.training.selection import select
 from tracer.training.settings import GrpoConfig
 from tracer.training.start import dtype_of, load_start
+from tracer.training.trl.named_weights import unwrapped_names
 from tracer.training.trl.trainer import build
 from tracer.training.watch import Heartbeat, Watch
 
@@ -60,15 +61,16 @@ def train(config: Config, objective: Objective, trajectories: Path, start: Path,
         write_json(out / "warnings.json", [sign.to_dict() for sign in signs])
         heartbeat.beat("saving", stage.steps)
         kept = dtype_of(start) if stage.lora is None else None  # an adapter is saved in the type it was trained in
+        planner.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
         if weights is None:
-            planner.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).eval()
             for weight in planner.model.parameters() if kept else ():  # and no buffer: loading computes those again
                 weight.data = weight.data.to(kept)
             probed = probe.probe(planner, score, probes)  # before anything is saved: the gate compares a fresh load
             planner.save(out / "model")
         else:
             weights = {name: value.to(kept or value.dtype) for name, value in weights.items()}
-            planner.save(out / "model", weights)
+            with unwrapped_names():
+                planner.save(out / "model", weights)
             # The whole model, which is loaded for the probe, needs the memory of this process's shards.
             trainer.accelerator.free_memory()
             del trainer, planner

@@ -6,6 +6,7 @@ configuration's section ``launch``, and each machine's own rank from the command
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,16 +46,24 @@ def command(launch: LaunchConfig, stage: str, profile: str, rank: int = 0, more:
     return [sys.executable, "-m", "accelerate.commands.launch", *_flags(options), "-m", *train]
 
 
-def vllm_server(launch: LaunchConfig, model: Path, length: int) -> list[str]:
-    """The command of the vLLM server that rollouts 'vllm_server' ask, on a machine that does not train."""
+def vllm_server(launch: LaunchConfig, model: Path, length: int, dtype: str) -> list[str]:
+    """The command of the vLLM server that rollouts 'vllm_server' ask, on a machine that does not train.
+
+    Weights and caches are set through vLLM's development endpoints, which have no key: the server listens on
+    ``launch.vllm_host`` alone, never on every interface. Log-probabilities are those that tokens were sampled with.
+    """
     options = {
-        "model": model,
-        "host": "0.0.0.0",
+        "host": launch.vllm_host,
         "port": launch.vllm_port,
-        "tensor_parallel_size": launch.vllm_tensor_parallel,
-        "max_model_len": length,
+        "dtype": dtype,
+        "tensor-parallel-size": launch.vllm_tensor_parallel,
+        "max-model-len": length,
+        "logprobs-mode": "processed_logprobs",
+        "max-logprobs": -1,
+        "weight-transfer-config": json.dumps({"backend": "nccl"}),
     }
-    return ["trl", "vllm-serve", *_flags(options)]
+    # What prompts with pictures are asked through is off without the last one.
+    return ["env", "VLLM_SERVER_DEV_MODE=1", "vllm", "serve", str(model), *_flags(options), "--enable-scale-out"]
 
 
 def _flags(options: Mapping[str, object]) -> list[str]:

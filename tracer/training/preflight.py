@@ -37,17 +37,25 @@ CHUNK = 256
 
 def require(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> None:
     """Raise ``ConfigError`` if the stage cannot work, with every reason and its fix."""
-    wrong = [finding for finding in check(config, stage, trajectories, start, out) if not finding.ok]
+    _refuse(check(config, stage, trajectories, start, out))
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    wrong = [finding for finding in findings if not finding.ok]
     if wrong:
         raise ConfigError("; ".join(f"{finding.name}: {finding.detail} ({finding.fix})" for finding in wrong))
 
 
-def before_gpus(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> None:
-    """``require`` on a machine with GPUs; on the CPU validation has counted the tokens already."""
+def before_training(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> None:
+    """``require`` on a machine with GPUs. On the CPU validation has counted the tokens already, so that only what the
+    rollouts need is looked for.
+    """
     import torch
 
     if torch.cuda.is_available():
         require(config, stage, trajectories, start, out)
+    else:
+        _refuse(_rollouts(stage.name, stage.options(config)))
 
 
 def check(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> list[Finding]:
@@ -57,11 +65,15 @@ def check(config: Config, stage: Stage, trajectories: Path, start: Path, out: Pa
     weights = _weights(start)
     model = memory.shape_of(weights)
     findings = [_context(config, weights), *_prompts(config, trajectories, start), _disk(options, model, out)]
-    if options.rollouts.startswith("vllm"):
-        found = importlib.util.find_spec("vllm") is not None
-        fix = f"install the extra gpu, or set {stage.name}.rollouts to transformers"
-        findings.append(Finding(name="vllm", ok=found, detail="installed" if found else "not installed", fix=fix))
-    return findings
+    return [*findings, *_rollouts(stage.name, options)]
+
+
+def _rollouts(name: str, options: GrpoConfig) -> list[Finding]:
+    if not options.rollouts.startswith("vllm"):
+        return []
+    found = importlib.util.find_spec("vllm") is not None
+    fix = f"install the extra gpu, or set {name}.rollouts to transformers"
+    return [Finding(name="vllm", ok=found, detail="installed" if found else "not installed", fix=fix)]
 
 
 def _weights(start: Path) -> Path:
@@ -150,7 +162,8 @@ def dry_run(config: Config, stage: Stage, trajectories: Path, start: Path, out: 
     parts.append(f"# launched with: {shown(command(config.launch, stage.name, config.profile, more=more))}")
     if options.rollouts == "vllm_server":
         length = config.planner.max_prompt_tokens + config.planner.max_new_tokens
-        server = shown(vllm_server(config.launch, _weights(start) if start.exists() else start / "model", length))
+        weights = _weights(start) if start.exists() else start / "model"
+        server = shown(vllm_server(config.launch, weights, length, "bfloat16" if options.bf16 else "float32"))
         parts.append(f"# asks the vLLM server at {config.launch.vllm_host}, started there with: {server}")
     recipe = stage.recipe(config, trajectories, start)
     parts.append(f"# configuration {digest_of({'config': recipe['config'], 'seed': config.seed})}")

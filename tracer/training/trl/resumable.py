@@ -13,9 +13,8 @@ import torch
 from torch.utils.data import Sampler
 from trl import GRPOTrainer
 
-from tracer.planner.lora import is_adapter
 from tracer.training.trl.named_weights import NamedWeights
-from tracer.training.trl.vllm import keep_base
+from tracer.training.trl.vllm import Generation, ours
 
 
 class StepSampler(Sampler[int]):
@@ -40,12 +39,13 @@ class StepSampler(Sampler[int]):
 
 
 class ResumableTrainer(NamedWeights, GRPOTrainer):
-    """GRPO with exact resumption, and with a base that vLLM leaves untouched."""
+    """GRPO with exact resumption, also of what vLLM samples."""
 
     def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
-        if self.use_vllm and is_adapter(self.model) and not self.is_fsdp_enabled:
-            keep_base(self.vllm_generation)
+        with ours():
+            super().__init__(*arguments, **options)
+        if isinstance(generation := getattr(self, "vllm_generation", None), Generation):
+            generation.seed, generation.step = self.args.seed, lambda: self.state.global_step
 
     def _get_train_sampler(self, dataset: Any = None) -> StepSampler:
         # TRL shuffles each epoch from a generator whose state no checkpoint holds: a resumed run would begin again with
