@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 
@@ -15,12 +16,14 @@ from tracer.lineage.digest import LineageError
 from tracer.lineage.step import run_step
 from tracer.reporting.charts import Dots, Series, dot_chart, line_chart, running_mean, ticks
 from tracer.reporting.gallery import pick
+from tracer.reporting.links import HOST, PORT
 from tracer.reporting.report import claims, report
 from tracer.reporting.tables import number, offline_tables, online_tables, results_table, signed, skipped
 from tracer.statistics import mean_interval
 
 CONFIG = Config(profile="demo", seed=3, planner={"horizon": 3}, evaluation={"resamples": 200, "episodes": 2})
 RIGHT = {"base": 0.2, "stage1": 0.6, "stage2": 0.95}
+FILM = f"http://{HOST}:{PORT}/#"
 HOSTILE = 'a<script>alert(1)</script> "&" b'
 
 
@@ -42,6 +45,7 @@ def played(right):
                 {
                     "id": episode.id, "strategy": episode.strategy, "task": episode.task, "split": episode.split,
                     "seed": episode.seed, "success": float(solved), "steps": 3, "calls": 3, "tokens": 30,
+                    "first_wrong": None if solved else 2,
                     "goal": "",
                     "reason": "solved" if solved else "failed: the page says so",
                 }
@@ -75,7 +79,9 @@ def folders(tmp_path_factory):
         id=hostile.id, source="test", split=hostile.split, task=hostile.task, goal=HOSTILE, steps=hostile.steps,
         outcome="success",
     )  # fmt: skip
-    data = step("ingest", root / "trajectories", {}, lambda out: {"trajectories": len(shards(out, known).name)})
+    data = step(
+        "ingest", root / "trajectories", {}, lambda out: shards(out, known) and {"trajectories": 12, "steps": 36}
+    )
     found = {"trajectories": data}
     for name, right in RIGHT.items():
         oracle = Oracle(known, right=right, parsed=0.9)
@@ -132,8 +138,34 @@ def test_every_tag_is_closed(parsed):
 
 def test_nothing_is_fetched_and_nothing_runs(page, parsed):
     assert "script" not in parsed.seen
-    assert all(link.startswith(("#", "data:")) for link in parsed.links)
-    assert not re.search(r"url\(|@import|https?://", page)
+    links = [link for link in parsed.links if not link.startswith(("#", "data:"))]
+    assert links and all(link.startswith(FILM) for link in links)  # followed by a click, and loaded by nobody else
+    assert not re.search(r"url\(|@import|https?://", page.replace(f'<a href="{FILM}', "<a"))
+
+
+def test_the_gallery_shows_failures_first_and_leads_to_the_films(page, folders):
+    chips = re.findall(r'<summary><span class="chip (right|wrong)">', page)
+    assert len(chips) == 9 and chips == sorted(chips, reverse=True)
+    rows = {
+        (row["trajectory"], row["step_index"]) for row in json_lines.read(folders["evaluate-base"] / "results.jsonl")
+    }
+    linked = re.findall(re.escape(FILM) + r'(recorded%2F[^"&]+)&amp;turn=(\d+)"', page)
+    assert len(linked) == 3 * 9
+    assert {(unquote(film).split("/", 2)[2], int(turn) - 1) for film, turn in linked} <= rows
+    watched = re.findall(r'class="chip (right|wrong)">.</span> <a href="' + re.escape(FILM) + r'(online[^"&]+)', page)
+    kinds = [kind for kind, _ in watched]
+    assert "wrong" in kinds and kinds == sorted(kinds, reverse=True)
+    assert {unquote(film).split("/")[1] for _, film in watched} == {"stage2"}
+
+
+def test_the_verdict_comes_first_and_says_what_was_trained_and_what_it_cost(page, folders):
+    first = page.index('class="verdict')
+    assert first < page.index("<svg") and first < page.index('id="results"')
+    assert page.index("The data are 12 trajectories of 36 steps.") < first
+    seconds = json.loads((folders["stage1"] / "lineage.json").read_text(encoding="utf-8"))["seconds"]
+    assert f'<th scope="row">stage1</th><td>{seconds:.0f}</td>' in page
+    tokens = 30 * len(json_lines.read(folders["online-base"] / "results.jsonl"))
+    assert f"<td>{tokens}</td></tr>" in page
 
 
 def test_texts_from_data_are_escaped(page):
@@ -143,9 +175,9 @@ def test_texts_from_data_are_escaped(page):
 def test_the_page_shows_every_part(page, parsed):
     for anchor in ("results", "online", "curves", "gallery", "pages", "lineage", "limits"):
         assert f'id="{anchor}"' in page
-    # A picture a planner for each exhibit; two charts a stage and one per split.
+    # A picture a planner for each exhibit; two charts a stage and, per split, the scores and how far ahead.
     assert page.count("data:image/png;base64,") == 3 * 9
-    assert parsed.seen.count("svg") == 4 + 2
+    assert parsed.seen.count("svg") == 4 + 2 + 2
     assert "Stage 2 takes more right steps than stage 1" in page
     assert "prefers-color-scheme: dark" in page
 

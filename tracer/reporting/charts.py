@@ -26,8 +26,8 @@ class Series:
     points: tuple[tuple[float, float], ...]
 
 
-def line_chart(series: Sequence[Series], label: str, *, share: bool = False) -> str:
-    """Lines over training steps: every value faint, their running mean strong. ``share``: the axis is 0 to 100 %."""
+def line_chart(series: Sequence[Series], label: str, *, share: bool = False, smooth: bool = True) -> str:
+    """Lines over steps. ``share``: the axis is 0 to 100 %. ``smooth``: every value faint, their running mean strong."""
     series = [each for each in series if each.points]
     if not series:
         return ""
@@ -53,9 +53,11 @@ def line_chart(series: Sequence[Series], label: str, *, share: bool = False) -> 
         parts.append(f'<text class="axis" x="{at:.1f}" y="{HEIGHT - 17}" text-anchor="middle">{x:.10g}</text>')
     parts.append(f'<text class="axis" x="{(WIDTH + LEFT) / 2:.1f}" y="{HEIGHT - 3}" text-anchor="middle">step</text>')
     for index, each in enumerate(series):
-        parts.append(f'<polyline class="raw c{index}" points="{_points([place(*point) for point in each.points])}"/>')
-        smooth = [place(*point) for point in running_mean(each.points)]
-        parts.append(f'<polyline class="line c{index}" points="{_points(smooth)}"/>')
+        strong = running_mean(each.points) if smooth else each.points
+        for kind, points in (("raw", each.points if smooth else ()), ("line", strong)):
+            if points:
+                drawn = _points([place(*point) for point in points])
+                parts.append(f'<polyline class="{kind} c{index}" points="{drawn}"/>')
     return "".join([*parts, "</svg>"])
 
 

@@ -27,6 +27,7 @@ from tracer.grammars.grammar import grammar
 from tracer.lineage.digest import LineageError, begun, finished
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import prompt
+from tracer.reporting.links import film_id
 from tracer.reward import RewardConfig, sameness, trajectory_reward
 
 SAME = 0.999
@@ -65,7 +66,7 @@ class Played:
         """An entry an episode."""
         return [
             {
-                "id": f"online/{self.planner}/{row['id']}",
+                "id": film_id("online", self.planner, row["id"]),
                 "kind": "online",
                 "planner": self.planner,
                 "agent": row["strategy"],
@@ -140,7 +141,7 @@ class Recorded:
         """An entry a trajectory: right if every first step is."""
         return [
             {
-                "id": f"recorded/{self.planner}/{case}",
+                "id": film_id("recorded", self.planner, case),
                 "kind": "recorded",
                 "planner": self.planner,
                 "agent": "",

@@ -16,6 +16,7 @@ from tracer.evaluation.scoring import correct
 from tracer.examples import Example
 from tracer.forecast import Forecast
 from tracer.grammars.grammar import grammar
+from tracer.reporting.links import address
 from tracer.reporting.overlay import paint
 from tracer.reporting.tables import PLANNERS
 
@@ -33,6 +34,8 @@ class Picture:
     row: Row
     steps: int
     """Steps of the reference."""
+    film: str
+    """Where ``tracer view`` shows it."""
 
     @property
     def right(self) -> bool:
@@ -52,7 +55,10 @@ class Exhibit:
 
 
 def gallery(config: Config, trajectories: Path, folders: Mapping[str, Path], count: int) -> list[Exhibit]:
-    """``count`` states, most of them held out, each with one picture a planner that was evaluated on it."""
+    """``count`` states, most of them held out, each with one picture a planner that was evaluated on it.
+
+    Those in which the last planner's first step is wrong come first.
+    """
     rows = {
         name: {case(row): row for row in read_rows(folders[f"evaluate-{name}"])}
         for name in PLANNERS
@@ -66,7 +72,7 @@ def gallery(config: Config, trajectories: Path, folders: Mapping[str, Path], cou
         exhibits += [
             exhibit(config, found[key], {name: by_case[key] for name, by_case in rows.items()}) for key in wanted
         ]
-    return exhibits
+    return sorted(exhibits, key=lambda each: each.pictures[-1].right)
 
 
 def pick(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
@@ -98,6 +104,7 @@ def exhibit(config: Config, found: Example, rows: Mapping[str, Row]) -> Exhibit:
                 src=data_uri(png, "image/png"),
                 alt=f"forecast of {PLANNERS[name]}: " + ("; ".join(row["forecast"]) or "none"),
                 row=row,
+                film=address("recorded", name, found.trajectory, found.step + 1),
                 steps=len(found.reference),
             )
         )

@@ -1,4 +1,7 @@
-"""The step ``report``: one HTML page that holds everything, pictures included, and asks the network for nothing."""
+"""The step ``report``: one HTML page that holds everything, pictures included, and asks the network for nothing.
+
+What came out is first: the claims, each with its interval, and what they cost. On a phone most of the rest is folded.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from tracer.lineage.digest import finished
 from tracer.lineage.step import run_step
 from tracer.reporting.charts import Dots, Series, dot_chart, line_chart
 from tracer.reporting.gallery import gallery, tally
+from tracer.reporting.summary import episodes, made, spent
 from tracer.reporting.tables import (
     PLANNERS,
     SPLITS,
@@ -76,6 +80,10 @@ def write(config: Config, folders: Mapping[str, Path], out: Path) -> dict[str, A
         strategies=STRATEGIES,
         strategy_rows=strategy_rows(folders, resamples),
         costs=costs(folders),
+        made=made(folders),
+        spent=spent(folders),
+        episodes=episodes(folders, config.seed),
+        calibration=calibration(folders),
         skipped=skipped(folders),
         claims=claimed,
         dots=dots(offline),
@@ -186,6 +194,24 @@ def _series(history: Sequence[Mapping[str, Any]], key: str, name: str) -> Series
     return Series(name=name, points=points)
 
 
+def calibration(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """A chart a split: how often step 1, 2, ... of a forecast comes true, a line per planner."""
+    charts = []
+    for block in ahead(folders):
+        series = [
+            Series(
+                name=line["planner"],
+                points=tuple((at, mean) for at, mean in enumerate(line["steps"], start=1) if mean is not None),
+            )
+            for line in block["lines"]
+        ]
+        label = f"how often each step of a forecast comes true, {block['title']}"
+        svg = line_chart(series, label, share=True, smooth=False)
+        if svg:
+            charts.append({"title": block["title"], "names": [each.name for each in series], "svg": svg})
+    return charts
+
+
 def strategy_rows(folders: Mapping[str, Path], resamples: int) -> list[dict[str, Any]]:
     """What anticipation is worth, planner by planner."""
     rows = []
@@ -274,7 +300,7 @@ LINEAGE_KEYS = (
 
 
 def lineage_rows(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """What made each folder. Times and durations stay in ``lineage.json``: the page is the same whenever it is made."""
+    """What made each folder. When that was stays in ``lineage.json``: the page is the same whenever it is made."""
     rows = []
     for name, folder in folders.items():
         lineage = finished(folder)

@@ -21,9 +21,8 @@ from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError
 from tracer.reporting.films import Film, Reel, reels
 from tracer.reporting.gallery import data_uri
+from tracer.reporting.links import HOST, PORT
 
-HOST = "127.0.0.1"
-PORT = 8765
 MARK = "view.json"
 """The file by which a folder is known as one that ``write`` made."""
 TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}

@@ -4,7 +4,7 @@
 const HEIGHT = 52; // of a row of the list
 const SVG = "http://www.w3.org/2000/svg";
 const FILTERS = { planner: "planner", kind: "where", agent: "agent", task: "task", verdict: "verdict", wrong: "first wrong step" };
-const state = { films: [], shown: [], open: -1, turn: 0, beside: "", pairs: new Map(), loaded: new Map(), wanted: new Set() };
+const state = { films: [], shown: [], open: -1, turn: 0, beside: "", numbered: 0, pairs: new Map(), loaded: new Map(), wanted: new Set() };
 
 const at = (id) => document.getElementById(id);
 
@@ -31,8 +31,7 @@ const tracer = {
     });
     filters();
     select();
-    const named = films.findIndex((film) => film.id === decodeURIComponent(location.hash.slice(1)));
-    open(named >= 0 ? named : state.shown[0], true);
+    follow();
   },
   film(text) {
     const film = JSON.parse(text);
@@ -103,11 +102,21 @@ function open(number, quiet = false) {
   if (number === undefined) return draw();
   state.open = number;
   state.turn = 0;
+  state.numbered = 0;
   if (!quiet) history.replaceState(null, "", `#${encodeURIComponent(state.films[number].id)}`);
   const place = state.shown.indexOf(number);
   const list = at("list");
   if (place >= 0 && (place * HEIGHT < list.scrollTop || (place + 1) * HEIGHT > list.scrollTop + list.clientHeight)) list.scrollTop = place * HEIGHT - list.clientHeight / 2;
   rows();
+  draw();
+}
+
+// An address such as #online%2Fstage2%2Fanticipatory%2Flogin-user%2F9000&turn=3.
+function follow() {
+  const [id, turn] = location.hash.slice(1).split("&turn=");
+  const named = state.films.findIndex((film) => film.id === decodeURIComponent(id));
+  open(named >= 0 ? named : state.shown[0], true);
+  if (named >= 0 && turn) state.numbered = Number(turn);
   draw();
 }
 
@@ -130,6 +139,8 @@ function draw() {
   const partner = others.find(([planner]) => planner === state.beside);
   const second = partner === undefined ? null : load(partner[1]);
   if (film === null || (partner !== undefined && second === null)) return undefined; // what is shown stays until then
+  if (state.numbered) state.turn = Math.max(0, film.turns.findIndex((turn) => turn.number === state.numbered));
+  state.numbered = 0;
   const length = Math.max(film.turns.length, second ? second.turns.length : 0);
   state.turn = Math.min(state.turn, Math.max(0, length - 1));
   const options = others.map(([planner]) => make("option", { value: planner }, planner));
@@ -248,3 +259,4 @@ document.addEventListener("keydown", (event) => {
 });
 at("list").addEventListener("scroll", rows);
 window.addEventListener("resize", rows);
+window.addEventListener("hashchange", follow);
