@@ -22,7 +22,15 @@ from tracer.registry.settings import RegistryConfig
 from tracer.reward import RewardConfig
 from tracer.settings import ConfigError, Section
 from tracer.tools.settings import GroundingConfig
-from tracer.training.settings import SHARDED, BootstrapConfig, GateConfig, GroundedConfig, GrpoConfig, LaunchConfig
+from tracer.training.settings import (
+    SHARDED,
+    BootstrapConfig,
+    BudgetConfig,
+    GateConfig,
+    GroundedConfig,
+    GrpoConfig,
+    LaunchConfig,
+)
 
 PARAMS = Path("params.yaml")
 
@@ -45,6 +53,7 @@ class Config(Section):
     stage2: GroundedConfig = GroundedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gates: GateConfig = GateConfig()
+    budget: BudgetConfig = BudgetConfig()
     launch: LaunchConfig = LaunchConfig()
     registry: RegistryConfig = RegistryConfig()
 

@@ -78,6 +78,9 @@ CASES = {
         run=f"cd team && {FIRST} && tracer data remove $BATCH --reason 'recorded twice'"
     ),
     "tracer dvc-yaml > dvc.yaml": Case(run="cd team && tracer dvc-yaml > dvc.yaml && cat dvc.yaml"),
+    'tracer data add my-episodes --allow-drift "one page of many"': Case(
+        run='cd team && tracer data add my-episodes --allow-drift "one page of many"'
+    ),
     # docs/benchmarks.md
     "tracer protocols [BENCHMARK [PROTOCOL]]": Case(run="tracer protocols && tracer protocols gaia validation"),
     "tracer score BENCHMARK --protocol P --items items.jsonl --predictions predictions.jsonl --out DIR": Case(

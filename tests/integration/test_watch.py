@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from transformers import TrainerControl, TrainerState
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer.config import Config
@@ -17,8 +18,10 @@ from tracer.examples import examples
 from tracer.lineage.digest import finished
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import stage1
+from tracer.training.budget import SPENT, Budget
 from tracer.training.checkpoints import WHOLE, last_checkpoint
 from tracer.training.errors import CollapsedReward, DiskFull, NotANumber
+from tracer.training.settings import BudgetConfig
 from tracer.training.watch import read_heartbeat
 
 
@@ -45,6 +48,37 @@ def no_file_over(size: int) -> Iterator[None]:
 
 def config_of(base: Path, seed: int, **stage: object) -> Config:
     return micro_config(base, image=False, stage1=stage).model_copy(update={"seed": seed})
+
+
+def test_a_spent_budget_ends_a_stage_with_the_weights_of_as_many_steps(
+    base: Path, shards: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = base.parent
+    ended = config_of(base, seed=3, steps=4).model_copy(
+        update={"build": str(folder / "ended"), "budget": BudgetConfig(cost=1e-9, price_per_hour=2.0)}
+    )
+    metrics = stage1.STAGE.train(ended, shards, base, ended.out("stage1"))["metrics"]
+    assert metrics["ended"].startswith("the budget is spent after step 1 of 4: 0.00 of 1e-09, for 0.00 hours")
+    assert metrics["ended"] in caplog.text
+    asked = config_of(base, seed=3, steps=1).model_copy(update={"build": str(folder / "asked")})
+    assert "ended" not in stage1.STAGE.train(asked, shards, base, asked.out("stage1"))["metrics"]
+    one, two = (config.out("stage1") / "model/model.safetensors" for config in (ended, asked))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_the_budget_counts_over_resumptions(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / SPENT).write_text('{"seconds": 3500.0}')
+    with pytest.raises(ValueError, match="price_per_hour"):
+        BudgetConfig(cost=3.0)
+    for limits, over in (({"hours": 1.0}, False), ({"hours": 0.9}, True), ({"cost": 1.0, "price_per_hour": 2.0}, True)):
+        budget = Budget("stage1", BudgetConfig(**limits), 40, tmp_path)
+        control = TrainerControl()
+        budget.on_step_end(None, TrainerState(global_step=17), control)
+        assert control.should_training_stop is over and bool(budget.ended) is over
+        last = Budget("stage1", BudgetConfig(**limits), 17, tmp_path)
+        last.on_step_end(None, TrainerState(global_step=17), TrainerControl())
+        assert not last.ended, "it was the last step anyway"
 
 
 def test_a_full_disk_leaves_nothing_half_written_and_training_goes_on(base: Path, shards: Path) -> None:

@@ -31,9 +31,9 @@ def test_dvc_yaml_is_what_the_flow_prints(config: Config) -> None:
 
 
 def test_dvc_watches_the_data_where_params_yaml_has_it(config: Config) -> None:
-    moved = load("demo", ["data.path=team/episodes", "planner.base=team/base"], path=ROOT / "params.yaml")
+    moved = load("demo", ["data.path=team/episodes", "planner.base=examples"], path=ROOT / "params.yaml")
     stages = yaml.safe_load(dvc_yaml(moved))["stages"]
-    assert "team/episodes" in stages["ingest"]["deps"] and "team/base" in stages["stage1"]["deps"]
+    assert "team/episodes" in stages["ingest"]["deps"] and "examples" in stages["stage1"]["deps"]
     assert "data/" not in dvc_yaml(moved)
 
 

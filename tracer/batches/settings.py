@@ -16,7 +16,7 @@ class DriftConfig(Section):
     Mixes are compared by the Jensen-Shannon distance to base 2, numbers by the Kolmogorov-Smirnov statistic.
     """
 
-    action_mix: float = Field(default=0.35, ge=0, le=1)
+    action_mix: float = Field(default=0.4, ge=0, le=1)
     """The types of the actions."""
     screen_sizes: float = Field(default=0.5, ge=0, le=1)
     """Width and height of the screens, in pixels."""

@@ -37,6 +37,10 @@ def reasons(config: Config, made: Mapping[str, Any], folder: Path) -> list[str]:
         f"{name} read {_listed(foreign)}, which no step makes and no pinned data contain"
         for name, foreign in outside(made).items()
     ]
+    for lineage in steps:
+        if "ended" in lineage["metrics"]:
+            step = lineage["step"]
+            found.append(f"{step} ended early ({lineage['metrics']['ended']}): the same steps by {step}.steps make it")
     base = adapted(folder)
     if base is not None and not (base.revision or base.weights):
         found.append(f"the weights of the adapter's base {base.id} are unknown")

@@ -19,6 +19,7 @@ from tracer.examples import examples
 from tracer.json_files import write_json
 from tracer.planner.lora import check_start
 from tracer.training import health, probe, processes
+from tracer.training.budget import Budget
 from tracer.training.checkpoints import last_checkpoint
 from tracer.training.errors import explained
 from tracer.training.score import Objective
@@ -48,7 +49,8 @@ def train(config: Config, objective: Objective, trajectories: Path, start: Path,
         states = list(examples(read(trajectories, split="train"), horizon))
         prompts = select(objective, planner, states, config.seed, out, heartbeat)
         watch = Watch(objective.name, stage, heartbeat)
-        trainer = build(config, objective, planner, prompts, out, [watch])
+        budget = Budget(objective.name, config.budget, stage.steps, out)
+        trainer = build(config, objective, planner, prompts, out, [watch, budget])
         checkpoint = last_checkpoint(out / "checkpoints") if processes.main() else None
         trainer.train(resume_from_checkpoint=processes.agree(checkpoint))
         history = [_untimed(entry) for entry in trainer.state.log_history if "reward" in entry]
@@ -75,7 +77,8 @@ def train(config: Config, objective: Objective, trajectories: Path, start: Path,
             trainer.accelerator.free_memory()
             del trainer, planner
             probed = probe.probe(probe.reload(weights, out), score, probes)
-        return {"states": len(prompts), **headline(history, stage), "warnings": len(signs), "probe": probed}
+        ended = {"ended": budget.ended} if budget.ended else {}
+        return {"states": len(prompts), **headline(history, stage), "warnings": len(signs), "probe": probed, **ended}
 
 
 def headline(history: Sequence[Mapping[str, Any]], stage: GrpoConfig) -> dict[str, float]:

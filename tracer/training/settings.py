@@ -113,6 +113,27 @@ class GateConfig(Section):
     """How far a fresh load may be from the score that training ended with."""
 
 
+class BudgetConfig(Section):
+    """What one stage of training may take, besides its steps. Spent, the stage ends with the weights that it has."""
+
+    hours: float | None = Field(default=None, gt=0)
+    cost: float | None = Field(default=None, gt=0)
+    """In the currency of ``price_per_hour``."""
+    price_per_hour: float = Field(default=0.0, ge=0)
+    """Of all the machines that the stage trains on."""
+
+    @model_validator(mode="after")
+    def _priced(self) -> BudgetConfig:
+        if self.cost is not None and not self.price_per_hour:
+            raise ValueError("a cost is hours times a price: set budget.price_per_hour too")
+        return self
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.hours is not None or self.cost is not None
+
+
 class LaunchConfig(Section):
     """On how many processes a stage trains, and where vLLM runs.
 

@@ -96,6 +96,8 @@ class Stage:
                 self.name: options.model_dump(),
                 # Each process samples from a stream of random numbers of its own, or all of them from one.
                 "processes": config.launch.processes if options.sampling == "stream" else 1,
+                # Another budget may end elsewhere; none ends nowhere, and is no part of the digest.
+                **({"budget": config.budget.model_dump()} if config.budget.limited else {}),
             },
             "inputs": {"trajectories": trajectories, self.start: start},
             "module": self.module,
