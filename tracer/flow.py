@@ -397,6 +397,15 @@ def model(config: Config, name: str) -> Path:
     return Path(name)
 
 
+def trained(config: Config, name: str) -> Path:
+    """The folder of a planner that is there: as ``model``, but a stage that has not run raises ``ConfigError``."""
+    found = model(config, name)
+    if name in MODELS and name != BASE and finished(found) is None:
+        what = f"--profile {config.profile} --seed {config.seed}"
+        raise ConfigError(f"{found} holds no finished {name}: `tracer train {name} {what}` comes first")
+    return found
+
+
 def is_registered(name: str) -> bool:
     """Whether a planner's name is that of a registered model (``name@alias``, ``models:/...``) and not a folder's."""
     return not Path(name).exists() and ("@" in name or name.startswith("models:/"))
@@ -412,5 +421,5 @@ def benchmark(config: Config, name: str, protocol: str, planner: str, out: Path,
 
     Returns the lineage; raises what ``model`` and ``scoring.evaluate.evaluate`` raise.
     """
-    answering = planner if planner == scoring.DEMONSTRATORS else str(model(config, planner))
+    answering = planner if planner == scoring.DEMONSTRATORS else str(trained(config, planner))
     return scoring.evaluate(config, name, protocol, answering, out, **options)

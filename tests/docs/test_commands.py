@@ -112,8 +112,8 @@ CASES = {
     ),
     # docs/full-size.md
     "tracer train stage1 --profile qwen3vl-8b --dry-run": Case(),
-    # mlflow/README.md; 1: that version 3 is not there is said
-    'tracer approve 3 --reason "tried on the shop pages"': Case(slow=True, champion=True, codes=(1,)),
+    # mlflow/README.md; 2: that version 3 is not there is said
+    'tracer approve 3 --reason "tried on the shop pages"': Case(slow=True, champion=True, codes=(2,)),
     'tracer reject 3 --reason "it buys things"': Case(
         run='tracer reject 2 --reason "it buys things"', slow=True, champion=True, codes=(0, 1)
     ),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,11 +46,13 @@ def inside(machine: Path, command: str) -> subprocess.CompletedProcess[str]:
 
 
 def _shared() -> str:
-    """The files that say where packages come from."""
-    places = ["/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/ssl/certs", "/etc/apt/apt.conf.d"]
-    places += [str(Path.home() / ".config/pip/pip.conf")]
-    places += [os.environ.get(name, "") for name in ("PIP_CERT", "PIP_CONFIG_FILE", "PIP_FIND_LINKS")]
-    return " ".join(place for place in places if place.startswith("/") and Path(place).exists())
+    """The files that say where packages come from, and the folders of packages that pip's settings name."""
+    places = [Path("/etc") / name for name in ("resolv.conf", "hosts", "pip.conf", "xdg/pip", "ssl/certs")]
+    places += [Path("/etc/apt/apt.conf.d"), Path.home() / ".config/pip"]
+    asked = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, encoding="utf-8")
+    for scheme, path in re.findall(r"(file://)?(/[^\s'\"/][^\s'\"]*)", asked.stdout):
+        places.append(Path(path).parent if scheme else Path(path))  # an index names files beside its own folder
+    return " ".join(dict.fromkeys(str(place) for place in places if place.exists()))
 
 
 @pytest.fixture(scope="module")

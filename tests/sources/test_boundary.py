@@ -334,6 +334,15 @@ def test_a_megabyte_of_record_ends_within_two_seconds(tmp_path, bomb):
     quick(lambda: collected(name, tmp_path / "raw", **{**options, **({"images": False} if name == "agentnet" else {})}))
 
 
+@pytest.mark.parametrize("words", ["[]" + " " * LONG, "[a]" + "-> " * 300_000, "[a]" + " \n" * 400_000 + "-> x!"])
+def test_a_megabyte_of_readable_target_ends_within_two_seconds(tmp_path, words):
+    mind2web.write_file(
+        tmp_path / "train-00000-of-00001.parquet",
+        [mind2web.row("t", 0, action_reprs=["x"], target_action_reprs=words)],
+    )
+    assert len(quick(lambda: collected("mind2web", tmp_path))[0]) == 1
+
+
 @pytest.mark.parametrize("kind", ["values", "features", "integers"])
 def test_four_million_empty_values_end_within_two_seconds(tmp_path, kind):
     chunk, empty = android_control.chunk, b"\x0a\x00" * 4_000_000

@@ -19,6 +19,7 @@ from tracer.ingestion.ingest import ingest, ingest_source
 from tracer.ingestion.mixture import MixtureError, mix
 from tracer.ingestion.settings import MixtureConfig
 from tracer.lineage.digest import LineageError
+from tracer.settings import ConfigError
 from tracer.trajectory import Step, Trajectory
 
 
@@ -104,7 +105,7 @@ def test_filters_are_counted(ingested, tmp_path):
 def test_filters_that_leave_nothing_say_so(ingested, tmp_path):
     with pytest.raises(MixtureError, match=r"agentnet.*too short.*loosen"):
         mix(config(ingested, agentnet={}, min_steps=99), tmp_path / "out")
-    with pytest.raises(MixtureError, match="sources is empty"):
+    with pytest.raises(ConfigError, match="sources is empty"):
         mix(MixtureConfig(), tmp_path / "none")
 
 

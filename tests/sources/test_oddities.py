@@ -18,7 +18,7 @@ from tests.sources.writers import agentnet, agenttrek, android_control, gui_odys
 from tracer.ingestion.ingest import check, ingest_source
 from tracer.ingestion.parts import forget, parsed_options
 from tracer.sources import pictures
-from tracer.sources.source import Refused, SourceError, picture_size
+from tracer.sources.source import Refused, SourceError, once, picture_size
 
 WRITERS: dict[str, Any] = {
     "jsonl": lambda path: write_raw(path, sample()),
@@ -205,6 +205,14 @@ def test_one_picture_at_many_steps_is_read_once(tmp_path, side, kept):
     found, rejected = quick(lambda: collected("jsonl", tmp_path))
     assert len(found) == kept
     assert {each.reason for each in rejected} == ({"record too large"} if not kept else set())
+
+
+def test_a_picture_is_read_once_however_its_name_is_spelled():
+    names: list[str] = []
+    read = once(lambda name: names.append(name))
+    for spelling in ("a/b.png", "./a/b.png", "././a/./b.png", "a//b.png"):
+        read(spelling)
+    assert names == ["a/b.png"]
 
 
 def test_an_archive_with_numbers_out_of_range_costs_its_pictures_alone(tmp_path):

@@ -63,6 +63,14 @@ def test_profiles_say_whether_they_register_and_micro_does_not(
         assert missing in capsys.readouterr().err
 
 
+def test_a_stage_that_was_not_trained_is_no_planner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build = ["--profile", "demo", "--seed", "7", "--set", f"build={tmp_path}"]
+    for command in (["forecast", "stage1"], ["evaluate", "miniwob", "--protocol", "heldout", "--model", "stage1"]):
+        assert main([*command, *build]) == 2
+        assert "`tracer train stage1 --profile demo --seed 7` comes first" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_what_comes_first_is_made_where_it_is_missing_and_left_where_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,14 +115,14 @@ def forecast(
 
     if (image is None) != (not goal.strip()) or (image is not None and trajectory is not None):
         raise ConfigError("--image and --goal go together, and without --trajectory")
-    horizon = config.planner.horizon
+    folder, horizon = flow.trained(config, model), config.planner.horizon
     if image is None:
         flow.step("ingest").run(config)
         example = explain.example(config.out("ingest"), trajectory, step, horizon)
         state, expected, shown = example.state, example.reference, example.trajectory
     else:
         state, expected, shown, step = screen.state_of(image, goal), (), str(image), 0
-    plan = planner.load(flow.model(config, model)).forecast([state], horizon)[0]
+    plan = planner.load(folder).forecast([state], horizon)[0]
     steps = plan.forecast or ()
     made, done = ([each.instruction for each in listed] for listed in (steps, expected))
     data = {"trajectory": shown, "step": step, "error": plan.error, "forecast": made, "done": done}
@@ -131,6 +131,7 @@ def forecast(
     lines += ["", "really done:", *_numbered(done)] if expected else []
     if draw:
         right = correct(steps, expected, config.reward, config.grounding.radius)
+        draw.parent.mkdir(parents=True, exist_ok=True)
         draw.write_bytes(overlay.paint(state, steps, expected, right, plan.error))
         lines += ["", f"drawn: {draw}"]
     return Result(data=data, text="\n".join(lines))

@@ -71,7 +71,7 @@ class Pointing(Grammar):
             index = self._number(step, elements, first)
             if index is not None:
                 return f"{action.type} {self._name(elements[index], elements, state.goal) or index}"
-            text = re.match(rf'{VERBS[action.type]} the (.*?)"(.*)"$', step.instruction, re.DOTALL)
+            text = re.match(rf'{VERBS[action.type]} the ([^"]*)"(.*)"$', step.instruction, re.DOTALL)
             if text is None:  # a place that is not an element: nothing to point at, nothing to name
                 return f"{action.type} {self._write(step.instruction, state)}"
             return f"{action.type} {text[1]}{self._write(text[2], state)}"

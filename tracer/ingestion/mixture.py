@@ -21,6 +21,7 @@ from tracer.ingestion.filters import reason_against
 from tracer.ingestion.settings import MixtureConfig
 from tracer.json_files import write_json
 from tracer.lineage.step import read_lineage, run_step
+from tracer.settings import ConfigError
 from tracer.trajectory import Trajectory
 
 
@@ -31,11 +32,12 @@ class MixtureError(ValueError):
 def mix(config: MixtureConfig, out: Path, *, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
     """Write the mixture to ``out``: shards and ``stats.json``; the folder's lineage.
 
-    Raises ``LineageError`` for a source that is not ingested, ``MixtureError`` for one that the filters empty.
+    Raises ``ConfigError`` where none is named, ``LineageError`` for a source that is not ingested, ``MixtureError`` for
+    one that the filters empty.
     """
     folders = {name: Path(mixed.folder) for name, mixed in sorted(config.sources.items())}
     if not folders:
-        raise MixtureError("mixture.sources is empty; name the ingested folders to mix")
+        raise ConfigError("mixture.sources is empty; name the ingested folders to mix")
 
     def body(folder: Path) -> dict[str, Any]:
         plans, left_out = {}, {}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -26,7 +26,7 @@ from tracer.instruction import describe
 from tracer.sources import large_json, pyautogui
 from tracer.sources.boundary import MAX_STEPS, Origin, too_many_steps
 from tracer.sources.calls import check_total
-from tracer.sources.source import Refused, Rejected, SourceError, said
+from tracer.sources.source import Refused, Rejected, SourceError, once, said
 from tracer.sources.store import Store, store
 from tracer.trajectory import Step, Trajectory
 
@@ -148,7 +148,7 @@ def _trajectory(origin: Origin, steps: list[Step], wanted: Wanted) -> Trajectory
     origin.steps = len(record.traj)
     moments = list(_moments(record.traj))
     origin.id = _id(record, moments)
-    shown: Callable[[str], dict[str, Any]] = cache(wanted.pictures.screen) if wanted.pictures else lambda _: {}
+    shown: Callable[[str], dict[str, Any]] = once(wanted.pictures.screen) if wanted.pictures else lambda _: {}
     check_total(moment.value.code for moment in moments if isinstance(moment, Moment))
     for moment in moments:
         if isinstance(moment, Refused):

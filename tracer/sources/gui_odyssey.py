@@ -17,7 +17,7 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from tracer.instruction import describe
 from tracer.sources import large_json
 from tracer.sources.actions import GUI_ODYSSEY
 from tracer.sources.boundary import MAX_STEPS, Origin, check_numbers, too_many_steps
-from tracer.sources.source import Refused, Rejected, SourceError, json_object, said, split_lists
+from tracer.sources.source import Refused, Rejected, SourceError, json_object, once, said, split_lists
 from tracer.sources.store import Store, archives, store
 from tracer.trajectory import Box, Step, Trajectory, inside
 
@@ -98,7 +98,7 @@ def _trajectory(
     if len(steps) > MAX_STEPS:
         raise too_many_steps(len(steps))
     check_numbers([step.get("step") if isinstance(step, dict) else None for step in steps])
-    shown = cache(pictures.screen)
+    shown = once(pictures.screen)
     found = tuple(_step(step, shown) for step in steps)
     return Trajectory(
         id=origin.id,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -27,6 +27,7 @@ from tracer.sources.source import (
     Rejected,
     SourceError,
     checked_name,
+    once,
     picture_size,
     read_inside,
 )
@@ -118,7 +119,7 @@ def _read(file: Path, pictures: Pictures, seen: dict[str, str], origin: Origin) 
     origin.id, origin.steps = episode.id, len(episode.steps)
     if len(episode.steps) > MAX_STEPS:
         raise too_many_steps(len(episode.steps))
-    trajectory = _trajectory(episode, file, cache(pictures.sized))
+    trajectory = _trajectory(episode, file, once(pictures.sized))
     if episode.id in seen:
         raise Refused(
             "duplicate id", f"{episode.id!r} was read before, in {seen[episode.id]}", "give each an id of its own"
@@ -242,10 +243,7 @@ class Pictures:
             self._damage = f"it ends at byte {size} without an end mark"
 
     def sized(self, name: str) -> tuple[bytes, tuple[int, int]]:
-        """A picture, and its width and height; raises ``Refused``.
-
-        An episode keeps them by name: many steps that name one picture would hold many copies.
-        """
+        """A picture, and its width and height; raises ``Refused``."""
         image = self.get(name)
         return image, picture_size(image, repr(name))
 

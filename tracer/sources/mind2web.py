@@ -59,7 +59,8 @@ BATCH_ROWS = 8
 INDEX = re.compile(r"[0-9]{1,6}")
 MAX_PENDING = 512 * 2**20
 TEXTS = ("aria_label", "placeholder", "title", "alt", "input_value", "value", "name")
-REPR = re.compile(r"\[([^\]]*)\]\s*(.*?)\s*->\s*\w+(?::.*)?", re.DOTALL)
+ARROW = re.compile(r"->\s*+\w++(?::|\Z)")
+"""Where ``[button]  Search -> CLICK`` turns from the target to the operation; searched for in linear time."""
 FIX = "fetch the file again, or leave the row out"
 
 Row = dict[str, Any]
@@ -294,8 +295,10 @@ def _action(operation: dict[str, Any], point: tuple[float, float]) -> Action:
 
 def _instruction(words: Any, action: Action, target: Box) -> str:
     """The readable target, ``[button]  Search -> CLICK``, as a step instruction."""
-    found = REPR.fullmatch(words) if isinstance(words, str) else None
-    return describe(action, Element(role=found[1] or "element", text=found[2], box=target) if found else None)
+    role, _, rest = words[1:].partition("]") if isinstance(words, str) and words.startswith("[") else ("", "", "")
+    arrow = ARROW.search(rest)
+    named = Element(role=role or "element", text=rest[: arrow.start()].strip(), box=target) if arrow else None
+    return describe(action, named)
 
 
 def _box(candidate: dict[str, Any], size: tuple[int, int]) -> Box | None:

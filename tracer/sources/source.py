@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import warnings
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import orjson
 
@@ -20,6 +21,8 @@ from tracer import plugins
 from tracer.settings import ConfigError
 from tracer.sources import pictures
 from tracer.trajectory import Box, Trajectory
+
+Named = TypeVar("Named")
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_IMAGE_BYTES = 64 * 2**20
@@ -132,6 +135,12 @@ def checked_name(name: str) -> str:
         detail = f"{name[:200]!r} is empty, absolute or climbs out of its folder"
         raise Refused("unsafe file name", detail, "name the file relative to its archive or folder")
     return str(path)
+
+
+def once(read: Callable[[str], Named]) -> Callable[[str], Named]:
+    """A reader of files that a record names, which reads each once: many steps that name one would hold many copies."""
+    kept = cache(read)
+    return lambda name: kept(checked_name(name))
 
 
 def read_inside(folder: Path, name: str) -> bytes:

@@ -49,10 +49,7 @@ class Store:
         return place.read(member) if place else read_inside(self._folder, member)
 
     def screen(self, name: str) -> dict[str, Any]:
-        """The fields of a ``Step`` that a picture gives; raises ``Refused``.
-
-        A record keeps them by name (``functools.cache``): many steps that name one picture would hold many copies.
-        """
+        """The fields of a ``Step`` that a picture gives; raises ``Refused``."""
         return screen(self.get(name), name)
 
     def _by_bare_name(self) -> dict[str, list[tuple[Zip | None, str]]]:
