@@ -1,6 +1,5 @@
 """The challenger, and the champion that it becomes if it passes the gate of mlflow/promotion.yaml."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -45,12 +44,14 @@ def champion(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.Materializ
     """The decision on the challenger. A refusal is a result: the champion stays who it is."""
     from tracer.registry.promotion import describe
 
-    config, since = tracer.config(), datetime.now(UTC).replace(microsecond=0)
+    config = tracer.config()
     decision = PROMOTE.run(config)
     if decision is None:
         return dg.MaterializeResult(metadata={"skipped": unregistered(config)})
     context.log.info(describe(decision))
-    if decision.outcome in ("refused", "waiting") and datetime.fromisoformat(decision.decided) >= since:
+    last = context.instance.get_latest_materialization_event(context.asset_key)
+    seen = last.asset_materialization.metadata.get("decided") if last and last.asset_materialization else None
+    if decision.outcome in ("refused", "waiting") and (seen is None or seen.value != decision.decided):
         alerts.send("challenger refused", describe(decision))
     rows = [
         dg.TableRecord({"check": check.name, "passed": check.passed, "found": check.description})
@@ -60,6 +61,7 @@ def champion(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.Materializ
         data_version=dg.DataVersion(decision.digest),
         metadata={
             "outcome": decision.outcome,
+            "decided": decision.decided,
             **decided_on(config),
             "champion": "none" if decision.champion is None else str(decision.champion),
             "challenger": decision.version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipelines.assets.registry import champion
 from pipelines.attempts import FIRST_WAIT_SECONDS, MOST, attempts
 from pipelines.resources import Tracer
 from pipelines.sensors import data_arrived, data_pinned, watch
+from tests.folders import Chain
 
 ROOT = Path(__file__).parents[2]
 A, B = "a" * 32 + ".dir", "b" * 32 + ".dir"
@@ -214,6 +216,27 @@ def test_a_champion_older_than_its_policy_is_stale_and_a_damaged_record_broken(
     whole = record.Record(entries=(), damage={"version 3": "its decision.json was changed"})
     broken = dict(sensors.wrong(instance, config))["broken version 3"]
     assert broken[0] == "record broken" and "tracer history --repair" in broken[1]
+
+
+def test_a_decision_says_what_it_was_on_and_a_new_refusal_is_alerted_once(
+    instance: dg.DagsterInstance, alerted: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.assets import registry
+    from tracer.registry.record import Decision
+
+    config = Tracer(profile="demo").config()
+    Chain(config)  # which has an ingested folder
+    decision = Decision(
+        outcome="refused", model="tracer-planner", version=2, incumbent="1", champion=1, checks=(), reason="no better",
+        digest="d", previous="", decided="2026-11-30T05:00:00+00:00", by="somebody",
+    )  # fmt: skip
+    later = replace(decision, decided="2026-12-07T05:00:00+00:00")
+    for found in (decision, decision, later):  # the second run finds the first one's decision
+        monkeypatch.setattr(registry, "PROMOTE", replace(registry.PROMOTE, make=lambda *_, found=found: found))
+        result = dg.materialize([champion], instance=instance, resources={"tracer": Tracer(profile="demo")})
+        assert result.success
+    assert [kind for kind, _ in alerted] == ["challenger refused"] * 2 and "no better" in alerted[0][1]
+    assert sensors.last_decision(instance, config)[1] == "not pinned"
 
 
 def test_a_failed_run_is_alerted_with_its_errors(instance: dg.DagsterInstance, alerted: list[tuple[str, str]]) -> None:
