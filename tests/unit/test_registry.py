@@ -223,3 +223,12 @@ def test_a_chain_that_does_not_hold_together_is_refused(config: Config, version:
 def test_what_is_not_there_is_named_with_the_fix(config: Config, version: versions.Version) -> None:
     with pytest.raises(versions.RegistryError, match="tracer promote"):
         versions.load("tracer-planner@champion", config.registry)
+
+
+def test_a_version_says_what_it_is(config: Config, version: versions.Version) -> None:
+    client = tracking.connect(config.registry)
+    text = client.get_model_version(version.name, str(version.version)).description
+    assert text.startswith("**stage2** of profile `test`, seed 0, made from ")
+    assert 'versions.load("tracer-planner@challenger")' in text and "`tracer lineage NAME/VERSION`" in text
+    metrics = {"test_step": 0.543, "test_states": 300, "test_prefix_share": 0.2, "anticipatory_heldout": 0.25}
+    assert register.numbers(metrics) == "test, step 54.3 %; anticipatory, heldout 25.0 %"

@@ -60,6 +60,7 @@ def view(
     """
     from tracer.reporting import atif as documents
     from tracer.reporting import view as viewing
+    from tracer.reporting.links import HOST
 
     where = folders or [config.folder]
     if atif is not None:
@@ -69,7 +70,7 @@ def view(
         films, page = viewing.write(where, out), out / "index.html"
         return Result(data={"films": films, "page": page}, text=f"{films} films: {page}")
     with viewing.server(where, port) as server:
-        print(f"http://{viewing.HOST}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+        print(f"http://{HOST}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
         server.serve_forever()
     return None
 

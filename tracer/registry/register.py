@@ -21,9 +21,12 @@ from tracer.registry.rebuild import CHAIN, document
 from tracer.registry.rebuildable import reasons
 from tracer.registry.tracking import RegistryError
 from tracer.registry.versions import AUTHOR, CHALLENGER, EVALUATION, NOT_REBUILDABLE, OUTPUT, WEIGHTS, Version
+from tracer.trajectory import SPLITS
 
 RECEIPT = "registered.json"
 """Beside the steps' folders: which version theirs is."""
+SCORED = ("evaluate", "online")
+"""The evaluations whose numbers a version's description gives."""
 REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "pydantic", "pyyaml", "rapidfuzz")
 # The columns of a state, of which only the goal is required: type and meaning.
 FIELDS = {
@@ -66,9 +69,10 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     tags[NOT_REBUILDABLE] = json.dumps(reasons(config, made, folder))
     if version is None:
         tags |= _tags(config, folder, lineage)
+        about = described(config, lineage, evaluations)
         created = tracking.persistently(
             lambda: client.create_model_version(
-                name, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
+                name, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id, description=about
             )
         )
         number = str(created.version)
@@ -80,6 +84,32 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     found = versions.read(client.get_model_version(name, number))
     write_json(config.folder / RECEIPT, {"uri": found.uri, "digest": found.digest, "output": found.output})
     return found
+
+
+def described(config: Config, lineage: Mapping[str, Any], evaluations: Mapping[str, Path]) -> str:
+    """What MLflow shows of a version, as Markdown: what it is, from what, how good, how to load and to rebuild it."""
+    made = lineage["inputs"]
+    scores = {step: read_lineage(path)["metrics"] for step, path in evaluations.items() if step in SCORED}
+    lines = [
+        f"**{lineage['step']}** of profile `{config.profile}`, seed {config.seed}, made from "
+        + ", ".join(f"{name} (`{source['digest'][:12]}`)" for name, source in made.items())
+        + f"; data {config.data.path}, commit `{((lineage['git'] or {}).get('commit') or 'unknown')[:12]}`.",
+        *(f"- {step}: {shown}" for step, found in scores.items() if (shown := numbers(found))),
+        f'Load it: `tracer.registry.versions.load("{config.registry.model}@{CHALLENGER}")` gives a planner, '
+        "`mlflow.pyfunc.load_model` a model. Compare it: `tracer promote`.",
+        "Rebuild it: `tracer lineage NAME/VERSION` prints the commands.",
+    ]
+    return "\n\n".join(lines)
+
+
+def numbers(metrics: Mapping[str, Any]) -> str:
+    """The headline metrics that people ask for: step success, forecast similarity, and task success by agent."""
+    shown = {
+        name.replace("_", ", "): value
+        for name, value in metrics.items()
+        if isinstance(value, float) and (name.count("_") == 1 and name.split("_")[1] in ("step", "similarity", *SPLITS))
+    }
+    return "; ".join(f"{name} {100 * value:.1f} %" for name, value in shown.items())
 
 
 def _tags(config: Config, folder: Path, lineage: Mapping[str, Any]) -> dict[str, str]:

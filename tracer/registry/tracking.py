@@ -23,6 +23,7 @@ from tracer.json_files import flatten, read_json
 from tracer.lineage.pins import pinned_md5, pointer_of
 from tracer.lineage.step import read_lineage
 from tracer.registry.settings import RegistryConfig
+from tracer.registry.spans import delete_traces, log_traces
 from tracer.settings import ConfigError
 
 DIGEST = "tracer.digest"
@@ -49,6 +50,7 @@ def connect(config: RegistryConfig) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")  # a run that is finished is whole
     import mlflow
 
     mlflow.set_tracking_uri(config.tracking_uri)
@@ -133,6 +135,7 @@ def find_run(client: Any, experiment_id: str, digest: str) -> Any | None:
             finished = run
         elif run.info.status != "FINISHED" and not being_written(run):
             delete_models(client, experiment_id, run.info.run_id)
+            delete_traces(client, experiment_id, run.info.run_id)
             client.delete_run(run.info.run_id)
     return finished
 
@@ -148,7 +151,8 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
     """Log a step's folder as a run, unless it is there already; return the run's id.
 
     Parameters are the flattened configuration; metrics the step's headline metrics, its scores, and the history of
-    ``metrics.jsonl``; the dataset carries the DVC md5; ``samples/*.jsonl`` become a table with its screenshots.
+    ``metrics.jsonl``; the dataset carries the DVC md5; ``samples/*.jsonl`` become a table with its screenshots; traced
+    episodes become traces.
     """
     from mlflow.entities import Metric, Param
     from mlflow.utils.time import get_current_time_millis
@@ -183,6 +187,7 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
         if (folder / name).is_file():
             client.log_artifact(run_id, str(folder / name))
     log_samples(client, run_id, folder)
+    log_traces(experiment_id, run_id, folder, {DIGEST: lineage["digest"], "planner": folder.name})
     client.set_terminated(run_id)
     return str(run_id)
 

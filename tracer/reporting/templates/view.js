@@ -90,7 +90,7 @@ function rows() {
       "button",
       { class: "item", type: "button", "aria-current": number === state.open, onclick: () => open(number) },
       make("b", {}, make("i", { class: good ? "good" : "bad" }, good ? "✓ " : "✗ "), film.task),
-      make("span", {}, [film.planner, film.agent || film.kind, film.verdict.replaceAll("_", " "), `${film.turns} turns`, wrongText(film) === "none" ? "" : `wrong at ${film.wrong}`].filter(Boolean).join(" · ")),
+      make("span", {}, [film.planner, film.verdict.replaceAll("_", " ") + (wrongText(film) === "none" ? "" : ` at ${film.wrong}`), film.agent || film.kind, `${film.turns} turns`].join(" · ")),
     );
     row.style.top = `${place * HEIGHT}px`;
     found.push(row);

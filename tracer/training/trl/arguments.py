@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,6 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
         logging_steps=1,
         logging_nan_inf_filter=False,  # it would hide what Watch looks for
         log_completions=False,
-        report_to=[],
         seed=config.seed,
         data_seed=config.seed,
         remove_unused_columns=False,
@@ -40,6 +41,7 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
         disable_tqdm=True,
         **_method(stage),
         **_vllm(config, stage),
+        **_followed(config, out),
     )
 
 
@@ -93,6 +95,19 @@ def _vllm(config: Config, stage: GrpoConfig) -> dict[str, Any]:
         "vllm_importance_sampling_clip_max": 3.0,
         "vllm_max_model_length": config.planner.max_prompt_tokens + config.planner.max_new_tokens,
     }
+
+
+def _followed(config: Config, out: Path) -> dict[str, Any]:
+    """Who is told every step's metrics. MLflow's callback takes its settings from the environment."""
+    if "mlflow" in config.launch.report_to:
+        about = {"tracer.step": out.name, "tracer.profile": config.profile, "tracer.seed": str(config.seed)}
+        os.environ |= {
+            "MLFLOW_TRACKING_URI": config.registry.tracking_uri,
+            "MLFLOW_EXPERIMENT_NAME": f"{config.registry.experiment}-live",
+            "MLFLOW_TAGS": json.dumps(about),
+        }
+    run_name = f"{out.name} {config.profile} seed{config.seed}"
+    return {"report_to": list(config.launch.report_to), "run_name": run_name}
 
 
 def local_batch(stage: GrpoConfig) -> int:
