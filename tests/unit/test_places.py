@@ -1,122 +1,96 @@
-"""Where outputs lie and what becomes of them: permissions, foreign files, foreign repositories, damaged files."""
+"""A registry that was moved works where it is, and a copied one leaves the original alone."""
 
 from __future__ import annotations
 
-import os
-import subprocess
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-import torch
 
-from tracer.cli import main
-from tracer.evaluation.results import read_scores
-from tracer.json_files import DamagedFile, read_json, write_json
-from tracer.lineage import provenance
-from tracer.lineage.digest import finished
-from tracer.planner.plan import PlannerSettings
-from tracer.planner.tiny import build_model, build_processor
-from tracer.planner.transformers import TransformersPlanner
-from tracer.registry import users
-from tracer.registry.settings import RegistryConfig
-from tracer.scoring.paired import read_summary
-from tracer.training.checkpoints import WHOLE, last_checkpoint
-from tracer.training.gates import require
+from tests.folders import STATES, Chain
+from tests.unit.test_promotion import empty_database  # noqa: F401
+from tracer.config import Config
+from tracer.lineage.digest import tree_digest
+from tracer.registry import places, promotion, record, register, tracking, versions
 
-SETTINGS = PlannerSettings(grammar="pointing", horizon=5, history=4, image=True, max_new_tokens=8)
+POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
+RIGHT, ONLINE = [1.0] * STATES, [1.0, 0.0] * 12
 
 
-@pytest.fixture(scope="module")
-def planner() -> TransformersPlanner:
-    torch.manual_seed(0)
-    processor = build_processor(["goal button text"], 300)
-    return TransformersPlanner(build_model(processor, 32, 1), processor, SETTINGS, "tiny")
+def config_of(folder: Path) -> Config:
+    registry = {"tracking_uri": f"sqlite:///{folder}/mlflow.db", "policy": str(POLICY)}
+    return Config.model_validate({"profile": "test", "data": {"pointer": ""}, "registry": registry})
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
-def test_weights_are_readable_for_whom_the_folder_is(
-    planner: TransformersPlanner, tmp_path: Path, umask: int, mode: int
-) -> None:
-    before = os.umask(umask)
-    try:
-        planner.save(tmp_path / "model")
-    finally:
-        os.umask(before)
-    files = [path for path in (tmp_path / "model").rglob("*") if path.is_file()]
-    assert any(path.suffix == ".safetensors" for path in files)
-    assert {path.name: oct(path.stat().st_mode & 0o777) for path in files} == {each.name: oct(mode) for each in files}
+@pytest.fixture
+def original(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+    """A folder whose name needs quoting, with a champion."""
+    folder = tmp_path / "a team's_folder, 100%"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    shutil.copy(empty_database, folder / "mlflow.db")
+    config = config_of(folder)
+    chain = Chain(config)
+    register.register(config, config.out("stage2"), chain.stage2(1, RIGHT, ONLINE))
+    assert promotion.promote(config, chain.base([0.0] * STATES, ONLINE), chain.ingest).promoted
+    return folder
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "planner.json", "tokenizer.json"])
-@pytest.mark.parametrize("left", [0, 1, 40, -1])
-def test_a_model_that_was_cut_off_is_named(planner: TransformersPlanner, tmp_path: Path, name: str, left: int) -> None:
-    planner.save(tmp_path / "model")
-    path = tmp_path / "model" / name
-    content = path.read_bytes().rstrip()
-    path.write_bytes(content[:left])
-    with pytest.raises(DamagedFile, match=rf"model/{name} is damaged or cut off"):
-        TransformersPlanner.load(tmp_path)
+def use(folder: Path, number: int) -> None:
+    """Read everything there is, and write another version."""
+    config = config_of(folder)
+    assert not record.read(config.registry).damage
+    version = versions.version_of("tracer-planner@champion", config.registry)
+    downloaded = versions.download(version.uri, config.registry)
+    assert versions.weights(downloaded).is_dir() and downloaded.is_relative_to(folder)
+    chain = Chain(config)
+    made = register.register(config, config.out("stage2"), chain.stage2(number, RIGHT, ONLINE))
+    assert versions.download(made.uri, config.registry).is_relative_to(folder)
+    promotion.promote(config, chain.base([0.0] * STATES, ONLINE), chain.ingest)
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "null", "[]", '{"digest'])
-def test_a_damaged_json_file_is_named(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "lineage.json").write_text(content, encoding="utf-8")
-    with pytest.raises(DamagedFile, match=r"lineage\.json is damaged"):
-        finished(tmp_path)
-    write_json(tmp_path / "lineage.json", {"digest": "1", "output": "2"})
-    for name, read in {"scores.json": read_scores, "gate.json": require, "summary.json": read_summary}.items():
-        if name == "summary.json":
-            name = "scores.json"
-        if content in ("", "{", '{"digest'):
-            (tmp_path / name).write_text(content, encoding="utf-8")
-            with pytest.raises(DamagedFile, match=rf"{name} is damaged"):
-                read(tmp_path)
-    assert main(["compare", str(tmp_path), str(tmp_path)]) == 1
-    assert "Traceback" not in capsys.readouterr().err
+def test_a_moved_checkout_works(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = original.rename(original.parent / "elsewhere")
+    monkeypatch.chdir(moved)
+    use(moved, 2)
+    assert not original.exists()
 
 
-def test_a_json_file_without_what_it_must_have_is_named(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"b": 1})
-    assert read_json(tmp_path / "a.json", "b") == {"b": 1}
-    with pytest.raises(DamagedFile, match=r"a\.json is damaged or cut off \(it has no c\)"):
-        read_json(tmp_path / "a.json", "b", "c")
+def test_a_copied_checkout_never_writes_into_the_original(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = original.parent / "copy"
+    shutil.copytree(original, copied)
+    before = tree_digest(original)
+    monkeypatch.chdir(copied)
+    use(copied, 2)
+    assert tree_digest(original) == before
+    with closing(sqlite3.connect(copied / "mlflow.db")) as connection:
+        for table, column in places.COLUMNS:
+            for (place,) in connection.execute(f"SELECT {column} FROM {table}"):
+                assert original.as_uri() not in (place or ""), (table, column)
+    monkeypatch.chdir(original)
+    use(original, 3)  # and the original goes on
 
 
-def test_only_the_trainers_own_folders_are_checkpoints(planner: TransformersPlanner, tmp_path: Path) -> None:
-    for name in ("checkpoint-2", "checkpoint-10", "checkpoint-30", "checkpoint-4-hf"):
-        planner.model.save_pretrained(tmp_path / name)
-        if name != "checkpoint-30":
-            (tmp_path / name / WHOLE).touch()
-    for name in ("checkpoint-1-hf", "checkpoint-", "checkpoint-99", "checkpoint-7.tar"):
-        (tmp_path / name).touch()
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"checkpoint-2", "checkpoint-10", "checkpoint-4-hf",
-                    "checkpoint-1-hf", "checkpoint-", "checkpoint-99", "checkpoint-7.tar"}  # fmt: skip
-    with open(tmp_path / "checkpoint-10" / "model.safetensors", "r+b") as file:
-        file.truncate(1000)
-    with pytest.raises(DamagedFile, match=r"checkpoint-10/model\.safetensors"):
-        last_checkpoint(tmp_path)
+def test_every_place_that_mlflow_stores_is_known(original: Path) -> None:
+    with closing(sqlite3.connect(original / "mlflow.db")) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        named = {
+            (table, column)
+            for table in tables
+            for _, column, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall()
+            for (value,) in connection.execute(f"SELECT {column} FROM {table}").fetchall()
+            if isinstance(value, str) and places.artifacts(original / "mlflow.db").as_uri() in value
+        }
+    assert named <= set(places.COLUMNS) and named
 
 
-def test_another_repository_around_the_code_is_not_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def git(*arguments: str) -> str:
-        named = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        return subprocess.run(
-            ["git", *named, *arguments], cwd=tmp_path, check=True, capture_output=True, encoding="utf-8"
-        ).stdout.strip()
-
-    git("init", "--quiet")
-    git("commit", "--quiet", "--allow-empty", "--message", "theirs")
-    for place in ("unpacked/", ""):
-        code = tmp_path / f"{place}tracer/lineage/provenance.py"
-        code.parent.mkdir(parents=True)
-        code.touch()
-        monkeypatch.setattr(provenance, "__file__", str(code))
-        own = {"commit": git("rev-parse", "HEAD"), "dirty": False}
-        assert provenance.git_commit() == ({"commit": None, "dirty": None} if place else own)
-
-
-def test_a_user_without_a_name_decides_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getuid", lambda: 54321)
-    assert users.current(RegistryConfig(tracking_uri="sqlite:///mlflow.db")) == "user 54321"
+def test_an_experiment_that_somebody_put_elsewhere_stays_there(original: Path, tmp_path: Path) -> None:
+    client = tracking.connect(config_of(original).registry)
+    client.create_experiment("own", artifact_location=(tmp_path / "own").as_uri())
+    moved = original.rename(tmp_path / "elsewhere")
+    client = tracking.connect(config_of(moved).registry)
+    assert client.get_experiment_by_name("own").artifact_location == (tmp_path / "own").as_uri()
+    found = client.get_experiment_by_name("tracer").artifact_location
+    assert found == places.location(moved / "mlflow.db", "tracer")
