@@ -48,6 +48,12 @@ def test_each_cause_is_what_the_lineages_have_otherwise(part: str, now: Any, cau
     assert list(reproduce._causes(LINEAGE, {**LINEAGE, part: now})) == ([cause] if cause else [])
 
 
+def test_what_was_looked_at_and_is_the_same_is_said() -> None:
+    causes = ("setting stage1.steps: 2 -> 3", "threads: 1 -> 2")
+    found = reproduce.Remade(step="stage1", then="a", now="b", causes=causes)
+    assert found.ruled_out == ["seed", "input", "code", "file", "version", "cpu", "instructions", "gpus"]
+
+
 def test_a_machine_recorded_without_its_instructions_is_no_cause() -> None:
     old = {name: value for name, value in LINEAGE["hardware"].items() if name != "instructions"}
     assert list(reproduce._causes({**LINEAGE, "hardware": old}, LINEAGE)) == []
@@ -108,4 +114,4 @@ def test_what_no_commit_or_no_pin_has_cannot_be_made_again(tmp_path: Path) -> No
     with pytest.raises(RegistryError, match="no checkout of 000000000000"), reproduce._checkout({"commit": "0" * 40}):
         pass
     with pytest.raises(RegistryError, match="not pinned by DVC"):
-        reproduce._pull({"data": {"pointer": "", "md5": None, "path": "raw"}}, tmp_path, sys.executable)
+        reproduce._pull({"data": {"pointer": "", "md5": None, "path": "raw"}}, tmp_path)

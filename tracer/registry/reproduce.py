@@ -1,13 +1,13 @@
 """A version made again: in a scratch checkout of its commit, step by step, until one comes out otherwise.
 
 The environment is the running one where the commit has the same lock, else one that is installed for it. The data come
-from DVC's remote, by their md5. Every step runs with its recorded settings, seed and number of threads.
+by their md5 from DVC's cache, or else from a remote. Every step runs with its recorded settings, seed and number of
+threads.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,20 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tracer.lineage import why
-from tracer.lineage.digest import file_digest, files_of, finished
+from tracer.lineage.digest import LineageError, file_digest, files_of, finished
 from tracer.lineage.pins import pinned_folder
 from tracer.lineage.provenance import LOCK, lock_digest, root
-from tracer.planner.adapter import model_folder
-from tracer.registry import rebuild, versions
+from tracer.planner.lora import model_folder
+from tracer.registry import rebuild, storage, versions
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError
 
 WEIGHTS = ".safetensors"
 GIT = ("git", "-c", f"core.hooksPath={os.devnull}")
 """Without the hooks of the checkout: DVC's would bring its own data into the scratch one."""
+
+
+LIKELY = ("seed", "setting", "input", "code", "file", "version", "threads", "cpu", "instructions", "gpus")
+"""What may make a step come out otherwise, as the causes begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,11 @@ class Remade:
         """Whether it came out the same, bit for bit."""
         return self.then == self.now
 
+    @property
+    def ruled_out(self) -> list[str]:
+        """The likely causes that were looked at and are the same."""
+        return [name for name in LIKELY if not any(cause.startswith(name) for cause in self.causes)]
+
 
 def reproduce(where: str, config: RegistryConfig, threads: int | None = None) -> list[Remade]:
     """Make a registered version again; the steps that ran, of which only the last can be another than it was.
@@ -63,7 +70,7 @@ def reproduce(where: str, config: RegistryConfig, threads: int | None = None) ->
     found: list[Remade] = []
     with _checkout(made) as checkout:
         python = _python(checkout)
-        _pull(made, checkout, python)
+        _pull(made, checkout)
         for step in rebuild.steps_to_run(made):
             then = made["steps"][step]
             folder = checkout / "build" / made["profile"] / f"seed{made['seed']}" / step
@@ -110,19 +117,19 @@ def _python(checkout: Path) -> str:
     return python
 
 
-def _pull(made: Mapping[str, Any], checkout: Path, python: str) -> None:
-    """The data that the version was made of, whatever the commit pins."""
+def _pull(made: Mapping[str, Any], checkout: Path) -> None:
+    """Bring the data that the version was made of, whatever the commit pins."""
     data = made["data"]
     if not data["pointer"] or not data["md5"]:
         raise RegistryError(f"it cannot be reproduced: its data {data['path']} are not pinned by DVC")
     pointer = checkout / data["pointer"]
     name = pinned_folder(pointer).name if pointer.is_file() else pointer.stem
-    pinned = {"outs": [{"md5": data["md5"], "hash": "md5", "path": name}]}
-    pointer.write_text(yaml.safe_dump(pinned), encoding="utf-8")
-    secrets = root() / ".dvc" / "config.local"
-    if secrets.is_file():
-        shutil.copy(secrets, checkout / ".dvc")
-    _done([python, "-m", "dvc", "pull", "--quiet", data["pointer"]], checkout, f"no remote has the data {data['md5']}")
+    storage.write_pin(pointer, data["md5"], name)
+    try:
+        storage.share(checkout / storage.DVC)
+        storage.dvc(checkout, "pull", "--quiet", data["pointer"])
+    except LineageError as error:
+        raise RegistryError(f"neither DVC's cache nor a remote has the data {data['md5']}: {error}") from error
 
 
 def _run(made: Mapping[str, Any], step: str, checkout: Path, python: str, threads: int | None) -> None:
