@@ -17,10 +17,21 @@ from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.lora import model_folder
 from tracer.registry import tracking, users, versions
+from tracer.registry.episodes import EPISODES, listed
 from tracer.registry.rebuild import CHAIN, document
 from tracer.registry.rebuildable import reasons
 from tracer.registry.tracking import RegistryError
-from tracer.registry.versions import AUTHOR, CHALLENGER, EVALUATION, NOT_REBUILDABLE, OUTPUT, WEIGHTS, Version
+from tracer.registry.versions import (
+    AUTHOR,
+    CHALLENGER,
+    DATA,
+    EVALUATION,
+    NOT_REBUILDABLE,
+    NOT_TRACKED,
+    OUTPUT,
+    WEIGHTS,
+    Version,
+)
 
 RECEIPT = "registered.json"
 """Beside the steps' folders: which version theirs is."""
@@ -65,7 +76,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     }
     tags[NOT_REBUILDABLE] = json.dumps(reasons(config, made, folder))
     if version is None:
-        tags |= _tags(config, folder, lineage)
+        tags |= _tags(config, folder, lineage, made)
         created = tracking.persistently(
             lambda: client.create_model_version(
                 name, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id
@@ -82,7 +93,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     return found
 
 
-def _tags(config: Config, folder: Path, lineage: Mapping[str, Any]) -> dict[str, str]:
+def _tags(config: Config, folder: Path, lineage: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, str]:
     return {
         tracking.DIGEST: lineage["digest"],
         OUTPUT: lineage["output"],
@@ -90,7 +101,7 @@ def _tags(config: Config, folder: Path, lineage: Mapping[str, Any]) -> dict[str,
         AUTHOR: users.current(config.registry),
         "tracer.profile": config.profile,
         "tracer.seed": str(config.seed),
-        "tracer.data": tracking.data_digest(config) or "not tracked",
+        DATA: made["data"]["md5"] or NOT_TRACKED,
         "tracer.commit": (lineage["git"] or {}).get("commit") or "unknown",
     }
 
@@ -146,16 +157,23 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, made: Mapp
         params=ParamSchema([ParamSpec("horizon", DataType.long, config.planner.horizon)]),
     )
     tracking.delete_models(client, client.get_run(run_id).info.experiment_id, run_id)
+    client.set_tag(run_id, tracking.WRITER, tracking.writer())  # the run is open again, for `tracer gc` to leave alone
     with tempfile.TemporaryDirectory() as temporary:
-        chained = Path(temporary) / CHAIN
-        write_json(chained, made)
+        chained, episodes = Path(temporary) / CHAIN, Path(temporary) / EPISODES
+        write_json(chained, {**made, "weights": content_digest(weights_folder(folder))})
+        source = read_lineage(folder)["inputs"].get("trajectories")
+        write_json(episodes, listed(Path(source["path"])) if source else {})
         # MLflow advises type hints and an input example, from which it would infer what is given here explicitly.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
                 name="planner",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={"planner": str(weights_folder(folder)), "lineage": str(chained)},
+                artifacts={
+                    "planner": str(weights_folder(folder)),
+                    "lineage": str(chained),
+                    "episodes": str(episodes),
+                },
                 code_paths=[str(Path(tracer.__file__).parent)],
                 signature=signature,
                 pip_requirements=requirements(),
