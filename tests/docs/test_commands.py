@@ -63,6 +63,18 @@ CASES = {
         slow=True,
         codes=(0, 1),  # 1: nothing is recorded to compare with
     ),
+    "tracer diff tracer-planner/1 tracer-planner@champion": Case(slow=True, champion=True),
+    "tracer verify": Case(codes=(0, 1)),
+    "tracer gc --dry-run": Case(),
+    "tracer gc": Case(slow=True, champion=True),
+    "tracer backup backups/monday": Case(slow=True, champion=True),
+    # docs/operations.md; 1: that there is nothing to put back, to adopt or to restore over is said
+    "tracer rollback --alias": Case(slow=True, champion=True),
+    'tracer promote --adopt --reason "a fix for the shop pages, tried by hand"': Case(
+        slow=True, champion=True, codes=(1,)
+    ),
+    "tracer history --repair": Case(),
+    "tracer restore backups/monday": Case(slow=True, champion=True, codes=(1,)),
     # docs/benchmarks.md
     "tracer protocols [BENCHMARK [PROTOCOL]]": Case(run="tracer protocols && tracer protocols gaia validation"),
     "tracer score BENCHMARK --protocol P --items items.jsonl --predictions predictions.jsonl --out DIR": Case(
@@ -156,6 +168,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     for name in ("params.yaml", "data", "data.dvc"):
         (folder / name).symlink_to(ROOT / name)
+    dvc = [sys.executable, "-m", "dvc"]
+    for arguments in (
+        ["init", "--quiet", "--no-scm"],
+        ["remote", "add", "--default", "own", f"{ROOT}/infra/dvc-remote"],
+    ):
+        subprocess.run([*dvc, *arguments], cwd=folder, check=True, capture_output=True)
     (folder / "mlflow").mkdir()
     (folder / "mlflow" / "promotion.yaml").write_text(yaml.safe_dump(POLICY), encoding="utf-8")
     (folder / "bin").mkdir()
