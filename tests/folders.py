@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tracer.action import Action
 from tracer.config import Config
+from tracer.dataset import write_shards
 from tracer.json_files import write_json
 from tracer.lineage.step import run_step
+from tracer.trajectory import Step, Trajectory
 
 STATES = 120
 
@@ -31,7 +35,9 @@ def step(name: str, config: Config, out: Path, inputs: Mapping[str, Path], files
 
     # What a real step computes from its inputs is told here by its contents.
     found = (
-        {"files": sorted((file, str(content)) for file, content in files.items())} if name.startswith("stage") else {}
+        {"files": sorted((file, str(content)) for file, content in files.items())}
+        if name.startswith(("ingest", "stage"))
+        else {}
     )
     run_step(name, config=found, inputs=inputs, out=out, module="tracer.json_lines", body=body, seed=config.seed)
     return out
@@ -62,10 +68,22 @@ def weights(number: int) -> bytes:
     return save({"weight": np.full((2, 2), float(number), dtype=np.float32)})
 
 
+def shard(names: Sequence[str]) -> bytes:
+    """A shard of test episodes, each of one click, named ``page/...``."""
+    click = Step(action=Action.of("click", x=0.5, y=0.5), instruction="click")
+    every = [
+        Trajectory(id=name, source="jsonl", split="test", task=name.partition("/")[0], goal=name, outcome="success",
+                   steps=(click,))
+        for name in names
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as temporary:
+        return write_shards(every, Path(temporary))[0].read_bytes()
+
+
 class Chain:
     """A chain of step folders below ``config.folder``, from raw data to the evaluations."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, episodes: Sequence[str] = ("page/0", "page/1")):
         self.config = config
         raw = Path(config.data.path)
         raw.mkdir(parents=True, exist_ok=True)
@@ -73,7 +91,9 @@ class Chain:
         base = Path(config.planner.base)
         base.mkdir(parents=True, exist_ok=True)
         (base / "model.safetensors").write_bytes(weights(0))
-        self.ingest = step("ingest", config, config.out("ingest"), {"raw": raw}, {"test-00000.parquet": b"rows"})
+        self.ingest = step(
+            "ingest", config, config.out("ingest"), {"raw": raw}, {"test-00000.parquet": shard(episodes)}
+        )
         inputs = {"trajectories": self.ingest}
         self.validate = step("validate", config, config.out("validate"), inputs, {"validation.json": {"success": True}})
 

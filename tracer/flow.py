@@ -388,7 +388,7 @@ def model(config: Config, name: str) -> Path:
     if name in MODELS:
         return config.out(name)
     if is_registered(name):
-        return versions.weights(versions.download(name, config.registry))
+        return versions.model(name, config.registry)
     if not Path(name).exists():
         raise ConfigError(
             f"there is no planner {name!r}: give one of {', '.join(MODELS)}, a folder that exists, or a registered "

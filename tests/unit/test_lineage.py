@@ -15,7 +15,7 @@ import pytest
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.pins import check_pin, dvc_md5, pinned_md5
-from tracer.lineage.step import _locked, run_step, verify_output
+from tracer.lineage.step import locked, run_step, verify_output
 
 
 def step(out: Path, source: Path, calls: list[str], **config: object) -> dict:
@@ -118,7 +118,7 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
 
 
 def _hold(out: Path, ready: multiprocessing.synchronize.Event) -> None:
-    with _locked(out):
+    with locked(out):
         ready.set()
         signal.pause()
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
+from tests.checkouts import begun, commit, copied, dvc
 from tests.folders import Chain, step, weights
 from tracer.config import Config, load
 from tracer.json_files import read_json, write_json
@@ -20,55 +17,17 @@ from tracer.lineage.step import SCHEME
 from tracer.registry import rebuild, rebuildable
 from tracer.registry.register import chain
 
-ROOT = Path(__file__).parents[2]
-PARAMS = {"profile": "test", "profiles": {"test": {"stage1": {"steps": 5}}}}
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def dvc(*arguments: str) -> None:
-    run(sys.executable, "-m", "dvc", *arguments)
-
-
-def commit() -> None:
-    run("git", "add", "--all")
-    run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", "work")
-
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with the code, parameters and pinned data of a team, all of it committed and pushed."""
-    root = tmp_path_factory.mktemp("team") / "checkout"
-    shutil.copytree(ROOT / "tracer", root / "tracer", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / provenance.LOCK, root)
-    (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setenv("DVC_NO_ANALYTICS", "1")
-        run("git", "init", "--quiet")
-        dvc("init", "--quiet")
-        dvc("remote", "add", "--quiet", "--default", "team", str(root.parent / "remote"))
-        Path(".gitignore").write_text("build\n/data\n")
-        Path("data/base").mkdir(parents=True)
-        Path("data/raw").mkdir()
-        Path("data/raw/episodes.jsonl").write_text("{}\n")
-        Path("data/base/model.safetensors").write_bytes(weights(0))
-        dvc("add", "--quiet", "data")
-        dvc("push", "--quiet")
-        commit()
+    root = tmp_path_factory.mktemp("rebuilt") / "checkout"
+    begun(root)
     return root
 
 
 @pytest.fixture
-def checkout(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of it, which is where the code is as far as git is asked."""
-    root = tmp_path / "checkout"
-    shutil.copytree(committed, root)
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(provenance, "__file__", str(root / "tracer" / "lineage" / "provenance.py"))
-    yield root
+def checkout(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return copied(committed, tmp_path / "team", monkeypatch)
 
 
 def made(config: Config) -> tuple[dict[str, object], Path]:

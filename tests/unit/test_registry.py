@@ -139,6 +139,18 @@ def test_pyfunc_forecasts_too_and_nothing_is_pickled(config: Config, planner: An
         assert needed in files, needed
 
 
+def test_pyfunc_refuses_weights_that_were_changed(config: Config, version: versions.Version) -> None:
+    import mlflow
+
+    stored = versions.weights(versions.download(version.uri, config.registry)) / "model.safetensors"
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    for load in (mlflow.pyfunc.load_model, lambda uri: flow.model(config, uri)):
+        with pytest.raises((LineageError, versions.RegistryError), match="not those that were registered"):
+            load(version.uri)
+    stored.write_bytes(whole)
+
+
 def test_each_step_is_a_run_with_its_history_dataset_and_samples(config: Config, version: versions.Version) -> None:
     client = tracking.connect(config.registry)
     experiment = client.get_experiment_by_name("tracer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ import orjson
 import typer
 
 from tracer.config import Config, load
+from tracer.finding import Finding
 from tracer.lineage.step import reused
 from tracer.stages import MODELS
 
@@ -126,6 +127,15 @@ def finished(run: Callable[[], Mapping[str, Any]], out: Path) -> Result:
         **lineage["metrics"],
     }
     return Result(data=data, text=aligned({name: shown(value) for name, value in data.items()}))
+
+
+def examination(findings: Sequence[Finding]) -> Result:
+    """Findings, each with its fix; exit code 1 if something needs fixing."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
+        lines += [] if finding.ok else [f"     -> {finding.fix}"]
+    return Result(data=findings, text="\n".join(lines), ok=all(finding.ok for finding in findings))
 
 
 def aligned(lines: Mapping[str, str]) -> str:

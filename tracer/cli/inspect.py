@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tracer import plugins
-from tracer.cli.common import PLANNERS, Result, aligned
+from tracer.cli.common import PLANNERS, Result, aligned, examination
 from tracer.config import Config
 from tracer.settings import ConfigError
 from tracer.stages import MODELS
@@ -185,12 +185,7 @@ def doctor() -> Result:
     """
     from tracer import doctor as examined
 
-    findings = examined.doctor()
-    lines = []
-    for finding in findings:
-        lines.append(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
-        lines += [] if finding.ok else [f"     -> {finding.fix}"]
-    return Result(data=findings, text="\n".join(lines), ok=all(finding.ok for finding in findings))
+    return examination(examined.doctor())
 
 
 dvc_yaml.__name__ = "dvc-yaml"

@@ -1,13 +1,14 @@
-"""Register, promote, approve, reject, rollback, history and lineage."""
+"""The life of a registered model: register, promote, roll back, explain, reproduce, compare, verify, back up."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tracer.cli.common import Result
+from tracer.cli.common import Result, examination
 from tracer.config import Config
 from tracer.settings import ConfigError
 
@@ -159,4 +160,102 @@ def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-pl
     return Result(data=data, text="\n".join(lines))
 
 
-COMMANDS = (register, promote, approve, reject, rollback, history, lineage)
+def reproduce(
+    config: Config,
+    model: Annotated[str, typer.Argument()] = "tracer-planner@champion",
+    threads: Annotated[int | None, typer.Option(min=1, help="Instead of the recorded numbers of threads.")] = None,
+) -> Result:
+    """Make a registered model again from its commit and data, and compare. Exit code 1 unless all of it is equal.
+
+    Example: tracer reproduce tracer-planner@champion
+    """
+    from tracer.registry.reproduce import reproduce
+
+    found = reproduce(model, config.registry, threads)
+    lines = []
+    for each in found:
+        lines.append(f"{each.step}: {'equal' if each.equal else 'differs'}, output {each.then[:12]} -> {each.now[:12]}")
+        lines += [] if each.equal else [f"  first in {each.place}", "  what else is different:"]
+        lines += [f"    {cause}" for cause in each.causes]
+        lines += [] if each.equal else [f"  the same: {', '.join(each.ruled_out)}"]
+    return Result(data=found, text="\n".join(lines), ok=all(each.equal for each in found))
+
+
+def diff(
+    config: Config,
+    then: Annotated[str, typer.Argument(help="A registered model, such as tracer-planner/1.")],
+    now: Annotated[str, typer.Argument(help="Another.")] = "tracer-planner@champion",
+) -> Result:
+    """Show what two registered models have otherwise: episodes, settings, code, libraries and scores.
+
+    Example: tracer diff tracer-planner/1 tracer-planner@champion
+    """
+    from tracer.registry import diff as compared
+
+    found = compared.diff(then, now, config.registry)
+    return Result(data=found, text="\n".join(compared.describe(found)))
+
+
+def verify(config: Config) -> Result:
+    """Check that everything the registry names is there, unaltered, and nothing besides. Exit code 1 if it is not.
+
+    Example: tracer verify
+    """
+    from tracer.registry import verify as examined
+
+    return examination(examined.verify(config))
+
+
+def gc(
+    config: Config,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> Result:
+    """Remove what no registered version and no running step needs: old folders, checkpoints, caches, deleted runs.
+
+    Example: tracer gc --dry-run
+    """
+    from pipelines import retention
+    from tracer.registry import gc as collecting
+
+    removed = collecting.collect(config, dry_run)
+    runs = retention.prune(config.registry.keep_runs_days, dry_run)
+    removed += [collecting.Removed(what="run of Dagster", where=run, size=0) for run in runs]
+    lines = [f"{each.what}: {each.where}{f', {each.size / 1e6:.1f} MB' if each.size else ''}" for each in removed]
+    total = sum(each.size for each in removed) / 1e6
+    lines.append(f"{'would free' if dry_run else 'freed'} {total:.1f} MB")
+    return Result(data=removed, text="\n".join(lines))
+
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the backup.")]
+
+
+def backup(config: Config, folder: Folder) -> Result:
+    """Write everything that registered models need into a new folder: registry, record, data, git history.
+
+    Example: tracer backup /mnt/backups/monday
+    """
+    from tracer.registry import backup as backups
+
+    found = backups.backup(config, folder)
+    return Result(data=found, text=f"{folder}: {_contents(found)}")
+
+
+def restore(config: Config, folder: Folder) -> Result:
+    """Bring a backup back into a checkout that has no registry.
+
+    Example: tracer restore /mnt/backups/monday
+    """
+    from tracer.registry import backup as backups
+
+    found = backups.restore(config, folder)
+    return Result(data=found, text=f"restored from {folder}: {_contents(found)}")
+
+
+def _contents(found: dict[str, Any]) -> str:
+    numbers = ", ".join(map(str, found["versions"])) or "none"
+    return f"{found['model']}, versions {numbers}, champion {found['champion']}, made {found['made']}"
+
+
+COMMANDS = (
+    register, promote, approve, reject, rollback, history, lineage, reproduce, diff, verify, gc, backup, restore,
+)  # fmt: skip

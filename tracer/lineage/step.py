@@ -52,7 +52,7 @@ def run_step(
     done = finished(out)
     if done is not None and done["digest"] == digest:  # found without a lock, so also on a disk that is read-only
         return done
-    with _locked(out):
+    with locked(out):
         _exchange(out, digest)
         done = finished(out)
         if done is not None:
@@ -162,7 +162,8 @@ def _free(path: Path) -> Path:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
+    """Hold a step's folder, so that nobody else writes it; raises ``LineageError`` where another process does."""
     # Resolved, since in the image `build` is a link into a volume, which is empty at first.
     out.parent.resolve().mkdir(parents=True, exist_ok=True)
     try:

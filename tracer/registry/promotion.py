@@ -263,7 +263,7 @@ def _incumbent(
 
 def _evaluate(config: Config, step: str, champion: Version, trajectories: Path) -> Path:
     """Evaluate a champion of other days on today's items."""
-    model = versions.weights(versions.download(champion.uri, config.registry))
+    model = versions.model(champion.uri, config.registry)
     out = config.out(f"{step}-champion-{champion.version}")
     if step == "evaluate":
         offline.evaluate(config, trajectories, model, out)

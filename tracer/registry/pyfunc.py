@@ -9,6 +9,7 @@ import: MLflow executes the file to find the model in it.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -19,10 +20,15 @@ class RegisteredPlanner(PythonModel):
     """The planner of the artifact ``planner``."""
 
     def load_context(self, context: Any) -> None:
-        """Load the planner from the version's files."""
+        """Load the planner from the version's files; raises ``LineageError`` if they are not those registered."""
+        from tracer.json_files import read_json
+        from tracer.lineage.digest import LineageError, content_digest
         from tracer.planner.transformers import TransformersPlanner
 
-        self.planner = TransformersPlanner.load(context.artifacts["planner"])
+        folder = Path(context.artifacts["planner"])
+        if content_digest(folder) != read_json(Path(context.artifacts["lineage"]), "weights")["weights"]:
+            raise LineageError(f"the weights in {folder} are not those that were registered; restore them")
+        self.planner = TransformersPlanner.load(folder)
 
     # Without type hints: MLflow would take them for the signature, which is given explicitly.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]

@@ -6,7 +6,6 @@ Everything is looked up where a stranger would find it: in the commit, in DVC's 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import yaml
 from tracer.config import PARAMS, Config
 from tracer.lineage.code import parsed
 from tracer.lineage.digest import LineageError
-from tracer.lineage.pins import dvc, pinned_md5
 from tracer.lineage.provenance import LOCK, committed
 from tracer.lineage.step import SCHEME
 from tracer.planner.lora import adapted
+from tracer.registry import storage
 from tracer.registry.rebuild import again, outside, steps_to_run
 from tracer.settings import ConfigError
 
@@ -34,7 +33,7 @@ def reasons(config: Config, made: Mapping[str, Any], folder: Path) -> list[str]:
     """
     steps = [made["steps"][step] for step in steps_to_run(made)]
     found = [
-        f"{name} read {_listed(foreign)}, which no step makes and no pinned data contain"
+        f"{name} read {listed(foreign)}, which no step makes and no pinned data contain"
         for name, foreign in outside(made).items()
     ]
     for lineage in steps:
@@ -65,14 +64,14 @@ def _code(commit: str, steps: list[Mapping[str, Any]]) -> Iterator[str]:
     other = {name for name, digest in parts["modules"] if digest not in _syntax(stored, name)}
     other |= {name for name, digest in parts["files"] if digest != _sha(stored.get(f"tracer/{name}"))[:16]}
     if other:
-        yield f"it was made with code that is not in commit {commit[:12]}: {_listed(other)}"
+        yield f"it was made with code that is not in commit {commit[:12]}: {listed(other)}"
     if {lineage["lock"] for lineage in steps} != {_sha(stored.get(LOCK))}:
         yield f"its steps had another {LOCK} than commit {commit[:12]}"
     lines = stored.get(LOCK, b"").decode().lower().replace("_", "-").splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
     free = {f"{name} {version}" for name, version in parts["libraries"] if version not in (pins.get(name), "absent")}
     if free:
-        yield f"{LOCK} does not pin {_listed(free)}"
+        yield f"{LOCK} does not pin {listed(free)}"
 
 
 def _settings(config: Config, made: Mapping[str, Any]) -> Iterator[str]:
@@ -100,22 +99,14 @@ def _data(config: Config, made: Mapping[str, Any]) -> Iterator[str]:
         pinned = yaml.safe_load(stored)["outs"][0]["md5"] if stored else "nothing"
         if pinned != md5:
             yield f"{pointer} pinned {md5}, and in commit {made['commit'][:12]} it pins {pinned}"
-    if pinned_md5(Path(pointer)) == md5:
-        yield from _remotes(pointer)
-
-
-def _remotes(pointer: str) -> Iterator[str]:
-    """Whether one of DVC's remotes has everything that a pointer pins."""
     try:
-        remotes = [line.split()[0] for line in dvc("remote", "list").splitlines()]
-        for remote in remotes:
-            found = json.loads(dvc("status", "--cloud", "--remote", remote, "--json", pointer))
-            if not {"new", "missing"} & set(found.values()):
-                return
+        with storage.project([md5]) as project:
+            if not storage.remotes():
+                yield "DVC has no remote"
+            elif storage.holder(project, md5) is None:
+                yield f"no DVC remote has all of {pointer}: `dvc push {pointer}`"
     except LineageError as error:
         yield f"DVC cannot say whether a remote has the data: {error}"
-        return
-    yield f"no DVC remote has all of {pointer}: `dvc push {pointer}`" if remotes else "DVC has no remote"
 
 
 def _places(module: str) -> tuple[str, str]:
@@ -137,7 +128,8 @@ def _sha(content: bytes | None) -> str:
     return "" if content is None else hashlib.sha256(content).hexdigest()
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
     several = sorted(names)
     more = f" and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
     return ", ".join(several[:SHOWN]) + more

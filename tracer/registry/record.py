@@ -111,11 +111,6 @@ def name_of(config: RegistryConfig) -> str:
     return f"{config.model}-decisions"
 
 
-def experiment_of(config: RegistryConfig) -> str:
-    """The MLflow experiment of the entries' runs."""
-    return f"{config.experiment}-promotions"
-
-
 def fingerprint(decision: Mapping[str, Any]) -> str:
     """The digest of a whole entry as it is stored, which the next one names."""
     return digest_of(dict(decision))
@@ -178,10 +173,11 @@ def append(config: RegistryConfig, decision: Decision) -> bool:
     client, stored = tracking.connect(config), json.loads(json.dumps(asdict(decision)))
     mark = fingerprint(stored)
     run = client.create_run(
-        tracking.experiment(client, config, experiment_of(config)),
+        tracking.experiment(client, config, tracking.decisions(config)),
         run_name=f"version {decision.version} {decision.outcome}",
         tags={
             tracking.DIGEST: decision.digest,
+            tracking.WRITER: tracking.writer(),
             PREVIOUS: decision.previous,
             FINGERPRINT: mark,
             "tracer.outcome": decision.outcome,
@@ -254,7 +250,7 @@ def _stored(client: Any, config: RegistryConfig) -> Iterable[tuple[str, tuple[in
     """Name, order, artifact folder and fingerprint (where one was noted) of every entry."""
     import mlflow
 
-    experiment = client.get_experiment_by_name(experiment_of(config))
+    experiment = client.get_experiment_by_name(tracking.decisions(config))
     if experiment is not None:
         finished = "attributes.status = 'FINISHED'"
         for run in mlflow.search_runs([experiment.experiment_id], finished, output_format="list"):

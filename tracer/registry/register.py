@@ -17,10 +17,21 @@ from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.lora import model_folder
 from tracer.registry import tracking, users, versions
+from tracer.registry.episodes import EPISODES, listed
 from tracer.registry.rebuild import CHAIN, document
 from tracer.registry.rebuildable import reasons
 from tracer.registry.tracking import RegistryError
-from tracer.registry.versions import AUTHOR, CHALLENGER, EVALUATION, NOT_REBUILDABLE, OUTPUT, WEIGHTS, Version
+from tracer.registry.versions import (
+    AUTHOR,
+    CHALLENGER,
+    DATA,
+    EVALUATION,
+    NOT_REBUILDABLE,
+    NOT_TRACKED,
+    OUTPUT,
+    WEIGHTS,
+    Version,
+)
 from tracer.trajectory import SPLITS
 
 RECEIPT = "registered.json"
@@ -68,7 +79,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     }
     tags[NOT_REBUILDABLE] = json.dumps(reasons(config, made, folder))
     if version is None:
-        tags |= _tags(config, folder, lineage)
+        tags |= _tags(config, folder, lineage, made)
         about = described(config, lineage, evaluations)
         created = tracking.persistently(
             lambda: client.create_model_version(
@@ -97,7 +108,7 @@ def described(config: Config, lineage: Mapping[str, Any], evaluations: Mapping[s
         *(f"- {step}: {shown}" for step, found in scores.items() if (shown := numbers(found))),
         f'Load it: `tracer.registry.versions.load("{config.registry.model}@{CHALLENGER}")` gives a planner, '
         "`mlflow.pyfunc.load_model` a model. Compare it: `tracer promote`.",
-        "Rebuild it: `tracer lineage NAME/VERSION` prints the commands.",
+        "Rebuild it: `tracer reproduce NAME/VERSION`; `tracer lineage NAME/VERSION` prints the commands.",
     ]
     return "\n\n".join(lines)
 
@@ -112,7 +123,7 @@ def numbers(metrics: Mapping[str, Any]) -> str:
     return "; ".join(f"{name} {100 * value:.1f} %" for name, value in shown.items())
 
 
-def _tags(config: Config, folder: Path, lineage: Mapping[str, Any]) -> dict[str, str]:
+def _tags(config: Config, folder: Path, lineage: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, str]:
     return {
         tracking.DIGEST: lineage["digest"],
         OUTPUT: lineage["output"],
@@ -120,7 +131,7 @@ def _tags(config: Config, folder: Path, lineage: Mapping[str, Any]) -> dict[str,
         AUTHOR: users.current(config.registry),
         "tracer.profile": config.profile,
         "tracer.seed": str(config.seed),
-        "tracer.data": tracking.data_digest(config) or "not tracked",
+        DATA: made["data"]["md5"] or NOT_TRACKED,
         "tracer.commit": (lineage["git"] or {}).get("commit") or "unknown",
     }
 
@@ -176,16 +187,23 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, made: Mapp
         params=ParamSchema([ParamSpec("horizon", DataType.long, config.planner.horizon)]),
     )
     tracking.delete_models(client, client.get_run(run_id).info.experiment_id, run_id)
+    client.set_tag(run_id, tracking.WRITER, tracking.writer())  # the run is open again, for `tracer gc` to leave alone
     with tempfile.TemporaryDirectory() as temporary:
-        chained = Path(temporary) / CHAIN
-        write_json(chained, made)
+        chained, episodes = Path(temporary) / CHAIN, Path(temporary) / EPISODES
+        write_json(chained, {**made, "weights": content_digest(weights_folder(folder))})
+        source = read_lineage(folder)["inputs"].get("trajectories")
+        write_json(episodes, listed(Path(source["path"])) if source else {})
         # MLflow advises type hints and an input example, from which it would infer what is given here explicitly.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
                 name="planner",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={"planner": str(weights_folder(folder)), "lineage": str(chained)},
+                artifacts={
+                    "planner": str(weights_folder(folder)),
+                    "lineage": str(chained),
+                    "episodes": str(episodes),
+                },
                 code_paths=[str(Path(tracer.__file__).parent)],
                 signature=signature,
                 pip_requirements=requirements(),

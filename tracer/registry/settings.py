@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pydantic import Field
+
 from tracer.settings import Section
 
 # Read once: MLflow sets the variable itself, for its own later calls, to whatever it was last connected to.
@@ -17,5 +19,9 @@ class RegistryConfig(Section):
     experiment: str = "tracer"
     model: str = "tracer-planner"
     policy: str = "mlflow/promotion.yaml"
+    keep_stale_days: float = Field(default=7.0, ge=0)
+    """How long `tracer gc` leaves step folders that were set aside, or left unfinished."""
+    keep_runs_days: float = Field(default=30.0, ge=0)
+    """How long it leaves Dagster's runs with their events."""
     enabled: bool = True
     """Whether runs of the profile register versions and ask for promotion."""

@@ -20,8 +20,10 @@ import psutil
 from tracer import json_lines
 from tracer.config import Config
 from tracer.json_files import flatten, read_json
+from tracer.lineage.digest import digest_of, file_digest
 from tracer.lineage.pins import pinned_md5, pointer_of
 from tracer.lineage.step import read_lineage
+from tracer.registry import places
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.spans import delete_traces, log_traces
 from tracer.settings import ConfigError
@@ -30,11 +32,15 @@ DIGEST = "tracer.digest"
 MAX_SAMPLES = 32
 ARTIFACTS = ("lineage.json", "results.jsonl", "scores.json", "metrics.jsonl", "validation.json", "gate.json")
 LONGEST_PARAMETER = 6000
+FILES = "tracer.files"
+"""The digest of a run's artifacts that are files of the step's folder."""
 WRITER = "tracer.writer"
 """The process that writes a run: host, process id and when that started."""
 LONGEST_WRITE = 3600.0
 """Seconds after which a run that another host began is taken for dead."""
 TRIES = 20
+MOST = 10_000
+"""How many runs are asked for at once."""
 
 
 class RegistryError(RuntimeError):
@@ -53,6 +59,9 @@ def connect(config: RegistryConfig) -> Any:
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")  # a run that is finished is whole
     import mlflow
 
+    database = places.database(config)
+    if database is not None:
+        places.follow(database)
     mlflow.set_tracking_uri(config.tracking_uri)
     mlflow.set_registry_uri(config.tracking_uri)
     return mlflow.MlflowClient()
@@ -63,10 +72,8 @@ def experiment(client: Any, config: RegistryConfig, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    location = None  # a server knows where its artifacts go; a database file has them beside it
-    if config.tracking_uri.startswith("sqlite:///"):
-        database = Path(config.tracking_uri.removeprefix("sqlite:///"))
-        location = (database.parent / "mlartifacts" / name).resolve().as_uri()
+    database = places.database(config)
+    location = None if database is None else places.location(database, name)  # a server knows where its files go
     try:
         return str(client.create_experiment(name, artifact_location=location))
     except mlflow_error():  # somebody else made it meanwhile
@@ -140,6 +147,20 @@ def find_run(client: Any, experiment_id: str, digest: str) -> Any | None:
     return finished
 
 
+def abandoned(client: Any, config: RegistryConfig) -> list[Any]:
+    """The runs of the steps and of the decisions that were begun, and that nobody writes any more."""
+    names = (config.experiment, decisions(config))
+    found = [each for name in names if (each := client.get_experiment_by_name(name)) is not None]
+    unfinished = "attributes.status != 'FINISHED'"
+    runs = client.search_runs([each.experiment_id for each in found], unfinished, max_results=MOST) if found else []
+    return [run for run in runs if not being_written(run)]
+
+
+def decisions(config: RegistryConfig) -> str:
+    """The MLflow experiment of the promotion record's runs."""
+    return f"{config.experiment}-promotions"
+
+
 def delete_models(client: Any, experiment_id: str, run_id: str) -> None:
     """Delete what a killed registration had begun to log."""
     filter_string = f"source_run_id = '{run_id}'"
@@ -168,6 +189,7 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
         tags={
             DIGEST: lineage["digest"],
             WRITER: writer(),
+            FILES: files_digest(folder),
             "tracer.output": lineage["output"],
             "tracer.step": lineage["step"],
             "tracer.profile": config.profile,
@@ -190,6 +212,11 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
     log_traces(experiment_id, run_id, folder, {DIGEST: lineage["digest"], "planner": folder.name})
     client.set_terminated(run_id)
     return str(run_id)
+
+
+def files_digest(folder: Path) -> str:
+    """The digest of those files of a step's folder, or of a run's artifacts, that are logged."""
+    return digest_of({name: file_digest(folder / name) for name in ARTIFACTS if (folder / name).is_file()})
 
 
 def metrics(folder: Path, lineage: Mapping[str, Any]) -> list[tuple[int, str, float]]:

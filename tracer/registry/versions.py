@@ -8,7 +8,7 @@ one was made, and ``promotion`` decides which is champion.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ CHALLENGER = "challenger"
 OUTPUT = "tracer.output"
 WEIGHTS = "tracer.weights"  # the digest of the registered model folder
 AUTHOR = "tracer.author"  # the user who registered it
+DATA, NOT_TRACKED = "tracer.data", "not tracked"  # the md5 of the pinned data, where DVC tracks it
 NOT_REBUILDABLE = "tracer.not_rebuildable"  # why it cannot be made again from a clone, as a JSON list
 EVALUATION = "tracer.evaluation."  # + step: the run that holds the evaluation
 
@@ -41,6 +42,8 @@ class Version:
     output: str
     """The digest of the stage's files."""
     run_id: str
+    model_id: str
+    """The logged model that it is."""
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
 
@@ -107,14 +110,28 @@ def numbered(config: RegistryConfig, number: int) -> Version:
     return read(tracking.connect(config).get_model_version(config.model, str(number)))
 
 
-def marked(config: RegistryConfig) -> dict[int, str]:
-    """Version number -> why it cannot be made again from a clone, for those that cannot."""
+def every(config: RegistryConfig) -> list[Version]:
+    """Every version, in their order."""
     import mlflow
 
     tracking.connect(config)
     found = mlflow.search_model_versions(filter_string=f"name = '{config.model}'")
-    every = sorted((read(each) for each in found), key=lambda version: version.version)
-    return {each.version: "; ".join(each.not_rebuildable) for each in every if each.not_rebuildable}
+    return sorted((read(each) for each in found), key=lambda version: version.version)
+
+
+def marked(config: RegistryConfig) -> dict[int, str]:
+    """Version number -> why it cannot be made again from a clone, for those that cannot."""
+    return {each.version: "; ".join(each.not_rebuildable) for each in every(config) if each.not_rebuildable}
+
+
+def data_of(found: Iterable[Version]) -> dict[str, str]:
+    """The md5s of the pinned data that versions were made of, each with their numbers in words."""
+    numbers: dict[str, list[str]] = {}
+    for version in found:
+        md5 = version.tags.get(DATA, NOT_TRACKED)
+        if md5 != NOT_TRACKED:
+            numbers.setdefault(md5, []).append(str(version.version))
+    return {md5: ", ".join(each) for md5, each in numbers.items()}
 
 
 def read(found: Any) -> Version:
@@ -125,6 +142,7 @@ def read(found: Any) -> Version:
         digest=found.tags.get(tracking.DIGEST, ""),
         output=found.tags.get(OUTPUT, ""),
         run_id=found.run_id or "",
+        model_id=found.model_id or found.source.rpartition("/")[2],
         aliases=tuple(found.aliases or ()),
         tags=dict(found.tags),
     )
@@ -145,14 +163,18 @@ def load(where: str, config: RegistryConfig | None = None) -> Planner:
     """
     from tracer.planner.transformers import TransformersPlanner
 
-    config = config or registry_config()
+    planner = TransformersPlanner.load(model(where, config or registry_config()))
+    planner.name = where
+    return planner
+
+
+def model(where: str, config: RegistryConfig) -> Path:
+    """The local model folder of a version; raises ``RegistryError``, also for files that are not those registered."""
     version = version_of(where, config)
     folder = weights(download(version.uri, config))
     if content_digest(folder) != version.tags.get(WEIGHTS):
         raise RegistryError(f"the weights of {version.uri} are not those that were registered: restore {folder}")
-    planner = TransformersPlanner.load(folder)
-    planner.name = where
-    return planner
+    return folder
 
 
 def weights(downloaded: Path) -> Path:

@@ -1,0 +1,198 @@
+"""`tracer gc` removes what nobody needs; what a registered version or a running step needs stays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines import retention
+from tests import checkouts
+from tests.folders import Chain, step
+from tracer import cli
+from tracer.config import Config
+from tracer.lineage.digest import STARTED, tree_digest
+from tracer.lineage.pins import pinned_md5
+from tracer.lineage.step import locked
+from tracer.registry import gc, storage, tracking, verify, versions
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two champions, of which the second was made of other data; the first one's folders are set aside."""
+    root = tmp_path_factory.mktemp("collected") / "checkout"
+    checkouts.team(root)
+    with pytest.MonkeyPatch.context() as patch:
+        checkouts.enter(root, patch)
+        Path("data/raw/episodes.jsonl").write_text("{}\n{}\n")
+        checkouts.pin()
+        checkouts.champion(3)
+        for name in ("stage1", "stage2"):
+            (checkouts.config().out(name) / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+            (checkouts.config().out(name) / "checkpoints" / "checkpoint-1" / "optimizer.pt").write_bytes(b"x" * 1000)
+    return root
+
+
+@pytest.fixture
+def checkout(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return checkouts.copied(original, tmp_path / "team", monkeypatch)
+
+
+def config(days: float = 0.0) -> Config:
+    found = checkouts.config()
+    return found.model_copy(update={"registry": found.registry.model_copy(update={"keep_stale_days": days})})
+
+
+def whole() -> list[str]:
+    return [finding.detail for finding in verify.verify(checkouts.config()) if not finding.ok]
+
+
+def test_a_dry_run_names_what_would_go_and_removes_nothing(checkout: Path) -> None:
+    kept = [Path(name) for name in ("build", "mlartifacts", ".dvc/cache", "data")]
+    before = [tree_digest(folder) for folder in kept]
+    found = gc.collect(config(), dry_run=True)
+    kinds = {each.what for each in found}
+    assert {"checkpoints of a finished step", "set aside"} <= kinds
+    assert [tree_digest(folder) for folder in kept] == before
+    done = gc.collect(config())
+    assert {(each.what, each.where) for each in done if each.what in kinds and "DVC" not in each.what} == {
+        (each.what, each.where) for each in found if "DVC" not in each.what
+    }
+
+
+def test_what_versions_need_stays(checkout: Path) -> None:
+    removed = gc.collect(config())
+    assert sum(each.size for each in removed) >= 2000
+    assert whole() == []
+    assert not list(Path("build").rglob("checkpoints/*")) and not list(Path("build").rglob(".stale/*"))
+    for number in (1, 2):
+        assert versions.model(f"tracer-planner/{number}", config().registry).is_dir()
+    assert all(storage.cached(md5) for md5 in versions.data_of(versions.every(config().registry)))
+    assert gc.collect(config()) == []
+
+
+def test_what_was_set_aside_lately_stays(checkout: Path) -> None:
+    gc.collect(config(days=7))
+    assert list(Path("build").rglob(".stale/*"))
+
+
+def test_what_a_running_step_writes_or_reads_stays(checkout: Path) -> None:
+    """Its own folder by the lock; its inputs, wherever they are, by what it was started with."""
+    settings = config()
+    aside = next(path for path in Path("build").rglob(".stale/*") if path.name.startswith("stage1"))
+
+    def killed(folder: Path) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    from tracer.lineage.step import run_step
+
+    with pytest.raises(KeyboardInterrupt):
+        run_step("evaluate", config={}, inputs={"model": aside}, out=Path("build/now"), module="tracer.json_lines",
+                 body=killed)  # fmt: skip
+    with locked(Path("build/now")), locked(settings.out("stage2")):
+        gc.collect(settings)
+        assert aside.is_dir() and Path("build/now", STARTED).is_file()
+        assert (settings.out("stage2") / "checkpoints").is_dir()
+        assert not (settings.out("stage1") / "checkpoints").exists()
+    assert {each.what for each in gc.collect(settings)} >= {"left unfinished"}
+    assert not Path("build/now").exists()
+    gc.collect(settings)
+    assert not aside.exists()
+
+
+def test_data_goes_from_the_cache_if_a_remote_has_it_and_no_version_was_made_of_it(checkout: Path) -> None:
+    def pinned(text: str, push: bool) -> str:
+        Path("data/raw/episodes.jsonl").write_text(text)
+        checkouts.dvc("add", "--quiet", "data")
+        if push:
+            checkouts.dvc("push", "--quiet")
+        checkouts.commit()
+        return pinned_md5(Path("data.dvc"))
+
+    pushed, kept, last = pinned("{}\n" * 3, True), pinned("{}\n" * 4, False), pinned("{}\n" * 5, False)
+    gc.collect(config())
+    assert not storage.cached(pushed) and storage.cached(kept) and storage.cached(last)
+    assert all(storage.cached(md5) for md5 in versions.data_of(versions.every(config().registry)))
+
+
+def test_runs_that_were_killed_or_deleted_go_and_those_that_are_written_stay(checkout: Path) -> None:
+    client = tracking.connect(config().registry)
+    experiment = client.get_experiment_by_name("tracer").experiment_id
+    killed = client.create_run(experiment, tags={tracking.WRITER: "gone/1/1"}, start_time=0).info.run_id
+    living = client.create_run(experiment, tags={tracking.WRITER: tracking.writer(1)}).info.run_id
+    folder = Path("mlartifacts/tracer") / killed / "artifacts"
+    folder.mkdir(parents=True)
+    (folder / "half").write_bytes(b"x" * 5000)
+    gc.collect(config())
+    assert not folder.exists()
+    with pytest.raises(tracking.mlflow_error()):
+        client.get_run(killed)
+    assert client.get_run(living).info.status == "RUNNING"
+
+
+def test_what_somebody_deleted_and_a_version_needs_is_not_removed_for_good(checkout: Path) -> None:
+    client = tracking.connect(config().registry)
+    needed = versions.version_of("tracer-planner/1", config().registry).evaluations()["evaluate"]
+    client.delete_run(needed)
+    with pytest.raises(tracking.RegistryError, match=f"mlflow runs restore --run-id {needed}"):
+        gc.collect(config())
+    client.restore_run(needed)
+    gc.collect(config())
+    assert whole() == []
+
+
+def test_a_folder_that_is_no_checkout_has_its_folders_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Config.model_validate(
+        {"profile": "test", "data": {"pointer": ""}, "registry": {"tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"}}
+    )
+    Chain(settings)
+    step("ingest", settings, settings.out("other"), {}, {"checkpoints/a": b"x" * 10})
+    (found,) = gc.collect(settings)
+    assert found.where == str(settings.out("other") / "checkpoints") and found.size == 10
+
+
+def test_linked_files_count_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 10)
+    os.link(tmp_path / "a", tmp_path / "b")
+    assert gc.size_of(tmp_path) == 10
+
+
+@dg.asset
+def planner() -> None:
+    """Something that a run makes."""
+
+
+def test_dagsters_old_runs_go_but_for_what_the_assets_show() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        first, second = (dg.materialize([planner], instance=instance).run_id for _ in range(2))
+        assert retention.pruned(instance, 30.0, dry_run=False) == []
+        assert retention.pruned(instance, 0.0, dry_run=True) == [first]
+        assert instance.get_run_by_id(first) is not None
+        assert retention.pruned(instance, 0.0, dry_run=False) == [first]
+        assert instance.get_run_by_id(first) is None
+        event = instance.get_latest_materialization_event(planner.key)
+        assert event is not None and event.run_id == second
+
+
+def test_the_command_says_what_went(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "--set",
+        f"registry.tracking_uri=sqlite:///{checkout}/mlflow.db",
+        "--set",
+        "registry.keep_stale_days=0",
+    ]
+    assert cli.main(["gc", "--dry-run", *arguments]) == 0
+    assert "would free" in capsys.readouterr().out and list(Path("build").rglob("checkpoints"))
+    assert cli.main(["gc", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert "checkpoints of a finished step: build/test/seed0/stage1/checkpoints" in text and "freed 0.0 MB" in text
+    assert not Path(".dagster").exists()
+    shutil.rmtree(".dvc")
+    assert cli.main(["gc", *arguments]) == 0

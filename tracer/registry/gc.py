@@ -1,0 +1,154 @@
+"""Removing what nobody needs any more: folders that were set aside, checkpoints, DVC's cache, MLflow's deleted runs.
+
+Whatever a registered version or a running step needs stays. A version needs its files in the registry, the runs behind
+it, and its data; the folders that it was made in can be made again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracer.config import Config
+from tracer.lineage.digest import LINEAGE, STARTED, LineageError, begun
+from tracer.lineage.step import locked
+from tracer.registry import places, storage, tracking, versions
+from tracer.registry.tracking import RegistryError
+from tracer.registry.verify import unregistered
+
+DAY = 24 * 3600
+CHECKPOINTS = "checkpoints"
+STALE = ".stale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """Something that went, or in a dry run would go."""
+
+    what: str
+    where: str
+    size: int
+    """Bytes; 0 where that is not known."""
+
+
+def collect(config: Config, dry_run: bool = False) -> list[Removed]:
+    """Remove it, or only say what would be removed; raises ``RegistryError`` and ``LineageError``."""
+    return [*_folders(config, dry_run), *_registry(config, dry_run), *_cache(config, dry_run)]
+
+
+def _folders(config: Config, dry_run: bool) -> Iterator[Removed]:
+    """Checkpoints of finished steps, and what was set aside or left unfinished long enough ago."""
+    build = Path(config.build)
+    started = sorted(build.rglob(STARTED))
+    inputs = [source for path in started for source in (begun(path.parent) or {}).get("inputs", {}).values()]
+    read = {Path(source["path"]).resolve() for source in inputs}
+    oldest = time.time() - config.registry.keep_stale_days * DAY
+
+    def old(folder: Path) -> bool:
+        return folder.lstat().st_ctime < oldest and folder.resolve() not in read
+
+    for path in sorted(build.rglob(LINEAGE)):
+        kept = path.parent / CHECKPOINTS
+        if kept.is_dir() and path.parent.parent.name != STALE:
+            yield from _remove("checkpoints of a finished step", kept, path.parent, dry_run)
+    for path in sorted(build.rglob(STALE)):
+        for folder in sorted(each for each in path.iterdir() if old(each)):
+            yield from _remove("set aside", folder, path.parent / folder.name.rpartition("-")[0], dry_run)
+    for path in started:
+        if path.exists() and path.parent.parent.name != STALE and old(path.parent):
+            yield from _remove("left unfinished", path.parent, path.parent, dry_run)
+
+
+def _remove(what: str, folder: Path, out: Path, dry_run: bool) -> Iterator[Removed]:
+    """Remove a folder of the step that writes ``out``, unless that is running."""
+    try:
+        with locked(out):
+            found = Removed(what=what, where=str(folder), size=size_of(folder))
+            if not dry_run:
+                shutil.rmtree(folder)
+            yield found
+    except LineageError:
+        return
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of the files in a folder, each counted once however often it is linked."""
+    stats = [path.lstat() for path in folder.rglob("*") if path.is_file()]
+    return sum({(each.st_dev, each.st_ino): each.st_size for each in stats}.values())
+
+
+def _registry(config: Config, dry_run: bool) -> Iterator[Removed]:
+    """Runs that a killed command began, models that no version is, and what was deleted in MLflow."""
+    client, every = tracking.connect(config.registry), versions.every(config.registry)
+    for run in tracking.abandoned(client, config.registry):
+        yield Removed(what="run that nobody writes", where=run.info.run_id, size=0)
+        if not dry_run:
+            tracking.delete_models(client, run.info.experiment_id, run.info.run_id)
+            client.delete_run(run.info.run_id)
+    for model in unregistered(client, config.registry, every):
+        yield Removed(what="model that no version is", where=model.model_id, size=0)
+        if not dry_run:
+            client.delete_logged_model(model.model_id)
+    database = places.database(config.registry)
+    if database is None or not database.is_file():
+        return  # a server's files are for `mlflow gc` beside its database
+    for version in every:
+        _require(client, version)
+    deleted = _deleted(client)
+    before = size_of(places.artifacts(database))
+    if dry_run:
+        yield from (Removed(what="deleted run", where=run.info.run_id, size=0) for run in deleted)
+        return
+    uri = config.registry.tracking_uri
+    command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri, "--tracking-uri", uri]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    if done.returncode != 0:
+        raise RegistryError(f"`mlflow gc` failed: {' '.join(done.stderr.split())[-600:]}")
+    size = before - size_of(places.artifacts(database))
+    if deleted or size:
+        what = f"{len(deleted)} deleted runs, and deleted models"
+        yield Removed(what=what, where=str(places.artifacts(database)), size=size)
+
+
+def _require(client: Any, version: versions.Version) -> None:
+    """Raise ``RegistryError`` where somebody deleted what a version needs: ``mlflow gc`` would remove it for good."""
+    for run_id in (version.run_id, *version.evaluations().values()):
+        if client.get_run(run_id).info.lifecycle_stage != "active":
+            raise RegistryError(
+                f"version {version.version} needs the run {run_id}, which was deleted: bring it back with `mlflow runs "
+                f"restore --run-id {run_id}`, and run `tracer gc` again"
+            )
+    try:
+        client.get_logged_model(version.model_id)
+    except tracking.mlflow_error() as error:
+        raise RegistryError(f"version {version.version} has lost its files ({error}); see `tracer verify`") from error
+
+
+def _deleted(client: Any) -> list[Any]:
+    from mlflow.entities import ViewType
+
+    every = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
+    return list(client.search_runs(every, run_view_type=ViewType.DELETED_ONLY, max_results=tracking.MOST))
+
+
+def _cache(config: Config, dry_run: bool) -> Iterator[Removed]:
+    """What DVC's cache has beside the working folder's data, those of registered versions, and those in no remote."""
+    if not storage.DVC.is_dir():
+        return
+    md5s = set(versions.data_of(versions.every(config.registry)))
+    past = storage.past_pins(config.data.pointer) - md5s
+    with storage.project(past) as project:
+        md5s |= {md5 for md5 in past if storage.holder(project, md5) is None}
+    md5s = {md5 for md5 in md5s if storage.listing(md5).is_file()}  # DVC would look for the others in the remotes
+    before = size_of(storage.cache())
+    with storage.project(md5s) as project:
+        said = storage.dvc(Path.cwd(), "gc", "--workspace", "--force", "--projects", str(project), *["--dry"] * dry_run)
+    size = before - size_of(storage.cache())
+    if size or dry_run:
+        yield Removed(what="data in DVC's cache", where=" ".join(said.split()) or str(storage.cache()), size=size)
