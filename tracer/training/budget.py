@@ -33,11 +33,13 @@ class Budget(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Add up what was spent, and stop where it is all there is."""
+        if self.budget.hours is None and self.budget.cost is None:
+            return
         hours = (self._before + time.monotonic() - self._began) / 3600
         if processes.main():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, {"seconds": hours * 3600})
-        all_there_is = processes.agree(spent(self.budget, hours)) if self.budget.limited else ""
+        all_there_is = processes.agree(spent(self.budget, hours))
         if all_there_is and state.global_step < self.steps:
             self.ended = f"the budget is spent after step {state.global_step} of {self.steps}: {all_there_is}"
             log.warning("%s: %s", self.name, self.ended)

@@ -128,11 +128,6 @@ class BudgetConfig(Section):
             raise ValueError("a cost is hours times a price: set budget.price_per_hour too")
         return self
 
-    @property
-    def limited(self) -> bool:
-        """Whether there is a limit at all."""
-        return self.hours is not None or self.cost is not None
-
 
 class LaunchConfig(Section):
     """On how many processes a stage trains, and where vLLM runs.

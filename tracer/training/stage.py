@@ -87,7 +87,7 @@ class Stage:
 
     def recipe(self, config: Config, trajectories: Path, start: Path) -> dict[str, Any]:
         """What its digest is made of, as ``lineage.run_step`` and ``lineage.expected_digest`` take it."""
-        options = self.options(config)
+        options, limits = self.options(config), config.budget.model_dump(exclude_defaults=True)
         return {
             "name": self.name,
             "config": {
@@ -97,7 +97,7 @@ class Stage:
                 # Each process samples from a stream of random numbers of its own, or all of them from one.
                 "processes": config.launch.processes if options.sampling == "stream" else 1,
                 # Another budget may end elsewhere; none ends nowhere, and is no part of the digest.
-                **({"budget": config.budget.model_dump()} if config.budget.limited else {}),
+                **({"budget": limits} if limits else {}),
             },
             "inputs": {"trajectories": trajectories, self.start: start},
             "module": self.module,
