@@ -186,7 +186,7 @@ def _episode(job: _Job, seed: int, goal: str, steps: Sequence[Step], images: dic
     raw_steps = []
     for index, step in enumerate(steps):
         name = f"{seed}-{index:02d}.webp"
-        images[name] = step.image or b""
+        images[name] = _webp(step.image or b"")
         raw_steps.append(_raw_step(step, name))
     return {
         "id": f"miniwob/{job.page}/{seed}",
@@ -240,3 +240,12 @@ def _summary(job: _Job, *, failures: int, kept: bool) -> PageSummary:
         bytes=job.lines.stat().st_size + job.images.stat().st_size,
         kept=kept,
     )
+
+
+def _webp(png: bytes) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").save(buffer, "WEBP", lossless=True, method=4)
+    return buffer.getvalue()
