@@ -101,6 +101,36 @@ def test_every_strategy_solves_a_known_page_and_states_are_forecast_together():
     assert turns["blind/login-user/9000"][1].decision.plan is None
 
 
+class CopyingPlanner(LoginPlanner):
+    """Knows the pages copy-paste by heart: what is pasted has to be this page's own text."""
+
+    def plan(self, state, horizon):
+        if "textarea" not in state.goal:
+            return super().plan(state, horizon)
+        key = [ForecastStep(action=Action.of("key", key=f"Control+{letter}"), instruction=letter) for letter in "acv"]
+        roles = {element.role: element for element in state.elements}
+        field, area = (self.aim(state, roles[role]) for role in ("input:text", "textarea"))
+        steps = [area, key[0], key[1], field, key[2], self.click(state, "Submit")]
+        return Plan(text="known", forecast=tuple(steps[len(state.history) :][:horizon]))
+
+    def click(self, state, text):
+        return self.aim(state, next(element for element in state.elements if element.text == text))
+
+    def aim(self, state, element):
+        x, y = centre(element.box)
+        return ForecastStep(action=Action.of("click", x=x, y=y), instruction=describe(Action("click"), element))
+
+
+@pytest.mark.parametrize("slots", [1, 12])
+def test_the_outcome_does_not_depend_on_the_pages_in_flight(slots, monkeypatch):
+    monkeypatch.setattr(online, "SLOTS", slots)
+    wanted = [*episodes("anticipatory", page="copy-paste", seeds=range(9000, 9008)), *episodes("anticipatory", "react")]
+    rows = play(CopyingPlanner(), wanted, CONFIG)
+    assert {row["reason"] for row in rows.values()} == {"solved"}
+    steps = {row["task"]: [turn["step"] for turn in row["trace"]] for row in rows.values()}
+    assert [len(steps[page]) for page in ("copy-paste", "login-user")] == [6, 5]
+
+
 def test_episodes_end_for_a_reason():
     wanted = episodes("react", seeds=(9000,))
     answers = {
@@ -153,14 +183,14 @@ def test_episodes_that_no_browser_plays_to_an_end_are_no_scores_and_are_played_l
     """The pages fail for good after some episodes; a later run plays those that are left, and scores them all."""
     model, out = tmp_path / "model.json", tmp_path / "out"
     write_json(model, {})
-    reset = MiniWob.reset
+    reset = MiniWob.reset_async
 
-    def failing(self, seed):
+    async def failing(self, seed):
         if self.page == "click-button":
             raise playwright.sync_api.Error("Target page, context or browser has been closed\nand more")
-        return reset(self, seed)
+        return await reset(self, seed)
 
-    monkeypatch.setattr(MiniWob, "reset", failing)
+    monkeypatch.setattr(MiniWob, "reset_async", failing)
     with pytest.raises(Unplayed, match="3 of 6 episodes have no result after 3 tries") as raised:
         online.evaluate(CONFIG, model, out)
     lines = str(raised.value).splitlines()[1:]
@@ -171,7 +201,7 @@ def test_episodes_that_no_browser_plays_to_an_end_are_no_scores_and_are_played_l
     assert not (out / "lineage.json").exists() and not (out / "results.jsonl").exists()
     kept = (out / "checkpoints" / "results.jsonl").read_bytes()
     assert len(kept.splitlines()) == 3
-    monkeypatch.setattr(MiniWob, "reset", reset)
+    monkeypatch.setattr(MiniWob, "reset_async", reset)
     online.evaluate(CONFIG, model, out)
     assert (out / "checkpoints" / "results.jsonl").read_bytes().startswith(kept)
     assert {row["id"]: row["reason"].split(":")[0] for row in read_rows(out)} == {
@@ -202,7 +232,7 @@ def small(monkeypatch):
     """Two pages, and the planner that knows one of them."""
     planner = LoginPlanner()
     monkeypatch.setattr(MiniWobWorld, "tasks", {"test": ("login-user",), "heldout": ("click-button",)})
-    monkeypatch.setattr(online.planners, "load", lambda where: planner)
+    monkeypatch.setattr(online.planners, "load", lambda where, constrain: planner)
     return planner
 
 
@@ -220,6 +250,17 @@ def test_the_step_writes_rows_scores_and_differences(small, tmp_path):
     asked = len(small.batches)
     assert online.evaluate(CONFIG, tmp_path / "model", tmp_path / "out") == lineage
     assert len(small.batches) == asked
+
+
+def test_identical_runs_stand_beside_the_score(small, tmp_path):
+    evaluation = CONFIG.evaluation.model_copy(update={"online_repeats": 3, "strategies": ("react",)})
+    online.run(CONFIG.model_copy(update={"evaluation": evaluation}), tmp_path, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    again = [json.loads(line) for line in (tmp_path / "repeats.jsonl").read_text().splitlines()]
+    assert [row["run"] for row in rows] == [0, 0] and [row["run"] for row in again] == [1, 1, 2, 2]
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["runs"] == {"react": {"test": [1, 1, 1], "heldout": [0, 0, 0]}}
+    assert scores["strategies"]["react"]["test"]["metrics"]["success"]["n"] == 1
 
 
 def test_a_killed_run_plays_only_what_is_left(small, tmp_path):

@@ -34,24 +34,27 @@ def step(name, out, inputs, body):
     return out
 
 
-def played(right):
-    """Rows of online episodes, solved up to a share of the pages."""
+def played(right, config=CONFIG):
+    """Rows of online episodes, solved up to a share of the pages, and only in the first run."""
 
     def body(out):
         rows = []
-        for index, episode in enumerate(online.episodes(CONFIG)):
-            solved = (index * 7919 % 100) / 100 < right * (1.0 if episode.strategy == "anticipatory" else 0.5)
+        for index, episode in enumerate(online.episodes(config)):
+            solved = not episode.run and (index * 7919 % 100) / 100 < right * (
+                1.0 if episode.strategy == "anticipatory" else 0.5
+            )
             rows.append(
                 {
                     "id": episode.id, "strategy": episode.strategy, "task": episode.task, "split": episode.split,
-                    "seed": episode.seed, "success": float(solved), "steps": 3, "calls": 3, "tokens": 30,
+                    "seed": episode.seed, "run": episode.run, "success": float(solved), "steps": 3,
+                    "calls": 3, "tokens": 30,
                     "first_wrong": None if solved else 2,
                     "goal": "",
                     "reason": "solved" if solved else "failed: the page says so",
                 }
             )  # fmt: skip
-        json_lines.write(out / "results.jsonl", rows)
-        write_json(out / "scores.json", online.score(CONFIG, rows))
+        json_lines.write(out / "results.jsonl", [row for row in rows if not row["run"]])
+        write_json(out / "scores.json", online.score(config, rows))
         return {}
 
     return body
@@ -269,6 +272,17 @@ def test_a_planner_that_was_not_played_is_left_out_and_the_others_are_compared(f
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "What it costs" in page and "online-stage1 was not run: nobody asked" in page
     assert "None steps" not in page
+
+
+def test_identical_runs_stand_beside_the_score(folders, page, tmp_path):
+    config = CONFIG.model_copy(update={"evaluation": CONFIG.evaluation.model_copy(update={"online_repeats": 2})})
+    repeated = step("online-stage2", tmp_path / "online-stage2", {}, played(0.5, config))
+    report(config, folders | {"online-stage2": repeated}, tmp_path / "report")
+    text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    runs = json.loads((repeated / "scores.json").read_text())["runs"]["anticipatory"]["test"]
+    assert runs[0] > runs[1] == 0
+    assert "success, run by run" in text and ", ".join(number(run, "success") for run in runs) in text
+    assert "success, run by run" not in page
 
 
 def test_the_plain_table_lines_up(folders):

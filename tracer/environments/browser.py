@@ -6,19 +6,22 @@ fonts that matplotlib ships are visible to the browser, whatever the machine has
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tracer import package_data
 
+Result = TypeVar("Result")
 WIDTH, HEIGHT = 160, 210
 """The viewport, in CSS pixels: the part of a MiniWoB++ page that is the task."""
 LOCALE, TIME_ZONE, SCALE = "en-US", "UTC", 1
@@ -91,33 +94,53 @@ def identity() -> dict[str, str]:
 
 
 class Browser(ExitStack):
-    """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``."""
+    """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``.
 
-    def __init__(self) -> None:
+    Its pages are played through one event loop, so that waiting for one need not hold up the others.
+    """
+
+    def __init__(self, timeout_ms: float = 30_000) -> None:
+        """``timeout_ms``: how long a page may take over one call."""
         super().__init__()
         self.executable = find_chromium()
-        self.context: Any = None
+        self.timeout_ms = timeout_ms
 
     def __enter__(self) -> Self:
-        from playwright.sync_api import sync_playwright
+        from playwright.async_api import async_playwright
 
         with ExitStack() as opened:  # a launch that fails must leave no driver behind, which would stop the next one
             home = opened.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            playwright = opened.enter_context(sync_playwright())
-            browser = playwright.chromium.launch(
-                executable_path=self.executable, headless=True, args=list(CHROMIUM_FLAGS), env=environment(Path(home))
+            self._runner = opened.enter_context(asyncio.Runner())
+            playwright = self.run(async_playwright().start())
+            opened.callback(lambda: self.run(playwright.stop()))
+            self._chromium = self.run(
+                playwright.chromium.launch(
+                    executable_path=self.executable,
+                    headless=True,
+                    args=list(CHROMIUM_FLAGS),
+                    env=environment(Path(home)),
+                )
             )
-            opened.callback(browser.close)
-            self.context = browser.new_context(
-                viewport={"width": WIDTH, "height": HEIGHT},
-                device_scale_factor=SCALE,
-                locale=LOCALE,
-                timezone_id=TIME_ZONE,
-                color_scheme="light",
-            )
-            self.context.add_init_script(package_data.read("environments/listeners.js"))
+            opened.callback(lambda: self.run(self._chromium.close()))
             self.enter_context(opened.pop_all())
         return self
+
+    def run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        """What a call returns, once it does."""
+        return self._runner.run(call)
+
+    async def new_page(self) -> Any:
+        """A page in a window of its own: one behind another in the same window is given one frame a second."""
+        context = await self._chromium.new_context(
+            viewport={"width": WIDTH, "height": HEIGHT},
+            device_scale_factor=SCALE,
+            locale=LOCALE,
+            timezone_id=TIME_ZONE,
+            color_scheme="light",
+        )
+        context.set_default_timeout(self.timeout_ms)
+        await context.add_init_script(package_data.read("environments/listeners.js"))
+        return await context.new_page()
 
 
 def environment(home: Path) -> dict[str, str | float | bool]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from tracer.action import Action
 from tracer.trajectory import State
@@ -25,6 +25,10 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Release what the environment holds."""
+
+
+Method = Literal["reset", "step"]
+Calls = Sequence[tuple[Environment, tuple[Any, ...]]]
 
 
 class World(ExitStack):
@@ -51,6 +55,14 @@ class World(ExitStack):
         environment or a new world, and has no score if that keeps failing."""
         return ()
 
+    def together(self, method: Method, calls: Calls) -> list[Any]:
+        """What a method of several environments, called with these arguments each, returns or raises.
+
+        One after the other here; a world that waits for its environments can wait for all at once. What comes out must
+        not depend on it.
+        """
+        return [_outcome(getattr(environment, method), arguments) for environment, arguments in calls]
+
     @abstractmethod
     def version(self) -> tuple[str, str]:
         """What the scores depend on (a browser's version), and why nothing can be played here (empty if it can)."""
@@ -58,3 +70,10 @@ class World(ExitStack):
     @abstractmethod
     def open(self, task: str) -> Environment:
         """An environment of this task."""
+
+
+def _outcome(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return call(*arguments)
+    except Exception as error:  # whoever asked tells the world's faults from others
+        return error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-import io
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +42,10 @@ _SETTLE = """
 _BUTTONS = {"click": ("left", 1), "double_click": ("left", 2), "triple_click": ("left", 3), "right_click": ("right", 1)}
 
 
+Turn = tuple[State, bool, bool]
+"""The new state, whether the episode is over, and whether it succeeded."""
+
+
 class UnsupportedAction(ValueError):
     """An action that has no meaning on a web page, for example opening an app."""
 
@@ -70,23 +73,31 @@ class MiniWob(ExitStack):
         self.page = page
         self._start = package_data.read("environments/start.js")
         self._list_elements = package_data.read("environments/elements.js")
-        self._tab = browser.context.new_page()
-        self.callback(self._tab.close)
-        self._cdp = browser.context.new_cdp_session(self._tab)
+        self._run = browser.run
+        self._tab = self._run(browser.new_page())
+        self.callback(lambda: self._run(self._tab.context.close()))
+        self._cdp = self._run(self._tab.context.new_cdp_session(self._tab))
         self.state = State(goal="")
 
     def reset(self, seed: int) -> State:
         """Start the episode of this seed: the same seed, the same goal and elements; pixels can differ slightly."""
-        self._tab.bring_to_front()
-        self._tab.mouse.move(1, 1)
-        self._tab.goto(self.path.as_uri())
+        return self._run(self.reset_async(seed))
+
+    def step(self, action: Action, instruction: str | None = None) -> Turn:
+        """``step_async``, waited for."""
+        return self._run(self.step_async(action, instruction))
+
+    async def reset_async(self, seed: int) -> State:
+        """``reset``, beside other pages."""
+        await self._tab.mouse.move(1, 1)
+        await self._tab.goto(self.path.as_uri())
         # seedrandom repeats its key to fill a buffer: without a mark at the end "2" and "22" would be one seed.
-        goal = self._tab.evaluate(self._start, [f"{seed}:", _TIME_LIMIT_MS, _STILL])
-        self._tab.evaluate(_SETTLE)
-        self.state = self._look(goal, ())
+        goal = await self._tab.evaluate(self._start, [f"{seed}:", _TIME_LIMIT_MS, _STILL])
+        await self._tab.evaluate(_SETTLE)
+        self.state = await self._look(goal, ())
         return self.state
 
-    def step(self, action: Action, instruction: str | None = None) -> tuple[State, bool, bool]:
+    async def step_async(self, action: Action, instruction: str | None = None) -> Turn:
         """Act, and return the new state, whether the episode is over, and whether it succeeded (raw reward 1).
 
         Once the episode is over the state shows the last screen before its end.
@@ -97,63 +108,61 @@ class MiniWob(ExitStack):
             elements = self.state.elements or ()
             index = element_at(action.point, elements) if action.point else None
             instruction = describe(action, None if index is None else elements[index], elements)
-        # A tab behind another is given one frame a second, and a step waits for several.
-        self._tab.bring_to_front()
-        self._perform(action)
-        done, reward = self._tab.evaluate(_SETTLE)
+        await self._perform(action)
+        done, reward = await self._tab.evaluate(_SETTLE)
         history = (*self.state.history, instruction)
         # The page covers itself when the episode is over: the last screen that showed the task stays.
-        self.state = replace(self.state, history=history) if done else self._look(self.state.goal, history)
+        self.state = replace(self.state, history=history) if done else await self._look(self.state.goal, history)
         return self.state, bool(done), bool(done) and reward == 1
 
-    def _perform(self, action: Action) -> None:
+    async def _perform(self, action: Action) -> None:
         mouse, keyboard = self._tab.mouse, self._tab.keyboard
         x, y = ((action.point[0] * WIDTH), (action.point[1] * HEIGHT)) if action.point else (WIDTH / 2, HEIGHT * 0.62)
         if action.type in _BUTTONS:
             button, count = _BUTTONS[action.type]
-            mouse.move(x, y)
+            await mouse.move(x, y)
             # Icons that change when hovered over have no area until their other picture is loaded.
-            self._tab.evaluate(_SETTLE)
-            mouse.click(x, y, button=button, click_count=count)
+            await self._tab.evaluate(_SETTLE)
+            await mouse.click(x, y, button=button, click_count=count)
         elif action.type == "move":
-            mouse.move(x, y)
+            await mouse.move(x, y)
         elif action.type == "drag":
-            mouse.move(x, y)
-            mouse.down()
-            mouse.move(action.get("to_x") * WIDTH, action.get("to_y") * HEIGHT, steps=4)
-            mouse.up()
+            await mouse.move(x, y)
+            await mouse.down()
+            await mouse.move(action.get("to_x") * WIDTH, action.get("to_y") * HEIGHT, steps=4)
+            await mouse.up()
         elif action.type == "type":
             if action.point:
-                mouse.click(x, y)
-            keyboard.type(action.get("text"))
+                await mouse.click(x, y)
+            await keyboard.type(action.get("text"))
         elif action.type == "key":
-            self._press(action.get("key"))
+            await self._press(action.get("key"))
         elif action.type == "scroll":
-            mouse.move(x, y)
-            mouse.wheel(*_wheel(action))
+            await mouse.move(x, y)
+            await mouse.wheel(*_wheel(action))
             # The compositor applies a wheel event after the call has returned.
-            self._tab.wait_for_timeout(60)
+            await self._tab.wait_for_timeout(60)
         elif action.type == "wait":
-            self._tab.wait_for_timeout(1000 * action.get("seconds", 1.0))
+            await self._tab.wait_for_timeout(1000 * action.get("seconds", 1.0))
         else:
             raise UnsupportedAction(f"a MiniWoB++ page has no action {action.type!r}")
 
-    def _press(self, key: str) -> None:
-        from playwright.sync_api import Error
+    async def _press(self, key: str) -> None:
+        from playwright.async_api import Error
 
         try:
-            self._tab.keyboard.press(key)
+            await self._tab.keyboard.press(key)
         except Error as error:
             if "Unknown key" in str(error):  # the agent's mistake, and no failure of the browser
                 raise UnsupportedAction(f"there is no key {key[:80]!r}") from error
             raise
 
-    def _look(self, goal: str, history: tuple[str, ...]) -> State:
-        listed = self._tab.evaluate(self._list_elements, MAX_TEXT)
-        shot = self._cdp.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
+    async def _look(self, goal: str, history: tuple[str, ...]) -> State:
+        listed = await self._tab.evaluate(self._list_elements, MAX_TEXT)
+        shot = await self._cdp.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
         return State(
             goal=goal,
-            image=_webp(base64.b64decode(shot["data"])),
+            image=base64.b64decode(shot["data"]),
             width=WIDTH,
             height=HEIGHT,
             elements=tuple(_element(raw) for raw in listed[:MAX_ELEMENTS]),
@@ -181,12 +190,3 @@ def _element(raw: dict[str, Any]) -> Element:
 
 def _fraction(pixels: float, size: int) -> float:
     return round(min(max(pixels / size, 0.0), 1.0), 4)
-
-
-def _webp(png: bytes) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        image.convert("RGB").save(buffer, "WEBP", lossless=True, method=4)
-    return buffer.getvalue()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from tracer.environments.browser import Browser, chromium, identity
-from tracer.environments.environment import World
+from tracer.environments.environment import Calls, Method, World
 from tracer.environments.miniwob import MiniWob, UnsupportedAction
 from tracer.environments.pages import HELDOUT, LONGEST, RL
 
@@ -23,7 +24,7 @@ class MiniWobWorld(World):
     @property
     def faults(self) -> tuple[type[Exception], ...]:
         """Playwright's errors: the browser or a page failed, not the agent."""
-        from playwright.sync_api import Error
+        from playwright.async_api import Error
 
         return (Error,)
 
@@ -41,6 +42,14 @@ class MiniWobWorld(World):
         return MiniWob(self._browser, task)
 
     def __enter__(self) -> Self:
-        self._browser = self.enter_context(Browser())
-        self._browser.context.set_default_timeout(PAGE_TIMEOUT_MS)
+        self._browser = self.enter_context(Browser(PAGE_TIMEOUT_MS))
         return self
+
+    def together(self, method: Method, calls: Calls) -> list[Any]:
+        """The calls of all pages at once: most of a step is waiting for frames."""
+
+        async def every() -> list[Any]:
+            pages = [getattr(page, f"{method}_async")(*arguments) for page, arguments in calls]
+            return await asyncio.gather(*pages, return_exceptions=True)
+
+        return self._browser.run(every())

@@ -223,3 +223,12 @@ def _summary(job: _Job, *, failures: int, kept: bool) -> PageSummary:
         bytes=job.lines.stat().st_size + job.images.stat().st_size,
         kept=kept,
     )
+
+
+def _webp(png: bytes) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").save(buffer, "WEBP", lossless=True, method=4)
+    return buffer.getvalue()

@@ -1,4 +1,5 @@
-"""Playing many episodes side by side: the planner sees the states of all of them in one batch.
+"""Playing many episodes side by side: the planner sees the states of all of them in one batch, and the world executes
+its answers together.
 
 An episode that the world keeps from ending has no result, and so no score: it is played again, or named in an error.
 """
@@ -44,11 +45,13 @@ class Episode:
     task: str
     split: str
     seed: int
+    run: int = 0
+    """Which of several identical runs it belongs to."""
 
     @property
     def id(self) -> str:
         """What names the episode in the results."""
-        return f"{self.strategy}/{self.task}/{self.seed}"
+        return f"{self.strategy}/{self.task}/{self.seed}" + (f"/{self.run}" if self.run else "")
 
 
 @dataclass(slots=True)
@@ -166,7 +169,7 @@ def play(
             yield _row(each.episode, reason, each.state.goal, each.turns), each.turns
 
     # Those of one strategy side by side want forecasts of one length, which is one batch; those of one page reuse it.
-    ordered = sorted(episodes, key=lambda episode: (episode.strategy, episode.task, episode.seed))
+    ordered = sorted(episodes, key=lambda episode: (episode.strategy, episode.task, episode.seed, episode.run))
     yield from in_rounds({episode.id: episode for episode in ordered}, new_world, play_round)
 
 
@@ -179,81 +182,109 @@ def _ends(
     limits: Limits,
 ) -> Iterator[tuple[Running, str]]:
     """Every episode that ends, and why; those that the world keeps from ending go into ``failed``."""
-    faults: tuple[type[Exception], ...] = (NoEnd, *world.faults)
     pool = Pool(world)
     waiting = deque(episodes)
     running: list[Running] = []
     while waiting or running:
-        while waiting and len(running) < limits.slots:
-            episode = waiting.popleft()
-            try:
-                environment = pool.take(episode.task)
-            except world.faults as error:
-                failed[episode.id] = fault(error)
-                waiting.clear()  # the world is dead, and the others wait for the next one
-                break
-            try:
-                state = environment.reset(episode.seed)
-            except world.faults as error:
-                failed[episode.id] = fault(error)
-                pool.discard(environment)
-                continue
-            running.append(Running(episode, make_agent(episode.strategy), environment, state, time.monotonic()))
+        running += _begun(waiting, limits.slots - len(running), failed, pool, world, make_agent)
         decisions = act_all([each.agent for each in running], planner, [each.state for each in running])
         going_on = []
-        for each, decision in zip(running, decisions, strict=True):
-            try:
-                reason = _advance(each, decision, limits, world)
-            except faults as error:
-                failed[each.episode.id] = fault(error)
+        for each, reason in zip(running, _advance(running, decisions, limits, world), strict=True):
+            if isinstance(reason, Exception):
+                failed[each.episode.id] = fault(reason)
                 pool.discard(each.environment)
-                continue
-            if reason is None:
+            elif reason is None:
                 going_on.append(each)
-                continue
-            pool.give(each.episode.task, each.environment)
-            yield each, reason
+            else:
+                pool.give(each.episode.task, each.environment)
+                yield each, reason
         running = going_on
     pool.close()
 
 
-def _advance(each: Running, decision: Decision, limits: Limits, world: World) -> str | None:
-    """Execute the decision and note the turn; why the episode is over, or None where it goes on.
+def _begun(
+    waiting: deque[Episode],
+    free: int,
+    failed: dict[str, str],
+    pool: Pool,
+    world: World,
+    make_agent: Callable[[str], Agent],
+) -> list[Running]:
+    """The next episodes, as many as there are free slots; those whose world fails go into ``failed``."""
+    chosen: list[tuple[Episode, Environment]] = []
+    while waiting and len(chosen) < free:
+        episode = waiting.popleft()
+        try:
+            chosen.append((episode, pool.take(episode.task)))
+        except world.faults as error:
+            failed[episode.id] = fault(error)
+            waiting.clear()  # the world is dead, and the others wait for the next one
+    states = world.together("reset", [(environment, (episode.seed,)) for episode, environment in chosen])
+    begun = []
+    for (episode, environment), state in zip(chosen, states, strict=True):
+        if isinstance(state, world.faults):
+            failed[episode.id] = fault(state)
+            pool.discard(environment)
+        else:
+            agent = make_agent(episode.strategy)
+            begun.append(Running(episode, agent, environment, _returned(state), time.monotonic()))
+    return begun
 
-    Raises ``NoEnd``, the world's faults.
-    """
-    before = each.state
-    reason = _execute(each, decision, limits, world)
-    now = time.monotonic()
-    ended = each.started + sum(turn.seconds for turn in each.turns)
+
+def _advance(
+    running: Sequence[Running], decisions: Sequence[Decision], limits: Limits, world: World
+) -> list[str | Exception | None]:
+    """Execute the decisions; why each episode is over, None where it goes on, or what kept it from its end."""
+    steps = {
+        index: (each.environment, (_shortened(decision.action), decision.step.instruction))
+        for index, (each, decision) in enumerate(zip(running, decisions, strict=True))
+        if decision.action is not None and decision.step is not None
+    }
+    outcomes = dict(zip(steps, world.together("step", list(steps.values())), strict=True))
+    reasons: list[str | Exception | None] = []
+    for index, (each, decision) in enumerate(zip(running, decisions, strict=True)):
+        before = each.state
+        reasons.append(_verdict(each, outcomes[index], limits, world) if index in outcomes else decision.reason)
+        if not isinstance(reasons[-1], Exception):
+            _note(each, decision, before, reasons[-1])
+    return reasons
+
+
+def _note(each: Running, decision: Decision, before: State, reason: str | None) -> None:
+    began = each.started + sum(turn.seconds for turn in each.turns)
     look = attrgetter("image" if before.elements is None else "elements")
     each.turns.append(
         Turn(
             state=before,
             decision=decision,
-            seconds=now - ended,
+            seconds=time.monotonic() - began,
             outcome=reason or "",
             changed=reason == SOLVED or look(each.state) != look(before),
         )
     )
-    if reason is None and now - each.started > limits.seconds:
-        raise NoEnd(f"no end after {limits.seconds:g} seconds")
-    return reason
 
 
-def _execute(each: Running, decision: Decision, limits: Limits, world: World) -> str | None:
-    if decision.action is None or decision.step is None:
-        return decision.reason
-    try:
-        action = _shortened(decision.action)
-        each.state, done, success = each.environment.step(action, decision.step.instruction)
-    except world.impossible as error:
-        return f"impossible: {error}"
+def _verdict(each: Running, outcome: Any, limits: Limits, world: World) -> str | Exception | None:
+    """What a step came to."""
+    if isinstance(outcome, world.impossible):
+        return f"impossible: {outcome}"
+    if isinstance(outcome, world.faults):
+        return outcome
+    each.state, done, success = _returned(outcome)
     if done:
         return SOLVED if success else "failed: the page says so"
     if len(each.turns) + 1 >= (most := limits.max_steps or world.max_steps(each.episode.task)):
         return f"failed: no end after {most} steps"
+    if time.monotonic() - each.started > limits.seconds:
+        return NoEnd(f"no end after {limits.seconds:g} seconds")
     return None
+
+
+def _returned(outcome: Any) -> Any:
+    """What was returned; raises what was raised, which is neither the agent's nor the world's fault."""
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 def _shortened(action: Action) -> Action:

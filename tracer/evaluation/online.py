@@ -2,16 +2,20 @@
 and on pages that nothing was ever trained on, by each of ``evaluation.strategies``.
 
 ``results.jsonl`` has a row per episode, ``scores.json`` the task success and the cost of each strategy with 95 %
-intervals (bootstrap over episodes); ``logs`` has the traces (``traces.py``), which ``tracer view`` shows. Where nothing
-is played, as Chromium or MiniWoB++ is missing or the configuration says so, ``scores.json`` gives the reason alone.
+intervals (bootstrap over episodes). With ``evaluation.online_repeats`` the same episodes are played again, into
+``repeats.jsonl``, and each run's success stands beside the interval. ``logs`` has the traces (``traces.py``), which
+``tracer view`` shows. Where nothing is played, as Chromium or MiniWoB++ is missing or the configuration says so,
+``scores.json`` gives the reason alone.
 Scores are the page's raw outcome: no time limit, no decay. Pixels of one seed can differ slightly from run to run,
 and some pages answer at random times, so that an online score is repeatable only up to its interval.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tracer import json_lines, plugins, tools
@@ -35,6 +39,7 @@ PROTOCOL = {"name": "tracer-miniwob", "version": 3}
 ENDS = {"solved": "solved", "failed": "failed", "unparsable": "unparsable", "not_grounded": "the tool agent",
         "impossible": "impossible"}  # fmt: skip
 """How episodes end, with the first words of their reasons."""
+REPEATS = "repeats.jsonl"
 ONLINE_METRICS = ("success", "steps", "calls", "tokens")
 
 
@@ -107,13 +112,14 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
     if left:
         log = TraceLog(out, config.evaluation.screens)
         with open(progress, "ab") as file:
-            for row, turns in play_all(config, left, planners.load(model)):
+            for row, turns in play_all(config, left, planners.load(model, config.planner.constrain)):
                 log.add(row, turns)  # before the row: a kill between the two plays and logs the episode again
                 done[row["id"]] = row
                 file.write(json_lines.one(row))
                 file.flush()
     rows = [done[episode.id] for episode in every]
-    json_lines.write(out / RESULTS, rows)
+    json_lines.write(out / RESULTS, [row for row in rows if not row["run"]])
+    json_lines.write(out / REPEATS, [row for row in rows if row["run"]])
     scores = score(config, rows)
     write_json(out / SCORES, scores)
     return {
@@ -124,13 +130,13 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
 
 
 def episodes(config: Config) -> Iterator[Episode]:
-    """The episodes in the order of the results: every strategy meets the same pages and seeds."""
+    """The episodes in the order of the results, run by run: every strategy meets the same pages and seeds."""
     first = config.evaluation.first_seed
-    for strategy in config.evaluation.strategies:
+    for run, strategy in itertools.product(range(config.evaluation.online_repeats), config.evaluation.strategies):
         for split, tasks in load_world(config).tasks.items():
             for task in tasks:
                 for seed in range(first, first + config.evaluation.episodes):
-                    yield Episode(strategy=strategy, task=task, split=split, seed=seed)
+                    yield Episode(strategy=strategy, task=task, split=split, seed=seed, run=run)
 
 
 def play_all(
@@ -150,9 +156,11 @@ def play_all(
 
 
 def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
-    """Success, steps and cost of each strategy, and the first one's paired differences to the others."""
+    """Success, steps and cost of each strategy, and the first one's paired differences to the others, in the first run;
+    and each run's success, where there are several."""
     resamples, world = config.evaluation.resamples, load_world(config)
     first, *others = config.evaluation.strategies
+    every, rows = rows, [row for row in rows if not row["run"]]
     by_strategy = {name: [row for row in rows if row["strategy"] == name] for name in (first, *others)}
     splits = tuple(dict.fromkeys(row["split"] for row in rows))
     return {
@@ -160,6 +168,7 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
             **PROTOCOL,
             "grounding": config.grounding.model_dump(),
             "horizon": config.planner.horizon,
+            "constrained": config.planner.constrain != "off",
             "max_steps": config.evaluation.max_steps
             or {task: world.max_steps(task) for task in sorted({row["task"] for row in rows})},
             "consistency": config.evaluation.consistency,
@@ -168,6 +177,13 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
         },
         "strategies": {
             name: summary(chosen, ONLINE_METRICS, resamples, counts) for name, chosen in by_strategy.items()
+        },
+        "runs": {
+            name: {
+                split: runs([row for row in every if (row["strategy"], row["split"]) == (name, split)])
+                for split in splits
+            }
+            for name in by_strategy
         },
         "differences": {
             f"{first}-{name}": {
@@ -182,6 +198,11 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
             for name in others
         },
     }
+
+
+def runs(rows: Sequence[Row]) -> list[float]:
+    """The task success of each identical run: how far chance alone moves it, beside the choice of episodes."""
+    return [fmean(row["success"] for row in rows if row["run"] == run) for run in sorted({row["run"] for row in rows})]
 
 
 def counts(rows: Sequence[Row]) -> dict[str, Any]:

@@ -29,6 +29,9 @@ class EvaluationConfig(Section):
     the paper's."""
     episodes: int = Field(default=4, gt=0)
     """Online episodes per page."""
+    online_repeats: int = Field(default=1, gt=0)
+    """How often all of them are played: pages answer at random times, so that identical runs differ. The first run is
+    the score, and the others' success is shown beside it."""
     first_seed: int = 9000
     max_steps: int | None = Field(default=None, gt=0)
     """Steps after which an online episode counts as failed; None takes the environment's own limit for each task."""

@@ -224,17 +224,20 @@ def strategy_rows(folders: Mapping[str, Path], resamples: int) -> list[dict[str,
 
 
 def costs(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """What the mean episode took, by planner, strategy and split: steps, the planner's answers, their tokens."""
+    """What the mean episode took, by planner, strategy and split: steps, the planner's answers, their tokens. And the
+    success of each identical run."""
     return [
         {
             "planner": title,
             "strategy": strategy,
             "split": SPLITS[split],
             "means": [block["metrics"][metric]["mean"] for metric in ("steps", "calls", "tokens")],
+            "runs": scores.get("runs", {}).get(strategy, {}).get(split, []),
         }
         for planner, title in PLANNERS.items()
         if f"online-{planner}" in folders
-        for strategy, splits in read_scores(folders[f"online-{planner}"]).get("strategies", {}).items()
+        for scores in [read_scores(folders[f"online-{planner}"])]
+        for strategy, splits in scores.get("strategies", {}).items()
         for split, block in splits.items()
     ]
 
