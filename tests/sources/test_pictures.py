@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tracer.sources import pictures
-from tracer.sources.source import MAX_SIDE, Refused, picture_size
+from tracer.sources.source import MAX_SIDE, WEBP_PIXELS_A_BYTE, Refused, picture_size
 
 PNG = pictures.PNG
 NOISE = Image.effect_noise((61, 45), 90).convert("RGB")
@@ -92,6 +92,8 @@ def with_data(data: bytes) -> bytes:
 BROKEN = {
     "data cut": with_data(DATA[: len(DATA) // 2]),
     "data cut by its last line": with_data(zlib.compress(LINES[:-1])),
+    "data without its checksum": with_data(DATA[:-4]),
+    "data with another checksum": with_data(DATA[:-4] + b"1234"),
     "no data": with_data(b""),
     "an empty stream": with_data(zlib.compress(b"")),
     "no stream": with_data(b"\0" * 50),
@@ -152,7 +154,7 @@ def test_a_whole_picture_is_accepted(name: str) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_picture_that_would_not_decode_is_refused_at_ingestion(name: str) -> None:
     assert not accepted(BROKEN[name])
-    if name not in ("two headers",):  # which Pillow reads as either
+    if name not in ("two headers", "data without its checksum", "data with another checksum"):  # as Pillow is lenient
         assert not accepted(BROKEN[name], decode=True)
 
 
@@ -170,8 +172,14 @@ def test_a_damaged_picture_that_is_accepted_decodes(count: int) -> None:
         image = damaged(rng, WHOLE[rng.choice(names)])
         whole = accepted(image)
         found[whole] += 1
-        assert not whole or accepted(image, decode=True), image.hex()
+        assert not whole or accepted(image, decode=True) or sparse(image), image.hex()
     assert min(found.values()) > count / 20
+
+
+def sparse(image: bytes) -> bool:
+    """Whether it is a WebP of more pixels than are decoded at ingestion."""
+    width, height = picture_size(image, "it")
+    return image.startswith(b"RIFF") and width * height > WEBP_PIXELS_A_BYTE * len(image)
 
 
 def damaged(rng: random.Random, image: bytes) -> bytes:

@@ -105,6 +105,12 @@ def _inflate(header: bytes, data: list[memoryview]) -> None:
                 if max(found[filter::line], default=0) > LAST_FILTER:
                     raise ValueError("a line of it has an unknown filter")
                 left, filter = left - len(found), (filter - len(found)) % line
+        found = b""
+        while not (unpacking.eof or found):  # more than its lines is ignored, and only the end has the checksum
+            given = unpacking.unconsumed_tail or next(fed, b"")
+            found = unpacking.decompress(given, 1)
+            if not found and not given and not unpacking.eof:
+                raise ValueError("its data has no end")
     except damaged as error:
         raise ValueError(f"its data does not inflate: {error}") from error
 
