@@ -122,7 +122,7 @@ def test_data_goes_from_the_cache_if_a_remote_has_it_and_no_version_was_made_of_
 def test_runs_that_were_killed_or_deleted_go_and_those_that_are_written_stay(checkout: Path) -> None:
     client = tracking.connect(config().registry)
     experiment = client.get_experiment_by_name("tracer").experiment_id
-    killed = client.create_run(experiment, tags={tracking.WRITER: "gone/1/1"}, start_time=0).info.run_id
+    killed = client.create_run(experiment, tags={tracking.WRITER: "gone/1/1"}, start_time=1).info.run_id
     living = client.create_run(experiment, tags={tracking.WRITER: tracking.writer(1)}).info.run_id
     folder = Path("mlartifacts/tracer") / killed / "artifacts"
     folder.mkdir(parents=True)

@@ -106,7 +106,7 @@ def leave_a_folder() -> None:
 def leave_a_run() -> None:
     found = client()
     found.create_run(found.get_experiment_by_name("tracer").experiment_id, tags={tracking.WRITER: "gone/1/1"},
-                     start_time=0)  # fmt: skip
+                     start_time=1)  # fmt: skip
 
 
 def leave_a_model() -> None:

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -86,12 +87,29 @@ def remotes() -> list[str]:
 
 
 def holder(folder: Path, md5: str) -> str | None:
-    """The first remote that has everything an md5 pins, asked in the ``project`` ``folder``; None if none has."""
-    for remote in remotes():
-        found = json.loads(dvc(folder, "status", "--cloud", "--remote", remote, "--json", pointer(md5)))
-        if not {"new", "missing"} & set(found.values()):
-            return remote
-    return None
+    """The first remote that has everything an md5 pins, asked in the ``project`` ``folder``; None if none has.
+
+    ``dvc status --cloud`` asks for the list of a folder's files alone, and takes the files for granted. Raises
+    ``LineageError`` where a remote does not answer.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(folder)) as repo:
+            return next((remote for remote in remotes() if _has(repo, remote, md5)), None)
+    except (DvcException, OSError) as error:
+        raise LineageError(f"a DVC remote does not answer: {error}") from error
+
+
+def _has(repo: Any, remote: str, md5: str) -> bool:
+    store = repo.cloud.get_remote_odb(remote, "status", hash_name="md5")
+    try:
+        entries = json.loads(store.fs.cat_file(store.oid_to_path(md5))) if md5.endswith(".dir") else []
+    except FileNotFoundError:
+        return False
+    wanted = {md5, *(entry["md5"] for entry in entries)}
+    return wanted == set(store.list_oids_exists(wanted))
 
 
 def listing(md5: str) -> Path:
