@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.folders import Chain, step, weights
 from tests.planners import trajectories
 from tracer import flow
 from tracer.config import Config
+from tracer.lineage.code import code_of, source_of
 from tracer.lineage.digest import LineageError, content_digest
 from tracer.lineage.step import read_lineage
 from tracer.registry import rebuild, register, tracking, versions
@@ -223,3 +226,17 @@ def test_a_chain_that_does_not_hold_together_is_refused(config: Config, version:
 def test_what_is_not_there_is_named_with_the_fix(config: Config, version: versions.Version) -> None:
     with pytest.raises(versions.RegistryError, match="tracer promote"):
         versions.load("tracer-planner@champion", config.registry)
+
+
+def test_a_version_asks_for_every_library_that_loading_its_planner_imports() -> None:
+    names: set[str] = set()
+    for module in code_of("tracer.planner.transformers").modules:
+        path = source_of(module)
+        assert path is not None
+        for node in ast.parse(path.read_bytes()).body:  # what functions import, they may never need
+            names |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+            names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
+    imported = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"tracer"}
+    known = {"PIL": "pillow", "yaml": "pyyaml"}
+    assert {"torch", "llguidance"} <= imported
+    assert {known.get(name, name) for name in imported} <= set(register.REQUIREMENTS)

@@ -24,7 +24,9 @@ from tracer.registry.versions import AUTHOR, CHALLENGER, EVALUATION, NOT_REBUILD
 
 RECEIPT = "registered.json"
 """Beside the steps' folders: which version theirs is."""
-REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "pydantic", "pyyaml", "rapidfuzz")
+REQUIREMENTS = (
+    "torch", "transformers", "tokenizers", "safetensors", "llguidance", "pillow", "pydantic", "pyyaml", "rapidfuzz",
+)  # fmt: skip
 # The columns of a state, of which only the goal is required: type and meaning.
 FIELDS = {
     "goal": "string",
