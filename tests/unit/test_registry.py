@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.folders import Chain, step, weights
 from tests.planners import trajectories
 from tracer import flow
 from tracer.config import Config
+from tracer.lineage.code import code_of, source_of
 from tracer.lineage.digest import LineageError, content_digest
 from tracer.lineage.step import read_lineage
 from tracer.registry import rebuild, register, tracking, versions
@@ -244,3 +247,17 @@ def test_a_version_says_what_it_is(config: Config, version: versions.Version) ->
     assert 'versions.load("tracer-planner@challenger")' in text and "`tracer lineage NAME/VERSION`" in text
     metrics = {"test_step": 0.543, "test_states": 300, "test_prefix_share": 0.2, "anticipatory_heldout": 0.25}
     assert register.numbers(metrics) == "test, step 54.3 %; anticipatory, heldout 25.0 %"
+
+
+def test_a_version_asks_for_every_library_that_loading_its_planner_imports() -> None:
+    names: set[str] = set()
+    for module in code_of("tracer.planner.transformers").modules:
+        path = source_of(module)
+        assert path is not None
+        for node in ast.parse(path.read_bytes()).body:  # what functions import, they may never need
+            names |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+            names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
+    imported = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"tracer"}
+    known = {"PIL": "pillow", "yaml": "pyyaml"}
+    assert {"torch", "llguidance"} <= imported
+    assert {known.get(name, name) for name in imported} <= set(register.REQUIREMENTS)

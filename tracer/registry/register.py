@@ -38,7 +38,9 @@ RECEIPT = "registered.json"
 """Beside the steps' folders: which version theirs is."""
 SCORED = ("evaluate", "online")
 """The evaluations whose numbers a version's description gives."""
-REQUIREMENTS = ("torch", "transformers", "tokenizers", "safetensors", "pillow", "pydantic", "pyyaml", "rapidfuzz")
+REQUIREMENTS = (
+    "torch", "transformers", "tokenizers", "safetensors", "llguidance", "pillow", "pydantic", "pyyaml", "rapidfuzz",
+)  # fmt: skip
 # The columns of a state, of which only the goal is required: type and meaning.
 FIELDS = {
     "goal": "string",
