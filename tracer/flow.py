@@ -23,7 +23,7 @@ from tracer.json_files import write_json
 from tracer.lineage import why
 from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.step import reused
-from tracer.planner import hub
+from tracer.planner import address, hub
 from tracer.registry import promotion, register, versions
 from tracer.registry.record import DECISION, Decision
 from tracer.reporting import report
@@ -52,7 +52,7 @@ COMMANDS = {
 
 def label(name: str) -> str:
     """A planner's name as part of a folder's name."""
-    return Path(name).name.replace("@", "-")
+    return address.label(name) if address.is_served(name) else Path(name).name.replace("@", "-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,7 +379,7 @@ def folder(config: Config, name: str) -> Path:
 
 
 def model(config: Config, name: str) -> Path:
-    """The folder of a planner: ``base``, a stage, any folder, or a registered ``name@alias``, which is downloaded.
+    """The folder of a planner: ``base``, a stage, any folder, a served one, or a registered ``name@alias``, downloaded.
 
     Raises ``ConfigError`` for a name that is none of these, and ``RegistryError`` where nothing is registered so.
     """
@@ -387,12 +387,14 @@ def model(config: Config, name: str) -> Path:
         return hub.folder(config)
     if name in MODELS:
         return config.out(name)
+    if address.is_served(name):
+        return address.folder(name, config.planner, config.out(BASE).parent)
     if is_registered(name):
         return versions.model(name, config.registry)
     if not Path(name).exists():
         raise ConfigError(
-            f"there is no planner {name!r}: give one of {', '.join(MODELS)}, a folder that exists, or a registered "
-            f"model such as {config.registry.model}@champion"
+            f"there is no planner {name!r}: give one of {', '.join(MODELS)}, a folder that exists, a registered "
+            f"model such as {config.registry.model}@champion, or a server's as openai:http://HOST:PORT/v1#MODEL"
         )
     return Path(name)
 
@@ -408,7 +410,7 @@ def trained(config: Config, name: str) -> Path:
 
 def is_registered(name: str) -> bool:
     """Whether a planner's name is that of a registered model (``name@alias``, ``models:/...``) and not a folder's."""
-    return not Path(name).exists() and ("@" in name or name.startswith("models:/"))
+    return not Path(name).exists() and not address.is_served(name) and ("@" in name or name.startswith("models:/"))
 
 
 def benchmark_folder(config: Config, name: str, *distinguished: str) -> Path:

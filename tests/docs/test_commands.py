@@ -138,6 +138,7 @@ CASES = {
 FRESH = "tests/docs/test_fresh.py runs it on a machine that has nothing"
 PLUGIN = "tests/integration/test_plugin.py installs the example and runs it"
 NETWORK = "needs the network"
+SERVED = "needs a server; tests/integration/test_served.py asks one"
 NOT_RUN = {
     "make demo": FRESH,
     "make test": FRESH,
@@ -155,6 +156,8 @@ NOT_RUN = {
     "accelerate launch --config_file infra/accelerate/fsdp2-one-node.yaml -m tracer train stage1 --profile PROFILE": (
         "needs GPUs; tests/integration/test_processes.py launches two processes on the CPU"
     ),
+    'tracer evaluate offline --model "openai:http://HOST:PORT/v1#MODEL"': SERVED,
+    'tracer forecast "openai:http://127.0.0.1:8000/v1#MODEL" --image screen.png --goal "Open the report"': SERVED,
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
     "tracer ingest click_log logs --check": PLUGIN,
     "tracer ingest click_log logs --out build/sources/click_log --option split=test": PLUGIN,

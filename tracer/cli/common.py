@@ -22,7 +22,7 @@ from tracer.finding import Finding
 from tracer.lineage.step import reused
 from tracer.stages import MODELS
 
-PLANNERS = f"{', '.join(MODELS)}, a folder, or a registered name@alias"
+PLANNERS = f"{', '.join(MODELS)}, a folder, a registered name@alias, or openai:URL#MODEL"
 
 Out = Annotated[Path | None, typer.Option(help="The output folder; by default the profile's.")]
 Count = Annotated[int, typer.Option(min=1)]
