@@ -68,6 +68,12 @@ def test_a_film_is_watched_with_the_keys(page):
     assert page.evaluate("document.activeElement.name") == "search"
 
 
+def test_marks_lie_on_the_screen_however_long_the_text_beside_it_is(page):
+    page.evaluate("document.querySelector('.film > :last-child').style.minHeight = '3000px'")
+    boxes = [page.locator(f".screen {name}").bounding_box() for name in ("img", "svg.marks")]
+    assert boxes[0] == pytest.approx(boxes[1], abs=1)
+
+
 def test_films_are_filtered(page):
     page.select_option("[name=kind]", "online")
     assert count(page) == "4 of 28 films, 3 solved or right"
