@@ -30,11 +30,11 @@ class Tracer(dg.ConfigurableResource[Any]):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Before a run: free what dead runs hold, and say who holds the GPU, which the run would wait for silently."""
-        if context.instance is None or context.run_id is None:
+        if context.instance is None or context.run.run_id is None:
             return
-        dead_runs.sign(context.instance, context.run_id)
+        dead_runs.sign(context.instance, context.run.run_id)
         dead_runs.end_dead_runs(context.instance)
-        for holder in dead_runs.holders(context.instance, GPU, besides=context.run_id):
+        for holder in dead_runs.holders(context.instance, GPU, besides=context.run.run_id):
             if context.log is not None:
                 context.log.warning(f"the pool {GPU} is held by {holder}: steps that need it wait")
 

@@ -35,8 +35,8 @@ def test_score_compare_and_published(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "| **tiny** (ours) | 4 of 165 | 75.0" in (tmp_path / "t.md").read_text()
     assert run("published", "nonsense") == 2
     capsys.readouterr()
-    assert run("compare", str(tmp_path / "a"), str(tmp_path / "nowhere")) == 1
-    assert "it is not a finished score" in capsys.readouterr().err
+    assert run("compare", str(tmp_path / "a"), str(tmp_path / "nowhere")) == 2
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_a_file_of_which_nothing_can_be_judged_exits_1_and_says_why(

@@ -70,7 +70,9 @@ def test_a_part_of_the_items_fails_the_check(tmp_path: Path) -> None:
 def test_nothing_to_score_is_a_clear_failure(tmp_path: Path) -> None:
     with pytest.raises(dg.Failure, match=r"Put items\.jsonl"):
         benchmarks.run_benchmark(
-            Config(profile="micro", build=str(tmp_path)), "osworld", benchmarks.Benchmark(data=str(tmp_path))
+            Config(profile="micro", build=str(tmp_path)),
+            "osworld",
+            benchmarks.Benchmark(data=str(tmp_path), model="base"),
         )
 
 

@@ -155,8 +155,8 @@ def test_every_library_that_is_imported_is_known_to_shape_results_or_not_to() ->
 
 
 NEUTRAL = {
-    "filelock", "google", "google_crc32c", "huggingface_hub", "isal", "markupsafe", "mlflow", "msgspec", "orjson",
-    "pipelines", "psutil", "pydantic", "rich", "safetensors", "tracer", "typer", "yaml",
+    "dvc", "filelock", "google", "google_crc32c", "huggingface_hub", "isal", "markupsafe", "mlflow", "msgspec",
+    "openai", "orjson", "pipelines", "psutil", "pydantic", "requests", "rich", "safetensors", "tracer", "typer", "yaml",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tracer.forecast import Forecast, ForecastStep
 from tracer.lineage.digest import LineageError
 from tracer.reporting.explain import explain, explain_files
 from tracer.reward import RewardConfig, trajectory_reward
+from tracer.settings import ConfigError
 
 
 def keys(*names: str) -> Forecast:
@@ -63,7 +64,7 @@ def test_files_against_files_and_folders(tmp_path: Path) -> None:
         ("no", 0, "no trajectory 'no'"),
         ("jsonl/click-two/0", 2, "has 2 steps"),
     ):
-        with pytest.raises(LineageError, match=says):
+        with pytest.raises(ConfigError, match=says):
             explain_files(tmp_path / "predicted.jsonl", shards, config, trajectory, step)
 
 
@@ -75,7 +76,7 @@ def test_what_does_not_parse_is_said(tmp_path: Path) -> None:
     assert "does not parse" in text and "reward 0.0000" in text
     with pytest.raises(LineageError, match="contains no reference"):
         explain_files(tmp_path / "good.jsonl", tmp_path / "bad.jsonl", load("micro"))
-    with pytest.raises(LineageError, match="is not a file"):
+    with pytest.raises(ConfigError, match="is not a file"):
         explain_files(tmp_path / "none", tmp_path / "good.jsonl", load("micro"))
 
 

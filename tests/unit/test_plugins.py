@@ -86,7 +86,7 @@ def test_a_planners_folder_names_its_backend(install: Callable[..., None], tmp_p
     assert planner.load(folder) == ("echo", folder)
     assert planner.load(folder.parent) == ("echo", folder.parent)
     (folder / "planner.json").write_text('{"backend": "parrot"}')
-    with pytest.raises(PluginError, match="unknown planner 'parrot'; there are: echo, transformers"):
+    with pytest.raises(PluginError, match="unknown planner 'parrot'; there are: echo, openai, transformers"):
         planner.load(folder)
     with pytest.raises(FileNotFoundError, match="contains no planner"):
         planner.load(tmp_path / "nowhere")

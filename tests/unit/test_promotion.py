@@ -154,7 +154,7 @@ def test_rollback_history_and_no_return_of_what_was_rolled_back(config: Config) 
     looser.write_text(POLICY.read_text().replace("resamples: 10000", "resamples: 9999"))
     registry = config.registry.model_copy(update={"policy": str(looser)})
     assert promotion.promote(config.model_copy(update={"registry": registry}), base, chain.ingest) == back
-    with pytest.raises(versions.RegistryError, match="needs a reason"):
+    with pytest.raises(policy.ConfigError, match="needs a reason"):
         promotion.promote(config, base, chain.ingest, again=True)
     assert promotion.promote(config, base, chain.ingest, again=True, reason="the page was broken").promoted
     assert versions.version_of("tracer-planner@champion", config.registry).version == 2

@@ -189,7 +189,7 @@ def _episode(job: _Job, seed: int, goal: str, steps: Sequence[Step], images: dic
     raw_steps = []
     for index, step in enumerate(steps):
         name = f"{seed}-{index:02d}.webp"
-        images[name] = step.image or b""
+        images[name] = _webp(step.image or b"")
         raw_steps.append(step_record(step, name))
     return {
         "id": f"miniwob/{job.page}/{seed}",
