@@ -30,7 +30,7 @@ class Tracer(dg.ConfigurableResource[Any]):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Before a run: free what dead runs hold, and say who holds the GPU, which the run would wait for silently."""
-        if context.instance is None or context.run.run_id is None:
+        if context.instance is None or context.run is None:
             return
         dead_runs.sign(context.instance, context.run.run_id)
         dead_runs.end_dead_runs(context.instance)
