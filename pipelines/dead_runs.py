@@ -7,14 +7,12 @@ process it is, and whoever comes next ends those whose process is gone.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from multiprocessing import parent_process
 
 import dagster as dg
-import psutil
 
-from tracer.registry.tracking import writer
+from tracer.registry import tracking
 
 PROCESS = "tracer/process"
 LAUNCHED = ".dagster/grpc_info"  # a run that Dagster's daemon started, and watches
@@ -27,19 +25,12 @@ def sign(instance: dg.DagsterInstance, run_id: str) -> None:
     name = run.tags.get(PROCESS) if run is not None else None
     if run is not None and (name is None or not alive(name)):
         parent = parent_process()  # the executor, where each step has a process of its own
-        instance.add_run_tags(run_id, {PROCESS: writer(parent.pid if parent else None)})
+        instance.add_run_tags(run_id, {PROCESS: tracking.writer(parent.pid if parent else None)})
 
 
 def alive(name: str) -> bool:
     """Whether the process of a run still runs; one on another host is assumed to."""
-    host, number, _ = name.rsplit("/", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        found = psutil.Process(int(number))
-        return writer(found.pid) == name and found.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return tracking.alive(name) is not False
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,15 @@ def copied(root: Path, to: Path, patch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(root.parent, to, symlinks=True)
     enter(to / root.name, patch)
     return to / root.name
+
+
+@contextmanager
+def retrained(root: Path) -> Iterator[None]:
+    """A team's checkout, entered, whose second champion was made of other data than the first."""
+    team(root)
+    with pytest.MonkeyPatch.context() as patch:
+        enter(root, patch)
+        Path("data/raw/episodes.jsonl").write_text("{}\n{}\n")
+        pin()
+        champion(3)
+        yield

@@ -17,12 +17,7 @@ from tracer.registry import backup, promotion, rebuild, record, tracking, verify
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A champion and, rolled back, one that was made of other data; nothing pins the first one's data any more."""
     root = tmp_path_factory.mktemp("backed-up") / "checkout"
-    checkouts.team(root)
-    with pytest.MonkeyPatch.context() as patch:
-        checkouts.enter(root, patch)
-        Path("data/raw/episodes.jsonl").write_text("{}\n{}\n")
-        checkouts.pin()
-        checkouts.champion(3)
+    with checkouts.retrained(root):
         promotion.rollback(checkouts.config().registry, "it buys things")
     return root
 

@@ -25,12 +25,7 @@ from tracer.registry import gc, storage, tracking, verify, versions
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two champions, of which the second was made of other data; the first one's folders are set aside."""
     root = tmp_path_factory.mktemp("collected") / "checkout"
-    checkouts.team(root)
-    with pytest.MonkeyPatch.context() as patch:
-        checkouts.enter(root, patch)
-        Path("data/raw/episodes.jsonl").write_text("{}\n{}\n")
-        checkouts.pin()
-        checkouts.champion(3)
+    with checkouts.retrained(root):
         for name in ("stage1", "stage2"):
             (checkouts.config().out(name) / "checkpoints" / "checkpoint-1").mkdir(parents=True)
             (checkouts.config().out(name) / "checkpoints" / "checkpoint-1" / "optimizer.pt").write_bytes(b"x" * 1000)

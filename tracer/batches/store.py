@@ -152,9 +152,8 @@ def _commit(pointer: Path, message: str) -> str:
     if not _git("rev-parse", "--is-inside-work-tree", fails=False):
         return ""
     paths = [str(pointer)]
-    if not _git(
-        "ls-tree", "HEAD", "--", str(pointer), fails=False
-    ):  # the first time: DVC had git ignore what the pointer pins
+    committed = _git("ls-tree", "HEAD", "--", str(pointer), fails=False)
+    if not committed:  # the first time: DVC had git ignore what the pointer pins
         paths += [str(path) for path in [pointer.with_name(".gitignore")] if path.is_file()]
     _git("add", "--", *paths)
     if _git("diff", "--cached", "--name-only", "--", *paths):

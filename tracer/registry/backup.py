@@ -72,8 +72,7 @@ def restore(config: Config, folder: Path) -> dict[str, Any]:
     """Bring a backup back into a checkout that has no registry; return what was in it.
 
     The data go into DVC's cache, into its default remote if that answers, and into the working folder where its pinned
-    data are absent. Raises
-    ``RegistryError`` where there is a registry, or no whole backup.
+    data are absent. Raises ``RegistryError`` where there is a registry, or no whole backup.
     """
     if not (folder / RECEIPT).is_file():
         raise RegistryError(f"{folder} is no backup, or not a whole one: it has no {RECEIPT}")

@@ -120,18 +120,24 @@ def writer(process: int | None = None) -> str:
     return f"{socket.gethostname()}/{found.pid}/{found.create_time():.0f}"
 
 
+def alive(name: str) -> bool | None:
+    """Whether the process that ``writer`` named still runs; None for one of another host, which cannot be asked."""
+    host, process, _ = name.rsplit("/", 2)
+    if host != socket.gethostname():
+        return None
+    try:
+        return writer(int(process)) == name and psutil.Process(int(process)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def being_written(run: Any) -> bool:
     """Whether another process, which began a run, may still be at it."""
     tag = run.data.tags.get(WRITER)
     if tag is None or tag == writer():
         return False  # begun by this process, and interrupted
-    host, process, _ = tag.split("/")
-    if host != socket.gethostname():
-        return bool(time.time() - run.info.start_time / 1000 < LONGEST_WRITE)
-    try:
-        return bool(tag == writer(int(process)))
-    except psutil.NoSuchProcess:
-        return False
+    living = alive(tag)
+    return bool(time.time() - run.info.start_time / 1000 < LONGEST_WRITE) if living is None else living
 
 
 def find_run(client: Any, experiment_id: str, digest: str) -> Any | None:
