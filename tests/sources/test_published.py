@@ -193,6 +193,9 @@ def test_keys_with_underscores(spelling, key):
     assert pyautogui.key_name(spelling) == key
 
 
+PLAIN_CLICK = "pyautogui.click(x=0.1, y=0.2)"
+
+
 def read(code: str) -> list[dict[str, Any]]:
     return [action.to_dict() for action in pyautogui.actions(code)]
 
@@ -223,6 +226,10 @@ def test_spellings_that_mean_the_same():
     assert read("pyautogui.hotkey(['ctrl', 'V'])") == read("pyautogui.hotkey(['ctrl', 'v'])")
     assert read("pyautogui.press('V')") != read("pyautogui.press('v')")  # alone, it types a capital
     assert read("pyautogui.moveTo(0.1, 0.2, 0.5)") == read("pyautogui.moveTo(x=0.1, y=0.2)")
+    for place in ("(0.1, 0.2)", "x=[0.1, 0.2]", "0.1, 0.2, button=None", "x=0.1, y=0.2, duration=None"):
+        assert read(f"pyautogui.click({place})") == read("pyautogui.leftClick(0.1, 0.2)") == read(PLAIN_CLICK)
+    assert read("pyautogui.moveTo(.1, .2)\npyautogui.click(None, None)") == read(PLAIN_CLICK)
+    assert read("pyautogui.typewrite(['a', 'enter'])") == read("pyautogui.press(['a', 'enter'])")
     with pytest.raises(Refused, match="whole number"):
         read("pyautogui.scroll(-3.5)")
 

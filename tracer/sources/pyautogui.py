@@ -23,7 +23,7 @@ from tracer.sources.source import Refused
 PLAIN = re.compile(r"pyautogui\.(click|doubleClick|rightClick|moveTo)\(x=(0\.\d{1,17}), y=(0\.\d{1,17})\)")
 PLAIN_TYPES = {"click": "click", "doubleClick": "double_click", "rightClick": "right_click", "moveTo": "move"}
 
-ALIASES = {"typewrite": "write", "triple_click": "tripleClick"}
+ALIASES = {"typewrite": "write", "triple_click": "tripleClick", "leftClick": "click"}
 BUTTONS = {
     "left": "click",
     "primary": "click",
@@ -147,7 +147,12 @@ def _pointer(found: list[Action]) -> dict[str, float]:
 
 
 def _bound(call: Call, order: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in call.bound(order).items() if name not in HARMLESS}
+    """The arguments by name. None is pyautogui's default for each, and a place may be one pair instead of x and y."""
+    bound = {name: value for name, value in call.bound(order).items() if name not in HARMLESS and value is not None}
+    place = bound.get("x")
+    if isinstance(place, list | tuple) and len(place) == 2 and "y" not in bound:
+        bound |= zip("xy", place, strict=True)
+    return bound
 
 
 def _scroll(name: str, clicks: Any, place: dict[str, float]) -> Action:
@@ -170,6 +175,8 @@ def _single(name: str, call: Call) -> Iterator[Action]:
         yield Action.of("key", key="+".join(alike if len(names) > 1 else names))
         return
     arguments = _bound(call, ORDERS.get(name, ORDER))
+    if name == "write" and isinstance(arguments.get("message"), list | tuple):  # of keys, by their names
+        name, arguments["keys"] = "press", arguments.pop("message")
     if name == "press":
         keys = arguments.pop("keys", arguments.pop("key", None))
         presses = _whole(arguments.pop("presses", 1))
