@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_a_token_outside_the_grammar_has_probability_zero(base: tuple[Path, Path
     (example, *_) = examples(read(base[1]), 2)
     completion = planner.tokenizer(["click 0"], return_tensors="pt")["input_ids"]
     vocabulary = len(planner.tokenizer)
-    (allowed,) = planner.constraint.allowed([example.state], completion, vocabulary)
+    (allowed,) = planner.constraint.allowed([example.state], completion, vocabulary, planner.ends(2))
     inputs = dict(planner.encode([example.state]))
     inputs.pop("token_type_ids", None)
 
@@ -220,4 +221,16 @@ def test_a_token_that_may_not_come_is_an_error_in_scoring() -> None:
     tokenizer = build_processor(["click button"], 340).tokenizer
     constraint = Constraint(tokenizer, grammar("pointing"), 2)
     with pytest.raises(ValueError, match="does not allow token"):
-        constraint.allowed([SCREEN], tokenizer(["zzz"], return_tensors="pt")["input_ids"], len(tokenizer))
+        constraint.allowed([SCREEN], tokenizer(["zzz"], return_tensors="pt")["input_ids"], len(tokenizer), [])
+
+
+def test_an_answer_ends_at_any_of_its_end_tokens_and_padding_follows() -> None:
+    tokenizer = build_processor(["click button"], 340).tokenizer
+    shorter, longer = (
+        tokenizer(f"{text}\n", add_special_tokens=False)["input_ids"] for text in ("click 0", 'type "a longer text"')
+    )
+    ends = [tokenizer.eos_token_id, tokenizer("\n", add_special_tokens=False)["input_ids"][0]]  # a single step is read
+    answers = Constraint(tokenizer, grammar("pointing"), 5).answers([SCREEN, SCREEN], ends)
+    for column in zip_longest(shorter, longer, fillvalue=tokenizer.pad_token_id):
+        answers.write(torch.tensor(column))
+    assert answers.allowed(len(tokenizer)).all()

@@ -7,7 +7,7 @@ token's is 0, in sampling and in scoring alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,20 +25,21 @@ class Constraint:
 
     def __init__(self, tokenizer: Any, grammar: Grammar, horizon: int) -> None:
         self._tokens = from_tokenizer(tokenizer)
-        self._end = tokenizer.eos_token_id
         self._grammar = grammar
         self._horizon = horizon
         self._begun = lru_cache(maxsize=4096)(self._begin)
 
-    def answers(self, states: Sequence[State]) -> Answers:
-        """An answer to each state, before its first token."""
+    def answers(self, states: Sequence[State], ends: Collection[int]) -> Answers:
+        """An answer to each state, before its first token. Each of ``ends`` (``TransformersPlanner.ends``) ends it."""
         texts = [self._grammar.constraint(state, self._horizon) for state in states]
-        return Answers([self._begun(text).deep_copy() for text in texts], self._end)
+        return Answers([self._begun(text).deep_copy() for text in texts], ends)
 
-    def allowed(self, states: Sequence[State], tokens: torch.Tensor, vocabulary: int) -> torch.Tensor:
+    def allowed(
+        self, states: Sequence[State], tokens: torch.Tensor, vocabulary: int, ends: Collection[int]
+    ) -> torch.Tensor:
         """For finished answers (batch, tokens): which tokens might have come at each place, (batch, tokens, vocabulary)
         as booleans; after an answer's end, all."""
-        answers = self.answers(states)
+        answers = self.answers(states, ends)
         places = [answers.allowed(vocabulary)]
         for column in tokens.T[:-1]:
             answers.write(column)
@@ -55,9 +56,9 @@ class Constraint:
 class Answers:
     """Answers that are being written side by side."""
 
-    def __init__(self, matchers: Sequence[LLMatcher], end: int) -> None:
+    def __init__(self, matchers: Sequence[LLMatcher], ends: Collection[int]) -> None:
         self._matchers: list[LLMatcher | None] = list(matchers)
-        self._end = end
+        self._ends = frozenset(ends)
 
     def write(self, tokens: torch.Tensor) -> None:
         """Add a token (batch,) to each answer; what follows its end is no part of it.
@@ -68,15 +69,20 @@ class Answers:
             matcher = self._matchers[index]
             if matcher is not None and not matcher.consume_token(token):
                 raise ValueError(f"the grammar does not allow token {token} here: {matcher.get_error()}")
-            if token == self._end:
+            if token in self._ends:
                 self._matchers[index] = None
 
     def allowed(self, vocabulary: int) -> torch.Tensor:
-        """Which of ``vocabulary`` tokens may come next in each answer: (batch, vocabulary), as booleans."""
+        """Which of ``vocabulary`` tokens may come next in each answer: (batch, vocabulary), as booleans.
+
+        Raises ``ValueError`` where llguidance gives up on a grammar.
+        """
         found = torch.ones(len(self._matchers), vocabulary, dtype=torch.bool)
         for row, matcher in zip(found, self._matchers, strict=True):
             if matcher is not None:
                 bias = torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)
+                if matcher.is_error():
+                    raise ValueError(f"llguidance gives up on this grammar: {matcher.get_error()}")
                 row.zero_()[: len(bias)] = bias[:vocabulary] > 0
         return found
 

@@ -52,12 +52,10 @@ class TransformersPlanner:
 
         ``trainable`` lets an adapter's weights be trained on; ``device`` is the GPU unless there is none; ``constrain``
         replaces that setting.
-        Raises ``FileNotFoundError`` where the folder contains no model, naming it, and ``DamagedFile`` for one that is
-        cut off.
+        Raises ``ConfigError`` where the folder contains no model, naming it, and ``DamagedFile`` for one that is cut
+        off.
         """
         path = model_folder(Path(folder))
-        if not (path / "config.json").is_file() and not (path / ADAPTER).is_file():
-            raise FileNotFoundError(f"{folder} contains no planner; a stage's output folder has one in 'model/'")
         settings = settings or PlannerSettings.load(path)
         settings = settings if constrain is None else replace(settings, constrain=constrain)
         # To answer, a model may lie on several GPUs; accelerate says where it is to be trained.
@@ -115,7 +113,7 @@ class TransformersPlanner:
             inputs.pop("token_type_ids", None)
             chosen: list[LogitsProcessor] = []
             if self.settings.constrain != "off":
-                chosen.append(Constrained(self.constraint.answers(shown)))
+                chosen.append(Constrained(self.constraint.answers(shown, self.ends(horizon))))
             if attempt:
                 chosen.append(Gumbel([f"{attempt}/{chat(self.processor, state, self.settings)}" for state in shown]))
             output = self.model.generate(

@@ -80,16 +80,17 @@ def rollouts(
             states = [prompt.state for prompt in prompts[start : start + planner.batch_size]]
             inputs = planner.encode(states).to(planner.model.device)
             inputs.pop("token_type_ids", None)
+            ends = planner.ends(objective.reads)
             tokens = groups.sample(
                 planner.model,
                 dict(inputs),
                 size=size,
                 max_new_tokens=planner.settings.max_new_tokens,
                 temperature=stage.temperature,
-                eos=planner.ends(objective.reads),
+                eos=ends,
                 pad=planner.tokenizer.pad_token_id,
                 banned=image_tokens(planner.model.config),
-                answers=planner.constraint.answers([state for state in states for _ in range(size)])
+                answers=planner.constraint.answers([state for state in states for _ in range(size)], ends)
                 if planner.settings.constrain == "always"
                 else None,
             )

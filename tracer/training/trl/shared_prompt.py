@@ -46,7 +46,7 @@ class SharedPromptTrainer(LiveGroups):
     def _allowed(self, members: torch.Tensor, tokens: torch.Tensor, vocabulary: int) -> torch.Tensor:
         assert self.constraint is not None
         states = [self.states[self._rows[index]] for index in members.tolist()]
-        return self.constraint.allowed(states, tokens, vocabulary)
+        return self.constraint.allowed(states, tokens, vocabulary, self.eos_token_ids)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], list[Any] | None, dict[str, Any]]:
         size = self.num_generations
@@ -66,6 +66,9 @@ class SharedPromptTrainer(LiveGroups):
         model = self.accelerator.unwrap_model(self.model)
         training = model.training
         model.eval()
+        answers = None
+        if self.constraint is not None:
+            answers = self.constraint.answers([self.states[row] for row in self._rows], self.eos_token_ids)
         completions = groups.sample(
             model,
             inputs,
@@ -77,7 +80,7 @@ class SharedPromptTrainer(LiveGroups):
             # A sampled image token has no features: the next forward pass fails (R1-V#91, EasyR1#110).
             banned=image_tokens(model.config),
             noise=self._noise() if self.by_step else None,
-            answers=None if self.constraint is None else self.constraint.answers([self.states[n] for n in self._rows]),
+            answers=answers,
         )
         model.train(training)
         return [_until_end(row, set(self.eos_token_ids)) for row in completions.tolist()], None
