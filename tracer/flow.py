@@ -24,6 +24,7 @@ from tracer.lineage import why
 from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.step import reused
 from tracer.planner import address, hub
+from tracer.planner.lora import model_folder
 from tracer.registry import promotion, register, versions
 from tracer.registry.record import DECISION, Decision
 from tracer.reporting import report
@@ -381,7 +382,8 @@ def folder(config: Config, name: str) -> Path:
 def model(config: Config, name: str) -> Path:
     """The folder of a planner: ``base``, a stage, any folder, a served one, or a registered ``name@alias``, downloaded.
 
-    Raises ``ConfigError`` for a name that is none of these, and ``RegistryError`` where nothing is registered so.
+    Raises ``ConfigError`` for a name that is none of these or a folder without a planner, and ``RegistryError`` where
+    nothing is registered so.
     """
     if name == BASE:
         return hub.folder(config)
@@ -396,6 +398,7 @@ def model(config: Config, name: str) -> Path:
             f"there is no planner {name!r}: give one of {', '.join(MODELS)}, a folder that exists, a registered "
             f"model such as {config.registry.model}@champion, or a server's as openai:http://HOST:PORT/v1#MODEL"
         )
+    model_folder(Path(name))
     return Path(name)
 
 

@@ -11,6 +11,7 @@ from tests import checkouts
 from tracer import cli
 from tracer.lineage.pins import check_pin
 from tracer.registry import backup, promotion, rebuild, record, tracking, verify, versions
+from tracer.settings import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_a_registry_is_not_overwritten_and_half_a_backup_is_refused(checkout: Pa
     with pytest.raises(tracking.RegistryError, match="is not empty"):
         backup.backup(checkouts.config(), folder)
     (folder / backup.RECEIPT).unlink()
-    with pytest.raises(tracking.RegistryError, match="not a whole one"):
+    with pytest.raises(ConfigError, match="not a whole one"):
         backup.restore(checkouts.config(), folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ BEFORE_TYPER = {
     "published", "register", "promote", "rollback", "history", "lineage", "bench", "ablate", "stages", "run", "demo",
     "reward", "doctor", "forecast", *(f"evaluate {name}" for name in plugins.names(plugins.BENCHMARKS)),
 }  # fmt: skip
+PARAMETERS = Path(__file__).parents[2] / "params.yaml"
 CONFIGURED = {"--profile", "--seed", "--set", "--force"}
 NO_CONFIGURATION = {
     "record", "score", "protocols", "items", "compare", "published", "schema", "doctor",
@@ -168,6 +170,32 @@ def test_a_page_that_nobody_can_play_is_named_before_anything_is_recorded(
     assert cli.main(["record", "--pages", pages, "--split", "train", "--out", str(tmp_path / "out")]) == 2
     assert "no demonstrator plays bisect-angle; there are: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("ingest --set data.path={}/nowhere", "nowhere does not exist"),
+        ("evaluate offline --model {}", "contains no planner"),
+        ("forecast {}/nowhere", "there is no planner"),
+        ("view {}", "contains no evaluation"),
+        ("view {}/nowhere", "is not a folder"),
+        ("restore {}", "is no backup"),
+        ("data show nowhere", "there is no batch"),
+        ("why nowhere", "there is no step"),
+        ("lineage nowhere/7", "has no nowhere/7"),
+    ],
+)
+def test_a_call_that_names_what_is_not_there_is_wrong_and_does_nothing(
+    line: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PARAMETERS, tmp_path)
+    assert cli.main(line.replace("{}", str(empty)).split()) == 2
+    assert named in capfd.readouterr().err
+    assert not (tmp_path / "build").exists() or not list((tmp_path / "build").rglob("lineage.json"))
 
 
 def test_any_result_prints_as_json_and_nothing_else_does(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,21 @@ def test_a_model_that_was_cut_off_is_named(planner: TransformersPlanner, tmp_pat
         TransformersPlanner.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.json", None), ("config.json", "{}"), ("model.safetensors", None), ("processor_config.json", None),
+     ("tokenizer.json", "[]"), ("tokenizer.json", None), ("chat_template.jinja", b"\xff")],
+)  # fmt: skip
+def test_a_model_of_which_a_file_is_gone_or_makes_no_sense_is_named(
+    planner: TransformersPlanner, tmp_path: Path, name: str, content: str | bytes | None
+) -> None:
+    planner.save(tmp_path / "model")
+    path = tmp_path / "model" / name
+    path.unlink() if content is None else path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DamagedFile, match=r"/model is damaged or cut off \(its (model|processor) does not load"):
+        TransformersPlanner.load(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["", "{", "{}", "null", "[]", '{"digest'])
 def test_a_damaged_json_file_is_named(tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "lineage.json").write_text(content, encoding="utf-8")

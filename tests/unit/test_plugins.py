@@ -12,6 +12,7 @@ import pytest
 
 from tracer import planner, plugins
 from tracer.plugins import PluginError
+from tracer.settings import ConfigError
 
 ROOT = Path(plugins.__file__).parent.parent
 
@@ -88,7 +89,7 @@ def test_a_planners_folder_names_its_backend(install: Callable[..., None], tmp_p
     (folder / "planner.json").write_text('{"backend": "parrot"}')
     with pytest.raises(PluginError, match="unknown planner 'parrot'; there are: echo, openai, transformers"):
         planner.load(folder)
-    with pytest.raises(FileNotFoundError, match="contains no planner"):
+    with pytest.raises(ConfigError, match="contains no planner"):
         planner.load(tmp_path / "nowhere")
 
 

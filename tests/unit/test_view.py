@@ -17,6 +17,7 @@ from tracer.forecast import reference
 from tracer.lineage.digest import LineageError
 from tracer.reporting.view import Library, server, write
 from tracer.reward import trajectory_reward
+from tracer.settings import ConfigError
 
 HOSTILE = '</script><script>document.title = "run"</script><img src=x onerror=alert(1)> \u2028 "\\'
 EPISODES = [Episode(strategy="anticipatory", task="near", split="test", seed=seed) for seed in (9000, 9001)]
@@ -149,9 +150,9 @@ def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work", encoding="utf-8")
     with pytest.raises(LineageError, match="did not write"):
         write([run], tmp_path)
-    with pytest.raises(LineageError, match="contains no evaluation"):
+    with pytest.raises(ConfigError, match="contains no evaluation"):
         write([run / "ingest"], tmp_path / "page")
-    with pytest.raises(LineageError, match="is not a folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         write([run / "nowhere"], tmp_path / "page")
 
 

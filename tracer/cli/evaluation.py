@@ -32,6 +32,7 @@ def _evaluate(kind: Literal["offline", "online"], config: Config, model: str, ou
     from tracer import flow
 
     step = flow.evaluation(kind, model)
+    flow.model(config, model)  # a wrong name ends here, before anything is made for it
     flow.prepare(config, step)
     out = out or step.out(config)
     return finished(lambda: step.run(config, out), out)

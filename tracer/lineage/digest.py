@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.json_files import read_json
+from tracer.settings import ConfigError
 
 LINEAGE = "lineage.json"
 STARTED = ".started.json"
@@ -19,6 +20,10 @@ WORK_FOLDERS = ("checkpoints", "logs")
 
 class LineageError(RuntimeError):
     """An input that is missing, unfinished or not what was pinned; the message names it and the fix."""
+
+
+class MissingInput(LineageError, ConfigError):
+    """An input that is named and not there."""
 
 
 def digest_of(value: Any) -> str:
@@ -61,7 +66,7 @@ def _document(path: Path) -> dict[str, Any] | None:
 def content_digest(path: Path) -> str:
     """The digest of an input: a finished step's output digest, else a hash over the files themselves."""
     if not path.exists():
-        raise LineageError(f"{path} does not exist; run the step that makes it, or `dvc pull` for data")
+        raise MissingInput(f"{path} does not exist; run the step that makes it, or `dvc pull` for data")
     if path.is_file():
         return file_digest(path)
     lineage = finished(path)

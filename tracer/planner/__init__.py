@@ -22,8 +22,8 @@ from tracer.settings import ConfigError
 def load(folder: str | Path, constrain: Constrain | None = None) -> Planner:
     """The planner of a model folder, or of the ``model`` folder in a step's output.
 
-    ``constrain`` replaces what its settings say. Raises ``FileNotFoundError`` where there is none, ``PluginError``, and
-    ``ConfigError`` for a backend that cannot be constrained.
+    ``constrain`` replaces what its settings say. Raises ``ConfigError`` where there is none and for a backend that
+    cannot be constrained, and ``PluginError``.
     """
     make = plugins.load(plugins.PLANNERS, backend(folder))
     if "constrain" in inspect.signature(make).parameters:
@@ -43,8 +43,6 @@ def backend(folder: str | Path) -> str:
 
     Without it, the folder contains a Hugging Face model.
     """
-    from tracer.planner.lora import model_folder
-
-    settings = model_folder(Path(folder)) / SETTINGS
-    document = read_json(settings) if settings.is_file() else {}
+    found = (path / SETTINGS for path in (Path(folder) / "model", Path(folder)))
+    document = next((read_json(path) for path in found if path.is_file()), {})
     return str(document.get("backend", "transformers"))

@@ -11,12 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer.json_files import read_json, write_json
+from tracer.json_files import DamagedFile, read_json, write_json
 from tracer.lineage.digest import LineageError, digest_of, file_digest
+from tracer.planner.plan import SETTINGS
 from tracer.planner.settings import PlannerConfig
+from tracer.settings import ConfigError
 from tracer.training.settings import LoraConfig
 
-CONFIG = "adapter_config.json"
+WHOLE, CONFIG = "config.json", "adapter_config.json"
 BASE = "base.json"
 NAME = "default"  # PEFT's name for the adapter that is trained; "ref" is TRL's frozen copy of it
 
@@ -113,7 +115,10 @@ def load_processor(path: Path, image: bool) -> Any:
     """The processor, or for a planner without images the tokenizer, of a model folder."""
     from transformers import AutoProcessor, AutoTokenizer
 
-    return (AutoProcessor if image else AutoTokenizer).from_pretrained(path)
+    try:
+        return (AutoProcessor if image else AutoTokenizer).from_pretrained(path)
+    except Exception as error:  # transformers raises what its JSON, tokenizers and templates raise
+        raise DamagedFile(path, f"its processor does not load: {error}") from error
 
 
 def is_adapter(model: Any) -> bool:
@@ -133,5 +138,11 @@ def save_adapter(model: Any, folder: Path, state: dict[str, Any] | None = None) 
 
 
 def model_folder(folder: Path) -> Path:
-    """A step's output folder keeps its model in ``model``."""
-    return folder / "model" if (folder / "model").is_dir() else folder
+    """The folder of the model itself: a step's output folder keeps it in ``model``.
+
+    Raises ``ConfigError`` where there is none.
+    """
+    path = folder / "model" if (folder / "model").is_dir() else folder
+    if not any((path / name).is_file() for name in (WHOLE, CONFIG, SETTINGS)):
+        raise ConfigError(f"{folder} contains no planner; a stage's output folder has one in 'model/'")
+    return path

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Logi
 
 from tracer.grammars.grammar import grammar
 from tracer.grammars.reading import Constrain
+from tracer.json_files import DamagedFile
 from tracer.planner.constraint import Constrained, Constraint
 from tracer.planner.files import share, weight_files
 from tracer.planner.lora import CONFIG as ADAPTER
@@ -190,7 +191,18 @@ def load_model(path: Path, image: bool, dtype: str = "auto", trainable: bool = F
         options |= {"device_map": "auto"} if spread else {}
         return kind.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
 
-    return load_adapter(path, whole, trainable) if (path / ADAPTER).is_file() else whole(str(path))
+    if (path / ADAPTER).is_file():
+        return load_adapter(path, whole, trainable)
+    try:
+        return whole(str(path))
+    except (
+        ValueError,
+        OSError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:  # a senseless configuration
+        raise DamagedFile(path, f"its model does not load: {error}") from error
 
 
 def image_tokens(config: Any) -> list[int]:

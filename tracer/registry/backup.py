@@ -22,6 +22,7 @@ from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import pinned_folder, pinned_md5
 from tracer.registry import places, record, storage, versions
 from tracer.registry.tracking import RegistryError
+from tracer.settings import ConfigError
 
 RECEIPT = "backup.json"
 DATABASE, DATA, CODE = "mlflow.db", "dvc", "code.bundle"
@@ -72,10 +73,11 @@ def restore(config: Config, folder: Path) -> dict[str, Any]:
     """Bring a backup back into a checkout that has no registry; return what was in it.
 
     The data go into DVC's cache, into its default remote if that answers, and into the working folder where its pinned
-    data are absent. Raises ``RegistryError`` where there is a registry, or no whole backup.
+    data are absent. Raises ``RegistryError`` where there is a registry, and ``ConfigError`` for a folder that is no
+    whole backup.
     """
     if not (folder / RECEIPT).is_file():
-        raise RegistryError(f"{folder} is no backup, or not a whole one: it has no {RECEIPT}")
+        raise ConfigError(f"{folder} is no backup, or not a whole one: it has no {RECEIPT}")
     found: dict[str, Any] = read_json(folder / RECEIPT, "versions", "data")
     database = _database(config, there=False)
     files = places.artifacts(database)

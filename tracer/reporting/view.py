@@ -22,6 +22,7 @@ from tracer.lineage.digest import LineageError
 from tracer.reporting.films import Film, Reel, reels
 from tracer.reporting.gallery import data_uri
 from tracer.reporting.links import HOST, PORT
+from tracer.settings import ConfigError
 
 MARK = "view.json"
 """The file by which a folder is known as one that ``write`` made."""
@@ -33,10 +34,10 @@ class Library:
     """The films of some folders, in one list."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        """Raises ``LineageError`` for a folder that is not there, or where nothing was evaluated."""
+        """Raises ``ConfigError`` for a folder that is not there, or where nothing was evaluated."""
         for folder in folders:
             if not folder.is_dir():
-                raise LineageError(f"{folder} is not a folder; name a run (build/demo/seed0) or a step's folder in it")
+                raise ConfigError(f"{folder} is not a folder; name a run (build/demo/seed0) or a step's folder in it")
         self.title = ", ".join(map(str, folders))
         self.entries: list[dict[str, Any]] = []
         self._places: list[tuple[Reel, int]] = []
@@ -45,7 +46,7 @@ class Library:
             self.entries += found
             self._places += [(reel, number) for number in range(len(found))]
         if not self.entries:
-            raise LineageError(f"{self.title} contains no evaluation; `tracer evaluate online` makes one")
+            raise ConfigError(f"{self.title} contains no evaluation; `tracer evaluate online` makes one")
 
     def film(self, number: int) -> Film:
         """The film of the entry of that number; of one whose data is gone, why it cannot be shown."""
