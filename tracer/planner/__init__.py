@@ -44,5 +44,5 @@ def backend(folder: str | Path) -> str:
     Without it, the folder contains a Hugging Face model.
     """
     found = (path / SETTINGS for path in (Path(folder) / "model", Path(folder)))
-    document = next((read_json(path) for path in found if path.is_file()), {})
-    return str(document.get("backend", "transformers"))
+    settings = next((path for path in found if path.is_file()), None)
+    return str(read_json(settings).get("backend", "transformers")) if settings else "transformers"
