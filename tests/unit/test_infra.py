@@ -261,6 +261,17 @@ def test_dagster_reads_what_the_values_of_the_chart_become(tmp_path: Path) -> No
         pass
 
 
+def test_nothing_reports_its_use_over_the_network() -> None:
+    code = "import tracer, mlflow.telemetry.utils as m, huggingface_hub.constants as h, os\n"
+    code += "print(m.is_telemetry_disabled(), h.HF_HUB_DISABLE_TELEMETRY, os.environ['GX_ANALYTICS_ENABLED'])"
+    plain = {name: value for name, value in os.environ.items() if "TRACK" not in name and "TELEMETRY" not in name}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=plain, cwd=ROOT)
+    assert run.stdout.split() == ["True", "True", "false"], run.stderr
+    for path in (INFRA / "dagster.yaml", INFRA / "dagster-postgres.yaml"):
+        assert yaml.safe_load(path.read_text(encoding="utf-8"))["telemetry"] == {"enabled": False}
+    assert "analytics = false" in (ROOT / ".dvc/config").read_text(encoding="utf-8")
+
+
 def test_the_addresses_of_postgres_name_the_driver_that_is_installed() -> None:
     storage = documents(INFRA / "dagster-postgres.yaml")[0]["storage"]["postgres"]["postgres_db"]
     values = documents(INFRA / "k8s" / "values.yaml")[0]["postgresql"]
