@@ -14,24 +14,56 @@ from collections.abc import Callable, Sequence
 import typer
 
 from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, registry, training
-from tracer.cli.common import group
+from tracer.cli.common import add, group
 from tracer.settings import ConfigError
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
+COMMANDS = {
+    "Everyday": inspect.COMMANDS,
+    "Steps of the pipeline": (*data.COMMANDS, *training.COMMANDS, *evaluation.COMMANDS),
+    "Registered versions": registry.COMMANDS,
+    "Benchmarks": benchmarks.COMMANDS,
+    "Experiments": experiments.COMMANDS,
+}
+"""The commands, by the title under which the help lists them."""
+BEGIN = """tracer trains agents that forecast a few steps, execute the first and forecast again.
+
+  tracer demo                                train, evaluate and register a planner on the sample data
+  tracer status                              what is up to date, and why the rest would run again
+  tracer view                                watch what the agents did, step by step
+  tracer data add FOLDER                     add new recordings, after checking them
+
+tracer --help lists all commands, and tracer COMMAND --help explains one."""
+
+
 def application() -> Callable[..., None]:
     """All commands as one callable, which takes the arguments and ends in ``SystemExit``."""
-    files = (inspect, data, training, evaluation, registry, benchmarks, experiments)
-    app = group(
-        "Forecast a trajectory, execute its first step, forecast again.",
-        [command for file in files for command in file.COMMANDS],
+    app = typer.Typer(
+        name="tracer",
+        help="Forecast a trajectory, execute its first step, forecast again.",
+        invoke_without_command=True,
+        pretty_exceptions_enable=False,
     )
-    app.add_typer(group("Train a planner: the base, or a stage of RL.", training.TRAIN), name="train")
-    app.add_typer(group("Fetch or build a base planner.", training.BASE), name="base")
-    app.add_typer(group("Add new data, list it, remove it.", batches.DATA), name="data")
-    evaluate = "Evaluate a planner: offline, online, or on a benchmark."
-    app.add_typer(group(evaluate, (*evaluation.EVALUATE, *benchmarks.EVALUATE)), name="evaluate")
+
+    @app.callback()
+    def begin(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            print(BEGIN)
+
+    for title, functions in COMMANDS.items():
+        add(app, functions, title)
+    groups = {
+        "train": group("Train a planner: the base, or a stage of RL.", training.TRAIN),
+        "base": group("Fetch or build a base planner.", training.BASE),
+        "data": group("Add new data, list it, remove it.", batches.DATA),
+        "evaluate": group(
+            "Evaluate a planner: offline, online, or on a benchmark.", (*evaluation.EVALUATE, *benchmarks.EVALUATE)
+        ),
+    }
+    for name, commands in groups.items():
+        app.add_typer(commands, name=name, rich_help_panel="Everyday" if name == "data" else "Steps of the pipeline")
     return typer.main.get_command(app)
 
 

@@ -67,9 +67,14 @@ def configuration(
 def group(about: str, functions: Iterable[Command]) -> typer.Typer:
     """Functions as the commands of their names."""
     app = typer.Typer(name="tracer", help=about, no_args_is_help=True, pretty_exceptions_enable=False)
-    for function in functions:
-        app.command(function.__name__)(_command(function))
+    add(app, functions)
     return app
+
+
+def add(app: typer.Typer, functions: Iterable[Command], title: str | None = None) -> None:
+    """Add functions to an application, listed together under a title where there is one."""
+    for function in functions:
+        app.command(function.__name__, rich_help_panel=title)(_command(function))
 
 
 def _command(function: Command) -> Callable[..., None]:
