@@ -30,10 +30,10 @@ class Constraint:
         self._horizon = horizon
         self._begun = lru_cache(maxsize=4096)(self._begin)
 
-    def answers(self, states: Sequence[State]) -> Answers:
-        """An answer to each state, before its first token."""
-        texts = [self._grammar.constraint(state, self._horizon) for state in states]
-        return Answers([self._begun(text).deep_copy() for text in texts], self._end)
+    def answers(self, states: Sequence[State | None]) -> Answers:
+        """An answer to each state, before its first token; one to None may be anything."""
+        texts = [None if state is None else self._grammar.constraint(state, self._horizon) for state in states]
+        return Answers([None if text is None else self._begun(text).deep_copy() for text in texts], self._end)
 
     def allowed(self, states: Sequence[State], tokens: torch.Tensor, vocabulary: int) -> torch.Tensor:
         """For finished answers (batch, tokens): which tokens might have come at each place, (batch, tokens, vocabulary)
@@ -55,7 +55,7 @@ class Constraint:
 class Answers:
     """Answers that are being written side by side."""
 
-    def __init__(self, matchers: Sequence[LLMatcher], end: int) -> None:
+    def __init__(self, matchers: Sequence[LLMatcher | None], end: int) -> None:
         self._matchers: list[LLMatcher | None] = list(matchers)
         self._end = end
 
