@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, registry, training
+from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, live, registry, training
 from tracer.cli.common import group
 from tracer.settings import ConfigError
 
@@ -22,7 +22,7 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 def application() -> Callable[..., None]:
     """All commands as one callable, which takes the arguments and ends in ``SystemExit``."""
-    files = (inspect, data, training, evaluation, registry, benchmarks, experiments)
+    files = (inspect, data, training, evaluation, registry, benchmarks, experiments, live)
     app = group(
         "Forecast a trajectory, execute its first step, forecast again.",
         [command for file in files for command in file.COMMANDS],
