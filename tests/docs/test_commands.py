@@ -160,6 +160,9 @@ NOT_RUN = {
     'tracer evaluate offline --model "openai:http://HOST:PORT/v1#MODEL"': SERVED,
     'tracer forecast "openai:http://127.0.0.1:8000/v1#MODEL" --image screen.png --goal "Open the report"': SERVED,
     "tracer serve": SERVES,
+    'tracer act --url http://localhost:8080 --goal "Open the report" --out acted': (
+        "needs a page; tests/browser/test_act.py acts on some"
+    ),
     "tracer serve --model build/demo/seed0/stage2 --port 8001": SERVES,
     'tracer serve --model "openai:http://127.0.0.1:8002/v1#MODEL"': SERVES,
     "make vllm": "installs 4.5 GB",

@@ -1,7 +1,9 @@
-"""Use a planner: serve it."""
+"""Use a planner: serve it, and let it act on a web page."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,5 +40,41 @@ def serve(
     return None
 
 
-COMMANDS = (serve,)
+def act(
+    config: Config,
+    url: Annotated[str, typer.Option(help="The page to begin on.")],
+    goal: Annotated[str, typer.Option(help="What is to be reached.")],
+    out: Annotated[Path, typer.Option(help="Where the trace is added, which `tracer view` shows.")],
+    model: Served = None,
+    agent: Annotated[str, typer.Option(help="The strategy: anticipatory, react, ...")] = "anticipatory",
+    steps: Annotated[int, typer.Option(min=1, help="How many steps at most.")] = 20,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A host beside the page's own that pages may reach; * for anything.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Send forms and the like without asking.")] = False,
+) -> Result:
+    """Act on any web page, in a browser of its own. Exit code 1 unless the agent says that it is done.
+
+    Example: tracer act --url http://localhost:8080 --goal "Open the report" --out acted
+    """
+    from tracer import flow
+    from tracer.evaluation import acting
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def ask(question: str) -> bool:
+        try:
+            return yes or typer.confirm(question, err=True)
+        except typer.Abort:  # nobody there to answer
+            return False
+
+    folder = flow.trained(config, model or f"{config.registry.model}@champion")
+    asked = acting.Errand(url=url, goal=goal, agent=agent, steps=steps, allowed=tuple(allow or ()))
+    row = acting.act(config, folder, out, asked, ask, say)
+    text = f"{row['reason']}, after {row['steps']} steps and {row['calls']} forecasts: tracer view {out}"
+    return Result(data=row, text=text, ok=row["reason"] == acting.DONE)
+
+
+COMMANDS = (serve, act)
 """In the order of the help."""
