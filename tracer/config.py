@@ -20,6 +20,7 @@ from tracer.ingestion.settings import DataConfig, MixtureConfig
 from tracer.planner.settings import PlannerConfig
 from tracer.registry.settings import RegistryConfig
 from tracer.reward import RewardConfig
+from tracer.serving.settings import ServingConfig
 from tracer.settings import ConfigError, Section
 from tracer.tools.settings import GroundingConfig
 from tracer.training.settings import (
@@ -56,6 +57,7 @@ class Config(Section):
     budget: BudgetConfig = BudgetConfig()
     launch: LaunchConfig = LaunchConfig()
     registry: RegistryConfig = RegistryConfig()
+    serving: ServingConfig = ServingConfig()
 
     @model_validator(mode="after")
     def _planners(self) -> Config:

@@ -139,6 +139,7 @@ FRESH = "tests/docs/test_fresh.py runs it on a machine that has nothing"
 PLUGIN = "tests/integration/test_plugin.py installs the example and runs it"
 NETWORK = "needs the network"
 SERVED = "needs a server; tests/integration/test_served.py asks one"
+SERVES = "does not end; tests/integration/test_serve.py serves"
 NOT_RUN = {
     "make demo": FRESH,
     "make test": FRESH,
@@ -158,6 +159,12 @@ NOT_RUN = {
     ),
     'tracer evaluate offline --model "openai:http://HOST:PORT/v1#MODEL"': SERVED,
     'tracer forecast "openai:http://127.0.0.1:8000/v1#MODEL" --image screen.png --goal "Open the report"': SERVED,
+    "tracer serve": SERVES,
+    'tracer act --url http://localhost:8080 --goal "Open the report" --out acted': (
+        "needs a page; tests/browser/test_act.py acts on some"
+    ),
+    "tracer serve --model build/demo/seed0/stage2 --port 8001": SERVES,
+    'tracer serve --model "openai:http://127.0.0.1:8002/v1#MODEL"': SERVES,
     "make vllm": "installs 4.5 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
     "tracer ingest click_log logs --check": PLUGIN,

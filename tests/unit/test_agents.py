@@ -7,6 +7,8 @@ from tracer.agents.agent import act_all
 from tracer.agents.anticipatory import Anticipatory
 from tracer.agents.blind import Blind
 from tracer.agents.cot import Cot
+from tracer.agents.mcts import Mcts, NoConfidence
+from tracer.agents.prompted import Prompted
 from tracer.agents.react import React
 from tracer.planner.plan import Plan
 from tracer.tools.elements import ElementLocator
@@ -99,7 +101,76 @@ def test_a_step_that_could_not_be_executed_was_not_taken():
     assert agent.act(state(), plan(click("One"))).action is not None
 
 
-@pytest.mark.parametrize("make", [React, Anticipatory, Blind, Cot])
+class Sure(Fixed):
+    """Answers by the steps so far, each attempt another of the answers, with its confidence."""
+
+    def forecast(self, states, horizon, attempt=0):
+        found = []
+        for shown in states:
+            self.asked.append((shown.history, horizon))
+            chosen = self.answer[shown.history]
+            found.append(chosen[attempt % len(chosen)])
+        return found
+
+
+def sure(confidence, *steps):
+    return Plan(
+        text="answer", forecast=steps or None, error="" if steps else "nothing", confidence=confidence, tokens=3
+    )
+
+
+ONE, TWO, SEND = (click(name).instruction for name in ("One", "Two", "Send"))
+
+
+def test_the_search_prefers_the_step_whose_forecasts_go_on_well():
+    """The first forecast through One looks better, and what comes after Two is better."""
+    planner = Sure({
+        (): [sure(0.8, click("One"), click("Send")), sure(0.7, click("Two"), click("Send"))],
+        (ONE,): [sure(0.1, click("Send"))],
+        (TWO,): [sure(0.9, click("Send"))],
+        (ONE, SEND): [sure(0.1, click("One"))], (TWO, SEND): [sure(0.9, click("One"))],
+    })  # fmt: skip
+    (decision,) = act_all([Mcts(TOOLS, 3, budget=12)], planner, [state()])
+    assert decision.step == click("Two") and decision.action is not None
+    assert decision.plan.forecast[0] == click("Two") and "of 2 first steps" in decision.note
+    assert (decision.calls, decision.tokens, len(planner.asked)) == (12, 36, 12)
+    assert {len(history) + horizon for history, horizon in planner.asked} == {3}
+    assert any(history == (TWO, SEND) for history, _ in planner.asked)
+
+
+def test_the_search_spends_its_budget_whatever_it_finds_and_begins_anew_in_each_state():
+    agent = Mcts(OwnCoordinates(), 2, budget=3, retries=9)
+    nowhere = sure(0.9, click("Send", shown=elements("One")))
+    planner = Sure({(): [nowhere, sure(None), sure(0.2, click("One"))], (ONE,): [sure(0.5, click("Two"))]})
+    for _ in range(2):
+        (decision,) = act_all([agent], planner, [state()])
+        assert (decision.step, decision.calls) == (click("One"), 3)
+    planner = Sure({(): [sure(None)]})
+    (decision,) = act_all([agent], planner, [state()])
+    assert decision.action is None and decision.reason == "unparsable: nothing" and decision.calls == 3
+    with pytest.raises(NoConfidence, match="how probable"):
+        act_all([agent], Fixed(plan(click("One"))), [state()])
+
+
+def test_a_search_and_other_agents_are_forecast_together():
+    planner = Sure({(): [sure(0.9, click("One"))], (ONE,): [sure(0.9, click("Two"))]})
+    decisions = act_all([Mcts(TOOLS, 2, budget=4), Anticipatory(TOOLS, 2)], planner, [state(), state()])
+    assert [decision.calls for decision in decisions] == [4, 1]
+
+
+def test_the_prompted_agent_asks_in_words_and_takes_a_model_at_its_word():
+    agent = Prompted(TOOLS, 5)
+    shown = agent.view(state())
+    assert agent.wants(shown) == 5 and "cannot see further than 2 steps" in shown.observation
+    steps = (click("One"), click("Two"), click("Send"))
+    decision = agent.act(state(), Plan(text="{...} I cannot see further.", forecast=steps))
+    assert decision.step == click("One") and decision.plan.forecast == steps[:2]
+    assert decision.note == "the planner sees no further than 2 steps" and agent.left == steps[1:2]
+    decision = agent.act(state(), Plan(text="{...}", forecast=steps))
+    assert decision.note == "" and agent.left == steps[1:]
+
+
+@pytest.mark.parametrize("make", [React, Anticipatory, Blind, Cot, Prompted])
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [(UNPARSABLE, "unparsable: unknown action"), (plan(), "unparsable: the forecast is empty"), (None, "no forecast")],

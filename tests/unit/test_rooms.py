@@ -29,7 +29,7 @@ ORDER = (
     "scoring stages",
     "benchmarks registry reporting",
     "flow schema",
-    "dvc_yaml doctor experiments batches",
+    "dvc_yaml doctor experiments batches serving",
     "pipelines",
     "cli",
     "__main__",

@@ -131,7 +131,7 @@ def test_a_screenshot_of_ones_own_is_a_state_and_is_forecast_from(screen, tmp_pa
     pytest.importorskip("rapidocr_onnxruntime")
     image, drawn = tmp_path / "screen.png", tmp_path / "drawn.png"
     image.write_bytes(screen)
-    found = state_of(image, "Press Submit.")
+    found = state_of(screen, "Press Submit.", "screen.png")
     assert (found.goal, found.image, found.width, found.height) == ("Press Submit.", screen, 320, 420)
     assert [(element.role, element.text) for element in found.elements] == [("text", "Cancel"), ("text", "Submit")]
     assert inside(centre(found.elements[1].box), (180 / 320, 100 / 420, 300 / 320, 140 / 420))

@@ -27,6 +27,7 @@ def test_a_turn_is_kept_as_it_was(tmp_path):
     assert kept["forecast"][0] == {"instruction": steps[0].instruction, "action": steps[0].action.to_dict()}
     assert kept["forecast"][1]["action"] == {"type": "click"}
     assert (kept["chosen"], kept["step"], kept["action"]) == (0, steps[0].instruction, steps[0].action.to_dict())
+    assert kept["note"] == ""
     assert (kept["outcome"], kept["calls"], kept["tokens"], kept["seconds"]) == ("solved", 1, 7, 0.25)
     assert (tmp_path / SCREENS / kept["screen"]).read_bytes() == small(picture("Click 0"))
 

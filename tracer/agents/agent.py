@@ -23,7 +23,9 @@ class Decision:
     reason: str = ""
     """Why there is no action; empty if there is one."""
     plan: Plan | None = None
-    """The planner's last answer, where it was asked in this state; ``act_all`` notes it."""
+    """The planner's answer that was decided on: where the agent names none, the last one (``act_all`` notes it)."""
+    note: str = ""
+    """What the agent says of its choice."""
     calls: int = 0
     """How often the planner was asked in this state."""
     tokens: int = 0
@@ -38,13 +40,17 @@ class Agent:
     that the states of many episodes are forecast in one batch (``act_all``).
     """
 
-    def __init__(self, tools: ToolAgent, horizon: int, *, check: bool = False, retries: int = 0) -> None:
+    def __init__(
+        self, tools: ToolAgent, horizon: int, *, check: bool = False, retries: int = 0, budget: int = 8
+    ) -> None:
         """``check``: skip steps that something speaks against (tracer/agents/consistency.py). ``retries``: how often
-        the planner is asked again in a state in which its answer leads to no action."""
+        the planner is asked again in a state in which its answer leads to no action. ``budget``: the calls of the
+        planner that an agent which searches spends in a state."""
         self.tools = tools
         self.horizon = horizon
         self.check = check
         self.retries = retries
+        self.budget = budget
         self.left: Forecast = ()
         """The steps of the last forecast behind the one that was executed."""
         self.skipped: list[str] = []
@@ -108,9 +114,10 @@ def act_all(agents: Sequence[Agent], planner: Planner, states: Sequence[State]) 
             plans |= zip(chosen, planner.forecast(views, horizon, attempt), strict=True)
         for index in left:
             before, plan = decisions[index], plans.get(index)
+            decided = agents[index].act(states[index], plan)
             decisions[index] = replace(
-                agents[index].act(states[index], plan),
-                plan=plan,
+                decided,
+                plan=decided.plan or plan,
                 calls=before.calls + (plan is not None),
                 tokens=before.tokens + (plan.tokens if plan else 0),
             )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, registry, training
+from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, live, registry, training
 from tracer.cli.common import add, group
 from tracer.settings import ConfigError
 
@@ -24,6 +24,7 @@ COMMANDS = {
     "Everyday": inspect.COMMANDS,
     "Steps of the pipeline": (*data.COMMANDS, *training.COMMANDS, *evaluation.COMMANDS),
     "Registered versions": registry.COMMANDS,
+    "Planners at work": live.COMMANDS,
     "Benchmarks": benchmarks.COMMANDS,
     "Experiments": experiments.COMMANDS,
 }

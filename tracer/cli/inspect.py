@@ -121,7 +121,7 @@ def forecast(
         example = explain.example(config.out("ingest"), trajectory, step, horizon)
         state, expected, shown = example.state, example.reference, example.trajectory
     else:
-        state, expected, shown, step = screen.state_of(image, goal), (), str(image), 0
+        state, expected, shown, step = screen.state_of(image.read_bytes(), goal, str(image)), (), str(image), 0
     plan = planner.load(folder).forecast([state], horizon)[0]
     steps = plan.forecast or ()
     made, done = ([each.instruction for each in listed] for listed in (steps, expected))

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,8 @@ from typing import Any, Self, TypeVar
 from tracer import package_data
 
 Result = TypeVar("Result")
-WIDTH, HEIGHT = 160, 210
+Size = tuple[int, int]
+SIZE = WIDTH, HEIGHT = 160, 210
 """The viewport, in CSS pixels: the part of a MiniWoB++ page that is the task."""
 LOCALE, TIME_ZONE, SCALE = "en-US", "UTC", 1
 
@@ -99,11 +100,15 @@ class Browser(ExitStack):
     Its pages are played through one event loop, so that waiting for one need not hold up the others.
     """
 
-    def __init__(self, timeout_ms: float = 30_000) -> None:
-        """``timeout_ms``: how long a page may take over one call."""
+    def __init__(self, timeout_ms: float = 30_000, reach: Sequence[str] | None = None) -> None:
+        """``timeout_ms``: how long a page may take over one call. ``reach``: the only hosts that pages may reach, where
+        they may not reach every one; ``*`` in a name stands for anything."""
         super().__init__()
         self.executable = find_chromium()
         self.timeout_ms = timeout_ms
+        # In the browser's network stack, so that redirects, frames and scripts are held to it as well.
+        rules = ["MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in reach or ())]
+        self._flags = [*CHROMIUM_FLAGS, *([] if reach is None else [f"--host-resolver-rules={', '.join(rules)}"])]
 
     def __enter__(self) -> Self:
         from playwright.async_api import async_playwright
@@ -117,7 +122,7 @@ class Browser(ExitStack):
                 playwright.chromium.launch(
                     executable_path=self.executable,
                     headless=True,
-                    args=list(CHROMIUM_FLAGS),
+                    args=self._flags,
                     env=environment(Path(home)),
                 )
             )
@@ -129,10 +134,11 @@ class Browser(ExitStack):
         """What a call returns, once it does."""
         return self._runner.run(call)
 
-    async def new_page(self) -> Any:
+    async def new_page(self, size: Size = SIZE) -> Any:
         """A page in a window of its own: one behind another in the same window is given one frame a second."""
         context = await self._chromium.new_context(
-            viewport={"width": WIDTH, "height": HEIGHT},
+            viewport={"width": size[0], "height": size[1]},
+            service_workers="block",
             device_scale_factor=SCALE,
             locale=LOCALE,
             timezone_id=TIME_ZONE,

@@ -45,6 +45,9 @@ class World(ExitStack):
     impossible: ClassVar[tuple[type[Exception], ...]] = ()
     """What ``step`` raises for an action that has no meaning here: the episode fails."""
 
+    ends: ClassVar[tuple[str, str]] = ("solved", "failed: the page says so")
+    """Why an episode is over that succeeded, and one that did not."""
+
     def max_steps(self, task: str) -> int:
         """The steps after which an episode of this task counts as failed."""
         return 20

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 
 from tracer.environments.browser import Browser, chromium, identity
 from tracer.environments.environment import Calls, Method, World
-from tracer.environments.miniwob import MiniWob, UnsupportedAction
+from tracer.environments.miniwob import MiniWob
+from tracer.environments.page import UnsupportedAction
 from tracer.environments.pages import HELDOUT, LONGEST, RL
 
 PAGE_TIMEOUT_MS = 90_000

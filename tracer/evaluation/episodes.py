@@ -272,7 +272,7 @@ def _verdict(each: Running, outcome: Any, limits: Limits, world: World) -> str |
         return outcome
     each.state, done, success = _returned(outcome)
     if done:
-        return SOLVED if success else "failed: the page says so"
+        return world.ends[not success]
     if len(each.turns) + 1 >= (most := limits.max_steps or world.max_steps(each.episode.task)):
         return f"failed: no end after {most} steps"
     if time.monotonic() - each.started > limits.seconds:

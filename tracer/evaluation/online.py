@@ -13,7 +13,7 @@ and some pages answer at random times, so that an online score is repeatable onl
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -143,16 +143,22 @@ def play_all(
     config: Config, wanted: Sequence[Episode], planner: Planner
 ) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
     """Play the episodes in the configured world; a row and the turns as each ends. Raises ``Unplayed``."""
+    limits = Limits(slots=SLOTS, max_steps=config.evaluation.max_steps, seconds=SECONDS)
+    yield from play(wanted, planner, lambda: load_world(config), agents(config), limits)
+
+
+def agents(config: Config) -> Callable[[str], Agent]:
+    """What makes an agent of a strategy, for one episode."""
     agent_tools = tools.load(config.grounding)
 
     def agent(strategy: str) -> Agent:
         made = plugins.load(plugins.AGENTS, strategy)
-        options = {"check": config.evaluation.consistency, "retries": config.evaluation.retries}
+        chosen = config.evaluation
+        options = {"check": chosen.consistency, "retries": chosen.retries, "budget": chosen.budget}
         fresh: Agent = made(agent_tools, config.planner.horizon, **options)
         return fresh
 
-    limits = Limits(slots=SLOTS, max_steps=config.evaluation.max_steps, seconds=SECONDS)
-    yield from play(wanted, planner, lambda: load_world(config), agent, limits)
+    return agent
 
 
 def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class EvaluationConfig(Section):
     retries: int = Field(default=3, ge=0)
     """How often an agent asks the planner again, for a sampled forecast, where its answer does not parse or names
     nothing on the screen. Every answer counts in its cost; 0 is the paper's agent, which gives up."""
+    budget: int = Field(default=8, gt=0)
+    """The planner's calls that an agent which searches (``mcts``) spends in a state."""
     screens: bool = True
     """Whether the traces of online episodes keep the screens: some kilobytes a turn on small pages, up to 150 on large
     screens, for which ``tracer view`` shows what the agent saw."""

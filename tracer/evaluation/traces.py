@@ -83,6 +83,7 @@ class TraceLog:
             "action": decision.action.to_dict() if decision.action else None,
             "outcome": turn.outcome,
             "changed": turn.changed,
+            "note": decision.note,
             "calls": decision.calls,
             "tokens": decision.tokens,
             "seconds": round(turn.seconds, 3),

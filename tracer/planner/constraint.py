@@ -29,10 +29,13 @@ class Constraint:
         self._horizon = horizon
         self._begun = lru_cache(maxsize=4096)(self._begin)
 
-    def answers(self, states: Sequence[State], ends: Collection[int]) -> Answers:
-        """An answer to each state, before its first token. Each of ``ends`` (``TransformersPlanner.ends``) ends it."""
-        texts = [self._grammar.constraint(state, self._horizon) for state in states]
-        return Answers([self._begun(text).deep_copy() for text in texts], ends)
+    def answers(self, states: Sequence[State | None], ends: Collection[int]) -> Answers:
+        """An answer to each state, before its first token; one to None may be anything.
+
+        Each of ``ends`` (``TransformersPlanner.ends``) ends it.
+        """
+        texts = [None if state is None else self._grammar.constraint(state, self._horizon) for state in states]
+        return Answers([None if text is None else self._begun(text).deep_copy() for text in texts], ends)
 
     def allowed(
         self, states: Sequence[State], tokens: torch.Tensor, vocabulary: int, ends: Collection[int]
@@ -56,7 +59,7 @@ class Constraint:
 class Answers:
     """Answers that are being written side by side."""
 
-    def __init__(self, matchers: Sequence[LLMatcher], ends: Collection[int]) -> None:
+    def __init__(self, matchers: Sequence[LLMatcher | None], ends: Collection[int]) -> None:
         self._matchers: list[LLMatcher | None] = list(matchers)
         self._ends = frozenset(ends)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,9 @@ class Plan(Reading):
     """What the planner was shown as text, where it says so."""
     tokens: int = 0
     """How many tokens the answer has, where the planner counts them."""
+    confidence: float | None = field(default=None, compare=False)
+    """How probable the planner itself finds its answer: the geometric mean of the tokens' probabilities, in [0, 1];
+    None where it does not say. Its last digits depend on what else was in the batch."""
 
 
 class Planner(Protocol):

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from openai import OpenAI, OpenAIError
+from openai.types.chat import ChatCompletion
 from PIL import Image
 
 from tracer.grammars.grammar import grammar
+from tracer.grammars.reading import Grammar
 from tracer.json_files import read_json
 from tracer.planner.address import Endpoint
 from tracer.planner.plan import SETTINGS, Plan, PlannerSettings
@@ -39,9 +42,10 @@ class ServedPlanner:
         self.settings = settings
         self.name = name
         self._grammar = grammar(settings.grammar, settings.parse)
+        self.key = os.environ.get("OPENAI_API_KEY") or "none"  # what a server without keys is told
         self._client = OpenAI(
             base_url=endpoint.url,
-            api_key=os.environ.get("OPENAI_API_KEY") or "none",  # what a server without keys is told
+            api_key=self.key,
             timeout=endpoint.seconds,
             max_retries=endpoint.retries,
         )
@@ -65,7 +69,7 @@ class ServedPlanner:
             pool.shutdown(cancel_futures=True)
 
     def _plan(self, state: State, horizon: int, attempt: int) -> Plan:
-        request = self.request(state, attempt)
+        request = chat_request(state, self.settings, self.endpoint.model, attempt)
         try:
             answer = self._client.chat.completions.create(**request)
         except (OpenAIError, ValueError) as error:  # JSON that is none is a ValueError
@@ -75,26 +79,40 @@ class ServedPlanner:
             ) from error
         if not getattr(answer, "choices", None):  # the library returns whatever it was sent
             raise ServerError(f"{self.name} sent no chat completion but {str(answer)[:200]!r}; is the address right?")
-        text = answer.choices[0].message.content or ""
-        reading = self._grammar.read(text, state, horizon)
-        tokens = answer.usage.completion_tokens if answer.usage else 0
-        return Plan(text=text, forecast=reading.forecast, error=reading.error, tokens=tokens)
+        return plan_of(answer, self._grammar, state, horizon)
 
-    def request(self, state: State, attempt: int) -> dict[str, Any]:
-        """The chat completion that is asked for: greedy, or for an attempt above 0 a sample that has its own seed."""
-        conversation = messages(state, self.settings)
-        seen = json.dumps([attempt, conversation])
-        for part in conversation[0]["content"] if self.settings.image else []:
-            if part["type"] == "image":
-                part |= {"type": "image_url", "image_url": {"url": data_url(state)}}
-        return {
-            "model": self.endpoint.model,
-            "messages": conversation,
-            "max_tokens": self.settings.max_new_tokens,
-            "temperature": 1.0 if attempt else 0.0,
-            "top_p": 1.0,
-            "seed": int.from_bytes(hashlib.sha256(seen.encode()).digest()[:4]) >> 1,  # servers take 31 bits at least
-        }
+
+def chat_request(state: State, settings: PlannerSettings, model: str, attempt: int = 0) -> dict[str, Any]:
+    """The chat completion to ask for: greedy, or for an attempt above 0 a sample that has its own seed."""
+    conversation = messages(state, settings)
+    seen = json.dumps([attempt, conversation])
+    for part in conversation[0]["content"] if settings.image else []:
+        if part["type"] == "image":
+            part |= {"type": "image_url", "image_url": {"url": data_url(state)}}
+    return {
+        "model": model,
+        "messages": conversation,
+        "max_tokens": settings.max_new_tokens,
+        "temperature": 1.0 if attempt else 0.0,
+        "top_p": 1.0,
+        "seed": int.from_bytes(hashlib.sha256(seen.encode()).digest()[:4]) >> 1,  # servers take 31 bits at least
+        "logprobs": True,
+    }
+
+
+def plan_of(answer: ChatCompletion, rules: Grammar, state: State, horizon: int) -> Plan:
+    """The plan in a server's answer, which has a choice; its confidence, where the server gives log-probabilities."""
+    choice = answer.choices[0]
+    text = choice.message.content or ""
+    reading = rules.read(text, state, horizon)
+    given = [token.logprob for token in (choice.logprobs.content or ())] if choice.logprobs else []
+    return Plan(
+        text=text,
+        forecast=reading.forecast,
+        error=reading.error,
+        tokens=answer.usage.completion_tokens if answer.usage else 0,
+        confidence=math.exp(sum(given) / len(given)) if given else None,
+    )
 
 
 def data_url(state: State) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,23 @@ from tracer.planner.prompt import chat
 from tracer.trajectory import State
 
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a model wrote, without the token that ends it."""
+
+    text: str
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    """The log-probability of each token, at temperature 1."""
+    ended: bool = False
+    """Whether it ends by itself, and not at the limit."""
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of the tokens' probabilities."""
+        return math.exp(sum(self.logprobs) / len(self.logprobs)) if self.logprobs else 0.0
 
 
 class TransformersPlanner:
@@ -88,61 +106,95 @@ class TransformersPlanner:
     def encode(self, states: Sequence[State]) -> Any:
         """The model's inputs for a batch of states, padded on the left: input_ids (B, L), pixel_values, ..."""
         texts = [chat(self.processor, state, self.settings) for state in states]
+        return self.encode_texts(texts, [picture(state) for state in states] if self.settings.image else [])
+
+    def encode_texts(self, texts: Sequence[str], images: Sequence[Image.Image]) -> Any:
+        """The same for prompts in the chat template, with the picture of each unless the planner sees none."""
+        given: dict[str, Any] = {"text": list(texts), "padding": True, "padding_side": "left"}
         if not self.settings.image:
-            return self.tokenizer(
-                texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-            )
-        images = [picture(state) for state in states]
-        return self.processor(
-            text=texts, images=images, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-        )
+            return self.tokenizer(**given, return_tensors="pt", add_special_tokens=False)
+        return self.processor(**given, images=list(images), return_tensors="pt", add_special_tokens=False)
 
     def answer(self, states: Sequence[State]) -> list[str]:
         """The greedy answers, as text."""
-        return [text for text, _ in self._answer(states, self.settings.horizon, attempt=0)]
+        return [answer.text for answer in self._answer(states, self.settings.horizon, attempt=0)]
 
-    @torch.inference_mode()
-    def _answer(self, states: Sequence[State], horizon: int, attempt: int) -> list[tuple[str, int]]:
-        """Each state's answer, greedy or (for an attempt above 0) sampled, and its tokens without the end token."""
-        answers: list[tuple[str, int]] = [("", 0)] * len(states)
+    def _answer(self, states: Sequence[State], horizon: int, attempt: int) -> list[Answer]:
+        """Each state's answer, greedy or (for an attempt above 0) sampled."""
+        answers = [Answer(text="")] * len(states)
         # Prompts of like length go together: padding costs as much as tokens.
         order = sorted(range(len(states)), key=lambda index: len(states[index].elements or ()))
         for start in range(0, len(order), self.batch_size):
             chunk = order[start : start + self.batch_size]
             shown = [states[index] for index in chunk]
-            inputs = self.encode(shown).to(self.model.device)
-            inputs.pop("token_type_ids", None)
-            chosen: list[LogitsProcessor] = []
-            if self.settings.constrain != "off":
-                chosen.append(Constrained(self.constraint.answers(shown, self.ends(horizon))))
+            noise = None
             if attempt:
-                chosen.append(Gumbel([f"{attempt}/{chat(self.processor, state, self.settings)}" for state in shown]))
-            output = self.model.generate(
-                **inputs,
-                max_new_tokens=self.settings.max_new_tokens,
-                do_sample=False,
-                pad_token_id=self.tokenizer.pad_token_id,
-                eos_token_id=self.ends(horizon),
-                suppress_tokens=image_tokens(self.model.config),
-                logits_processor=LogitsProcessorList(chosen),
-            )[:, inputs["input_ids"].shape[1] :]
-            ends = torch.tensor([self.tokenizer.pad_token_id, *self.ends(horizon)], device=output.device)
-            lengths = (~torch.isin(output, ends)).sum(dim=1).tolist()
-            texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
-            for index, text, length in zip(chunk, texts, lengths, strict=True):
-                answers[index] = text, length
+                noise = Gumbel([f"{attempt}/{chat(self.processor, state, self.settings)}" for state in shown])
+            written = self.generate(self.encode(shown), self.settings.max_new_tokens, shown, noise, self.ends(horizon))
+            for index, answer in zip(chunk, written, strict=True):
+                answers[index] = answer
         return answers
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        inputs: Any,
+        max_new_tokens: int,
+        states: Sequence[State | None],
+        noise: Gumbel | None = None,
+        ends: Sequence[int] = (),
+    ) -> list[Answer]:
+        """The answers to encoded prompts: greedy ones, or with ``noise`` sampled ones.
+
+        Where the settings hold answers to the grammar, it is that of each one's state, and None is held to none.
+        ``ends``: the tokens that end an answer; by default the model's own.
+        """
+        inputs = inputs.to(self.model.device)
+        inputs.pop("token_type_ids", None)
+        ends = list(ends) or self.ends(self.settings.horizon + 1)
+        constrained = self.settings.constrain != "off" and any(state is not None for state in states)
+        taken = Taken()
+        processors = [Constrained(self.constraint.answers(states, ends))] if constrained else []
+        processors += [taken, *([noise] if noise else [])]
+        output = self.model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=ends,
+            suppress_tokens=image_tokens(self.model.config),
+            logits_processor=LogitsProcessorList(processors),
+        )[:, inputs["input_ids"].shape[1] :]
+        logprobs = taken.logprobs(output)
+        stops = torch.tensor([self.tokenizer.pad_token_id, *ends], device=output.device)
+        lengths = (~torch.isin(output, stops)).sum(dim=1).tolist()
+        texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
+        return [
+            Answer(
+                text=text,
+                tokens=tuple(row[:length].tolist()),
+                logprobs=tuple(scores[:length].tolist()),
+                ended=length < output.shape[1],
+            )
+            for text, row, scores, length in zip(texts, output, logprobs, lengths, strict=True)
+        ]
 
     def forecast(self, states: Sequence[State], horizon: int, attempt: int = 0) -> list[Plan]:
         """One plan per state: from the greedy answers, or from sampled ones for an attempt above 0."""
         answers = self._answer(states, horizon, attempt)
-        return [self.read(text, state, horizon, tokens) for (text, tokens), state in zip(answers, states, strict=True)]
+        return [self.read(answer, state, horizon) for answer, state in zip(answers, states, strict=True)]
 
-    def read(self, text: str, state: State, horizon: int, tokens: int = 0) -> Plan:
+    def read(self, answer: Answer, state: State, horizon: int) -> Plan:
         """The plan that an answer contains, or why it contains none."""
-        reading = self._grammar.read(text, state, horizon)
-        shown = chat(self.processor, state, self.settings)
-        return Plan(text=text, prompt=shown, forecast=reading.forecast, error=reading.error, tokens=tokens)
+        reading = self._grammar.read(answer.text, state, horizon)
+        return Plan(
+            text=answer.text,
+            prompt=chat(self.processor, state, self.settings),
+            forecast=reading.forecast,
+            error=reading.error,
+            tokens=len(answer.tokens),
+            confidence=answer.confidence,
+        )
 
     def save(self, folder: Path, state: dict[str, Any] | None = None) -> None:
         """Write the weights (of an adapter, those alone), the processor and the settings.
@@ -160,18 +212,48 @@ class TransformersPlanner:
 
 
 class Gumbel(LogitsProcessor):
-    """Makes the greedy choice a sample at temperature 1: argmax(logits + Gumbel noise) follows the softmax.
+    """Makes the greedy choice a sample: argmax(logits + temperature * Gumbel noise) follows the softmax at it.
 
     Each row draws from a stream of its own, so that its sample does not depend on what else is in the batch.
     """
 
-    def __init__(self, seeds: Sequence[str]) -> None:
+    def __init__(self, seeds: Sequence[str], temperatures: Sequence[float] = ()) -> None:
+        """``temperatures``: one a row, by default 1; 0 leaves the greedy choice."""
         self.streams = [torch.Generator().manual_seed(random.Random(seed).getrandbits(63)) for seed in seeds]
+        self.temperatures = temperatures or [1.0] * len(seeds)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Logits (rows, vocabulary) with noise."""
-        noise = [torch.empty(scores.shape[-1]).exponential_(generator=stream) for stream in self.streams]
-        return scores - torch.stack(noise).log().to(scores)
+        noise = [
+            temperature * torch.empty(scores.shape[-1]).exponential_(generator=stream).log()
+            if temperature
+            else torch.zeros(scores.shape[-1])
+            for stream, temperature in zip(self.streams, self.temperatures, strict=True)
+        ]
+        return scores - torch.stack(noise).to(scores)
+
+
+class Taken(LogitsProcessor):
+    """Notes how probable each token was that a generation took. The logits stay as they are."""
+
+    def __init__(self) -> None:
+        self._last: torch.Tensor | None = None
+        self._noted: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The logits (rows, vocabulary)."""
+        self._note(input_ids[:, -1])
+        self._last = scores.float().log_softmax(dim=-1)
+        return scores
+
+    def logprobs(self, output: torch.Tensor) -> torch.Tensor:
+        """The log-probabilities of the tokens (rows, tokens) that were written."""
+        self._note(output[:, -1])
+        return torch.stack(self._noted, dim=1)
+
+    def _note(self, tokens: torch.Tensor) -> None:
+        if self._last is not None:  # else it is the prompt's last token
+            self._noted.append(self._last.gather(1, tokens[:, None])[:, 0])
 
 
 def picture(state: State) -> Image.Image:

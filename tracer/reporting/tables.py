@@ -37,6 +37,8 @@ STRATEGIES = {
     "react": "react: forecast one, execute it",
     "blind": "blind: forecast T, execute them all unseen",
     "cot": "cot: forecast T as a plan, then one step at a time with the plan in the prompt",
+    "prompted": "prompted: asked in words to forecast, for a model that was not trained to",
+    "mcts": "mcts: search over sampled forecasts, execute the first step visited most",
 }
 SIGNIFICANT = 0.05
 PAIRS = tuple(

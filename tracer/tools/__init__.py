@@ -1,7 +1,7 @@
 """Frozen tool agents: they turn a forecast's step into an action on the screen, and are never trained.
 
-Other rooms use ``load``, ``tool_agent.ToolAgent`` and, for a screenshot of one's own, ``screen.state_of``; a tool agent
-is found by its name (``tracer.plugins.TOOLS``).
+Other rooms use ``load``, ``tool_agent.ToolAgent`` and, for a screenshot of one's own, ``screen.state_of`` with
+``ocr.OcrLocator``; a tool agent is found by its name (``tracer.plugins.TOOLS``).
 """
 
 from __future__ import annotations

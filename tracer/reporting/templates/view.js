@@ -176,7 +176,7 @@ function pane(film, entry, alone) {
 
 function told(turn) {
   const steps = turn.steps.map((each, index) => make("li", {}, make("span", { class: `badge ${each.came}` }, String(index + 1)), make("span", {}, each.text, each.point ? "" : make("small", { class: "note" }, " (without a place)")), make("small", { class: each.came === true ? "good" : each.came === false ? "bad" : "note" }, { true: "✓ came true", false: "✗ did not" }[each.came] || "")));
-  const facts = [turn.seconds === undefined ? "" : `${turn.seconds} s`, turn.tokens === undefined ? "" : `${turn.tokens} tokens`, turn.calls > 1 ? `asked ${turn.calls} times` : "", turn.changed ? "" : "changed nothing on the screen", ...Object.entries(turn.scores || {}).map(([name, value]) => `${name} ${Number(value.toFixed(3))}`)];
+  const facts = [turn.seconds === undefined ? "" : `${turn.seconds} s`, turn.tokens === undefined ? "" : `${turn.tokens} tokens`, turn.calls > 1 ? `asked ${turn.calls} times` : "", turn.changed ? "" : "changed nothing on the screen", turn.note || "", ...Object.entries(turn.scores || {}).map(([name, value]) => `${name} ${Number(value.toFixed(3))}`)];
   return make(
     "div", {},
     make("h3", {}, "Forecast"), steps.length ? make("ol", {}, ...steps) : make("p", { class: "note" }, turn.answer ? `No forecast: ${turn.error || "the answer is empty"}` : "The agent went on with an earlier forecast."),
