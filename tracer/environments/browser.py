@@ -94,16 +94,17 @@ def identity() -> dict[str, str]:
 
 
 class Browser(ExitStack):
-    """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``.
+    """A Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``.
 
     Its pages are played through one event loop, so that waiting for one need not hold up the others.
     """
 
-    def __init__(self, timeout_ms: float = 30_000) -> None:
-        """``timeout_ms``: how long a page may take over one call."""
+    def __init__(self, timeout_ms: float = 30_000, headless: bool = True) -> None:
+        """``timeout_ms``: how long a page may take over one call; ``headless``: without a window that people see."""
         super().__init__()
         self.executable = find_chromium()
         self.timeout_ms = timeout_ms
+        self.headless = headless
 
     def __enter__(self) -> Self:
         from playwright.async_api import async_playwright
@@ -116,7 +117,7 @@ class Browser(ExitStack):
             self._chromium = self.run(
                 playwright.chromium.launch(
                     executable_path=self.executable,
-                    headless=True,
+                    headless=self.headless,
                     args=list(CHROMIUM_FLAGS),
                     env=environment(Path(home)),
                 )
@@ -129,10 +130,10 @@ class Browser(ExitStack):
         """What a call returns, once it does."""
         return self._runner.run(call)
 
-    async def new_page(self) -> Any:
+    async def new_page(self, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Any:
         """A page in a window of its own: one behind another in the same window is given one frame a second."""
         context = await self._chromium.new_context(
-            viewport={"width": WIDTH, "height": HEIGHT},
+            viewport={"width": size[0], "height": size[1]},
             device_scale_factor=SCALE,
             locale=LOCALE,
             timezone_id=TIME_ZONE,

@@ -10,21 +10,22 @@ import base64
 import importlib.util
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tracer import package_data
 from tracer.action import Action
+from tracer.environments.acting import UnsupportedAction, element_of, perform
 from tracer.environments.browser import HEIGHT, WIDTH, Browser
 from tracer.instruction import describe
-from tracer.trajectory import Element, State, element_at
+from tracer.trajectory import State, element_at
 
 MAX_TEXT = 40
 """Characters of an element's text."""
 MAX_ELEMENTS = 60
 
-SCROLL = 0.5
-"""How far a scroll without an amount goes, as a fraction of the screen's height (or width)."""
+ACTIONS = ("click", "double_click", "triple_click", "right_click", "move", "drag", "type", "key", "scroll", "wait")
+"""What a page can be done to; everything else has no meaning there."""
 
 # Transitions, carets and the package's click visualiser would make equal states look different.
 _STILL = (
@@ -39,15 +40,8 @@ _SETTLE = """
 () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(
   () => resolve([WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]))))
 """
-_BUTTONS = {"click": ("left", 1), "double_click": ("left", 2), "triple_click": ("left", 3), "right_click": ("right", 1)}
-
-
 Turn = tuple[State, bool, bool]
 """The new state, whether the episode is over, and whether it succeeded."""
-
-
-class UnsupportedAction(ValueError):
-    """An action that has no meaning on a web page, for example opening an app."""
 
 
 def pages_folder() -> Path:
@@ -108,54 +102,14 @@ class MiniWob(ExitStack):
             elements = self.state.elements or ()
             index = element_at(action.point, elements) if action.point else None
             instruction = describe(action, None if index is None else elements[index], elements)
-        await self._perform(action)
+        if action.type not in ACTIONS:
+            raise UnsupportedAction(f"a MiniWoB++ page has no action {action.type!r}")
+        await perform(self._tab, action, (WIDTH, HEIGHT), partial(self._tab.evaluate, _SETTLE))
         done, reward = await self._tab.evaluate(_SETTLE)
         history = (*self.state.history, instruction)
         # The page covers itself when the episode is over: the last screen that showed the task stays.
         self.state = replace(self.state, history=history) if done else await self._look(self.state.goal, history)
         return self.state, bool(done), bool(done) and reward == 1
-
-    async def _perform(self, action: Action) -> None:
-        mouse, keyboard = self._tab.mouse, self._tab.keyboard
-        x, y = ((action.point[0] * WIDTH), (action.point[1] * HEIGHT)) if action.point else (WIDTH / 2, HEIGHT * 0.62)
-        if action.type in _BUTTONS:
-            button, count = _BUTTONS[action.type]
-            await mouse.move(x, y)
-            # Icons that change when hovered over have no area until their other picture is loaded.
-            await self._tab.evaluate(_SETTLE)
-            await mouse.click(x, y, button=button, click_count=count)
-        elif action.type == "move":
-            await mouse.move(x, y)
-        elif action.type == "drag":
-            await mouse.move(x, y)
-            await mouse.down()
-            await mouse.move(action.get("to_x") * WIDTH, action.get("to_y") * HEIGHT, steps=4)
-            await mouse.up()
-        elif action.type == "type":
-            if action.point:
-                await mouse.click(x, y)
-            await keyboard.type(action.get("text"))
-        elif action.type == "key":
-            await self._press(action.get("key"))
-        elif action.type == "scroll":
-            await mouse.move(x, y)
-            await mouse.wheel(*_wheel(action))
-            # The compositor applies a wheel event after the call has returned.
-            await self._tab.wait_for_timeout(60)
-        elif action.type == "wait":
-            await self._tab.wait_for_timeout(1000 * action.get("seconds", 1.0))
-        else:
-            raise UnsupportedAction(f"a MiniWoB++ page has no action {action.type!r}")
-
-    async def _press(self, key: str) -> None:
-        from playwright.async_api import Error
-
-        try:
-            await self._tab.keyboard.press(key)
-        except Error as error:
-            if "Unknown key" in str(error):  # the agent's mistake, and no failure of the browser
-                raise UnsupportedAction(f"there is no key {key[:80]!r}") from error
-            raise
 
     async def _look(self, goal: str, history: tuple[str, ...]) -> State:
         listed = await self._tab.evaluate(self._list_elements, MAX_TEXT)
@@ -165,28 +119,6 @@ class MiniWob(ExitStack):
             image=base64.b64decode(shot["data"]),
             width=WIDTH,
             height=HEIGHT,
-            elements=tuple(_element(raw) for raw in listed[:MAX_ELEMENTS]),
+            elements=tuple(element_of(raw, (WIDTH, HEIGHT)) for raw in listed[:MAX_ELEMENTS]),
             history=history,
         )
-
-
-def _wheel(action: Action) -> tuple[float, float]:
-    # The finger's direction: a finger that moves up brings what lies below, which the wheel calls positive.
-    amount = action.get("amount", SCROLL)
-    dx, dy = {"up": (0, 1), "down": (0, -1), "left": (1, 0), "right": (-1, 0)}[action.get("direction")]
-    return dx * amount * WIDTH, dy * amount * HEIGHT
-
-
-def _element(raw: dict[str, Any]) -> Element:
-    left, top, right, bottom = raw["box"]
-    return Element(
-        role=raw["role"],
-        text=raw["text"],
-        value=raw["value"],
-        state=raw["state"],
-        box=(_fraction(left, WIDTH), _fraction(top, HEIGHT), _fraction(right, WIDTH), _fraction(bottom, HEIGHT)),
-    )
-
-
-def _fraction(pixels: float, size: int) -> float:
-    return round(min(max(pixels / size, 0.0), 1.0), 4)
