@@ -27,7 +27,7 @@ def application() -> Callable[..., None]:
         "Forecast a trajectory, execute its first step, forecast again.",
         [command for file in files for command in file.COMMANDS],
     )
-    app.add_typer(group("Train a planner: the base, or a stage of RL.", training.TRAIN), name="train")
+    app.add_typer(group("Train a planner: a stage of RL.", training.TRAIN), name="train")
     app.add_typer(group("Fetch or build a base planner.", training.BASE), name="base")
     app.add_typer(group("Add new data, list it, remove it.", batches.DATA), name="data")
     evaluate = "Evaluate a planner: offline, online, or on a benchmark."
