@@ -176,10 +176,10 @@ def evaluation(kind: Literal["offline", "online"], planner: str) -> FlowStep:
         kind=kind,
         planner=planner,
         about=f"{planner} in Chromium: the task success of each agent that plays it, and what it costs",
-        reads=tuple(name for name in ready if name != "validate"),
+        reads=("ingest", *(name for name in ready if name != "validate")),
         module=online.__name__,
-        make=lambda config, at, out: online.evaluate(online.playing(config, planner), at[planner], out),
-        recipe=lambda config, at: online.recipe(online.playing(config, planner), at[planner]),
+        make=lambda config, at, out: online.evaluate(online.playing(config, planner), at[planner], out, at["ingest"]),
+        recipe=lambda config, at: online.recipe(online.playing(config, planner), at[planner], at["ingest"]),
         headline=True,
     )
 

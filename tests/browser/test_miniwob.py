@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tracer.action import Action
+from tracer.environments.acting import UnsupportedAction
 from tracer.environments.browser import HEIGHT, WIDTH, Browser, BrowserMissing, find_chromium
 from tracer.environments.demonstrators import DEMONSTRATORS, demonstrate
 from tracer.environments.miniwob import MiniWob
-from tracer.environments.page import UnsupportedAction
 from tracer.environments.pages import BASE, HELDOUT, RL
 from tracer.environments.performance import DemonstrationFailed, Performance
 from tracer.environments.record import OtherEpisodes, record

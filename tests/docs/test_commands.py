@@ -56,6 +56,11 @@ CASES = {
     # 1: a champion that had none before it cannot be rolled back, and this is said
     'tracer rollback --reason "worse on the shop pages"': Case(slow=True, champion=True, codes=(0, 1)),
     "tracer record --pages login-user --split train --out my-episodes": Case(slow=True, browser=True),
+    """tracer record --url http://localhost:8000/ --goal 'Order "Mint" for "Anna".' --out my-episodes""": Case(
+        run="""echo 'click button "Mint"' > steps.txt && tracer record --goal Tea --out recorded --script steps.txt """
+        f"--url {ROOT.as_uri()}/examples/shop/index.html",
+        browser=True,
+    ),
     "tracer stages --profile tiny --seeds 3": Case(
         run="tracer stages --profile micro --seeds 2 --set build=micro --out written", slow=True
     ),
@@ -116,9 +121,9 @@ CASES = {
             if command.startswith("tracer record")
         }.items()
     },
-    "tracer train bootstrap --profile tiny --set bootstrap.bf16=true --set bootstrap.steps=1200 "
+    "tracer base tiny --profile tiny --set bootstrap.bf16=true --set bootstrap.steps=1200 "
     "--episodes build/recordings/base --out build/bootstrap": Case(
-        run=f"tracer train bootstrap {MICRO} --set bootstrap.steps=2 --set bootstrap.batch=8 --episodes data/raw "
+        run=f"tracer base tiny {MICRO} --set bootstrap.steps=2 --set bootstrap.batch=8 --episodes data/raw "
         "--out bootstrapped",
         slow=True,
     ),
@@ -140,7 +145,9 @@ PLUGIN = "tests/integration/test_plugin.py installs the example and runs it"
 NETWORK = "needs the network"
 SERVED = "needs a server; tests/integration/test_served.py asks one"
 SERVES = "does not end; tests/integration/test_serve.py serves"
+TUTORIAL = "tests/docs/test_tutorial.py runs it in its place"
 NOT_RUN = {
+    **dict.fromkeys(commands(ROOT / "docs/tutorial.md"), TUTORIAL),
     "make demo": FRESH,
     "make test": FRESH,
     ". .venv/bin/activate": "puts the command `tracer` on the path, which these tests do in their own way",

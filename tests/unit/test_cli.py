@@ -26,7 +26,7 @@ HEAVY = (
     "torch", "mlflow", "dagster", "great_expectations", "pandas", "matplotlib", "transformers", "numpy", "tracer.flow",
 )  # fmt: skip
 BEFORE_TYPER = {
-    "record", "ingest", "mix", "validate", "train bootstrap", "train stage1", "train stage2", "base hub",
+    "record", "ingest", "mix", "validate", "base tiny", "train stage1", "train stage2", "base hub",
     "base smollm2", "gate", "evaluate offline", "evaluate online", "report", "score", "protocols", "items", "compare",
     "published", "register", "promote", "rollback", "history", "lineage", "bench", "ablate", "stages", "run", "demo",
     "reward", "doctor", "forecast", *(f"evaluate {name}" for name in plugins.names(plugins.BENCHMARKS)),
@@ -66,12 +66,14 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["train"], 2, "bootstrap"),
+        (["train"], 2, "stage1"),
         (["--help"], 0, "Usage"),
         (["fly"], 2, "No such command"),
         (["ingest", "--seed", "-1"], 2, "--seed"),
         (["ingest", "--workers", "0"], 2, "--workers"),
-        (["record"], 2, "Missing option"),
+        (["record"], 2, "record needs one of"),
+        (["record", "--pages", "login-user", "--url", "http://localhost"], 2, "record needs one of"),
+        (["record", "--url", "http://localhost"], 2, "--goal"),
         (["gate", "stage9"], 2, "stage9"),
         (["protocols", "none"], 2, "gaia"),
         (["schema", "none"], 2, "episode"),

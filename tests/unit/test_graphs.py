@@ -42,7 +42,8 @@ def test_the_arrows_of_the_flow() -> None:
     assert reads["stage1"] == {"ingest", "validate", "base"}
     assert reads["stage2"] == {"ingest", "stage1", "gate-stage1"}
     assert reads["gate-stage2"] == {"ingest", "stage1", "stage2"}
-    assert reads["online-base"] == {"base"} and reads["online-stage2"] == {"stage2", "gate-stage2"}
+    assert reads["online-base"] == {"ingest", "base"}
+    assert reads["online-stage2"] == {"ingest", "stage2", "gate-stage2"}
     assert reads["register"] == {"stage2", "evaluate-stage2", "online-stage2", "validate", "gate-stage2"}
     assert reads["promote"] == {"register", "ingest", "evaluate-base", "online-base"}
     before = [step.name for step in flow.before(flow.evaluation("offline", "stage1"))]

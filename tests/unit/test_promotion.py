@@ -491,7 +491,7 @@ def test_a_champion_of_the_first_scheme_is_evaluated_once_more_and_nothing_regis
         rows = {"results.jsonl": results(STRONG)}
         step("evaluate", config, out, {"trajectories": trajectories, "model": model}, rows)
 
-    def online(config: Config, model: Path, out: Path) -> None:
+    def online(config: Config, model: Path, out: Path, trajectories: Path) -> None:
         evaluated.append(out.name)
         step("online", config, out, {"model": model}, {"scores.json": {}, "results.jsonl": episodes(ONLINE)})
 

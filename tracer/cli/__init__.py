@@ -56,7 +56,7 @@ def application() -> Callable[..., None]:
     for title, functions in COMMANDS.items():
         add(app, functions, title)
     groups = {
-        "train": group("Train a planner: the base, or a stage of RL.", training.TRAIN),
+        "train": group("Train a planner: a stage of RL.", training.TRAIN),
         "base": group("Fetch or build a base planner.", training.BASE),
         "data": group("Add new data, list it, remove it.", batches.DATA),
         "evaluate": group(

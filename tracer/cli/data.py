@@ -19,25 +19,72 @@ Split = StrEnum("Split", {name: name for name in SPLITS})  # type: ignore[misc]
 
 
 def record(
-    pages: Annotated[str, typer.Option(help="Page names separated by commas, or a group: base, rl, heldout.")],
-    split: Annotated[Split, typer.Option()],
-    out: Annotated[Path, typer.Option(help="The folder to record into.")],
+    url: Annotated[str | None, typer.Option(help="A page of your own, to demonstrate on in a window.")] = None,
+    goal: Annotated[str | None, typer.Option(help="With --url: what is done there, in words.")] = None,
+    pages: Annotated[
+        str | None, typer.Option(help="MiniWoB++ pages separated by commas, or a group: base, rl, heldout.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(exists=True, help="A recording to do again, to see whether it is still valid.")
+    ] = None,
+    split: Annotated[Split, typer.Option()] = Split.train,  # type: ignore[attr-defined]
+    out: Annotated[Path, typer.Option(help="The folder to record into.")] = Path("my-episodes"),
+    task: Annotated[str, typer.Option(help="With --url: the kind of task; by default the site.")] = "",
+    private: Annotated[
+        str, typer.Option(metavar="CSS", help="With --url, --replay: more fields to mask, beside passwords and cards.")
+    ] = "",
+    size: Annotated[
+        str,
+        typer.Option(metavar="WIDTHxHEIGHT", help="With --url: the window, in pixels; small ones suit small planners."),
+    ] = "1280x720",
+    script: Annotated[
+        Path | None,
+        typer.Option(exists=True, help='With --url: lines such as: click button "Send", played without a window.'),
+    ] = None,
     first_seed: int = 1000,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes per page.")] = 40,
     workers: Count = 1,
 ) -> Result:
-    """Record scripted demonstrations on MiniWoB++ pages in Chromium.
+    """Record demonstrations: your own in a browser window, or scripted ones on MiniWoB++ pages.
 
-    Example: tracer record --pages login-user --split train --out my-episodes
+    Example: tracer record --url http://localhost:8000/ --goal "Put two green teas into the basket"
     """
+    if replay is not None:
+        return _replay(replay, url, private)
+    if (url is None) == (pages is None):
+        raise ConfigError('record needs one of: --url URL --goal "...", --pages PAGES, --replay FILE')
+    if pages is not None:
+        return _record_pages(pages, split, out, range(first_seed, first_seed + episodes), workers)
+    from tracer.environments import demonstration
+
+    if url is None or not goal:
+        raise ConfigError('--url also needs the --goal "..." that is demonstrated: the planner is told nothing else')
+    drive = None if script is None else demonstration.script(script)
+    found = demonstration.record(
+        url, goal, out, split=split, task=task, private=private, size=demonstration.parsed_size(size), drive=drive
+    )
+    return Result(data=found, text=str(found))
+
+
+def _record_pages(pages: str, split: str, out: Path, seeds: range, workers: int) -> Result:
     from tracer.environments import pages as groups
     from tracer.environments import record as recording
 
     known = {"base": groups.BASE, "rl": groups.RL, "heldout": groups.HELDOUT}
     names = known.get(pages) or pages.split(",")
-    seeds = range(first_seed, first_seed + episodes)
     summaries = recording.record(names, seeds, out, split, workers=workers)
     return Result(data=list(summaries), text="\n".join(map(str, summaries)))
+
+
+def _replay(episodes: Path, url: str | None, private: str) -> Result:
+    from tracer.environments import demonstration
+
+    def ask(instruction: str) -> str:
+        return typer.prompt(f"{instruction}: what is typed here", hide_input=True, err=True)
+
+    secret = ask if sys.stdin.isatty() else None
+    found = demonstration.replay(episodes, url, private=private, secret=secret)
+    return Result(data=found, text="\n".join(map(str, found)), ok=not any(each.problem for each in found))
 
 
 def ingest(
@@ -59,6 +106,7 @@ def ingest(
     from tracer.ingestion.ingest import ingest_source
     from tracer.ingestion.parts import parsed_options
     from tracer.ingestion.settings import DataConfig
+    from tracer.validation.lessons import Lessons
 
     if source is None:
         if check:
@@ -69,12 +117,22 @@ def ingest(
     plugins.find(plugins.SOURCES, source)  # an unknown one is named before anything else is looked at
     data = DataConfig(source=source, path=str(path), options=parsed_options(option), workers=workers, pointer="")
     if check:
-        found = checked(data)
-        wrong = [*found["problems"], *found.get("warnings", ())]
+        lessons = Lessons(config.planner, _sees(config))
+        found = checked(data, lessons.add)
+        found["training"] = lessons.warnings()
+        wrong = [*found["problems"], *found.get("warnings", ()), *(f"training: {each}" for each in found["training"])]
         text = "\n".join(wrong) or f"{found['trajectories']} trajectories, and nothing wrong with them"
         return Result(data=found, text=text, ok=not found["rejected"])
     out = out or Path("build/sources") / source
     return finished(lambda: ingest_source(data, out, progress=sys.stderr.isatty()), out)
+
+
+def _sees(config: Config) -> tuple[int, int] | None:
+    from tracer.planner import hub
+    from tracer.validation.validate import prompt_counter
+
+    counter = prompt_counter(config, hub.folder(config))
+    return None if counter is None else counter.sees
 
 
 def mix(config: Config, out: Out = None) -> Result:

@@ -10,27 +10,14 @@ import typer
 
 from tracer.cli.common import PLANNERS, Command, Out, Result, finished, run_step
 from tracer.config import Config
+from tracer.ingestion.settings import DATA
+from tracer.settings import ConfigError
 from tracer.stages import MODELS, STAGES
 from tracer.training.stage import Stage
 
 Start = typer.Option(help=f"Another planner to start from: {PLANNERS}.", autocompletion=lambda: list(MODELS))
 
 StageName = StrEnum("StageName", {stage.name: stage.name for stage in STAGES})  # type: ignore[misc]
-
-
-def bootstrap(
-    config: Config,
-    episodes: Annotated[Path, typer.Option(exists=True, help="What `tracer record` wrote.")],
-    out: Out = None,
-) -> Result:
-    """Train the tiny base planner, supervised, from raw episodes.
-
-    Example: tracer train bootstrap --profile tiny --episodes build/recordings/base
-    """
-    from tracer.training import bootstrap as training
-
-    out = out or config.out("bootstrap")
-    return finished(lambda: training.train(config, episodes, out), out)
 
 
 def training_of(stage: Stage) -> Command:
@@ -64,6 +51,27 @@ def training_of(stage: Stage) -> Command:
     """
     train.__name__ = stage.name
     return train
+
+
+def tiny(
+    config: Config,
+    episodes: Annotated[Path, typer.Option(exists=True, help="Raw episodes, such as `tracer record` writes.")],
+    out: Out = None,
+) -> Result:
+    """Build the tiny base planner from nothing but raw episodes, supervised: a base for your own pages.
+
+    Example: tracer base tiny --profile tiny --episodes build/recordings/base --out build/bootstrap
+    """
+    from tracer.planner import hub as models
+    from tracer.training import bootstrap
+
+    out = out or models.folder(config)
+    if out.resolve().is_relative_to(DATA.resolve()):
+        raise ConfigError(
+            f"planner.base is {out}, which comes with the project; set it to a folder of your own, such as "
+            f"build/bases/mine, or give --out"
+        )
+    return finished(lambda: bootstrap.train(config, episodes, out), out)
 
 
 def hub(config: Config, out: Out = None) -> Result:
@@ -103,6 +111,6 @@ def gate(config: Config, stage: Annotated[StageName, typer.Argument()], out: Out
     return run_step(config, f"gate-{stage}", out)
 
 
-TRAIN = (bootstrap, *map(training_of, STAGES))
-BASE = (hub, smollm2)
+TRAIN = tuple(map(training_of, STAGES))
+BASE = (tiny, hub, smollm2)
 COMMANDS = (gate,)

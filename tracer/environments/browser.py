@@ -95,17 +95,22 @@ def identity() -> dict[str, str]:
 
 
 class Browser(ExitStack):
-    """A headless Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``.
+    """A Chromium, shared by the pages opened in it. A context manager; raises ``BrowserMissing``.
 
     Its pages are played through one event loop, so that waiting for one need not hold up the others.
     """
 
-    def __init__(self, timeout_ms: float = 30_000, reach: Sequence[str] | None = None) -> None:
-        """``timeout_ms``: how long a page may take over one call. ``reach``: the only hosts that pages may reach, where
-        they may not reach every one; ``*`` in a name stands for anything."""
+    def __init__(
+        self, timeout_ms: float = 30_000, *, headless: bool = True, reach: Sequence[str] | None = None
+    ) -> None:
+        """``timeout_ms``: how long a page may take over one call; ``headless``: without a window that people see.
+
+        ``reach``: the only hosts that pages may reach, where they may not reach every one; ``*`` stands for anything.
+        """
         super().__init__()
         self.executable = find_chromium()
         self.timeout_ms = timeout_ms
+        self.headless = headless
         # In the browser's network stack, so that redirects, frames and scripts are held to it as well.
         rules = ["MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in reach or ())]
         self._flags = [*CHROMIUM_FLAGS, *([] if reach is None else [f"--host-resolver-rules={', '.join(rules)}"])]
@@ -121,7 +126,7 @@ class Browser(ExitStack):
             self._chromium = self.run(
                 playwright.chromium.launch(
                     executable_path=self.executable,
-                    headless=True,
+                    headless=self.headless,
                     args=self._flags,
                     env=environment(Path(home)),
                 )

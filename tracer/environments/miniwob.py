@@ -12,9 +12,13 @@ from pathlib import Path
 
 from tracer import package_data
 from tracer.action import Action
+from tracer.environments.acting import UnsupportedAction
 from tracer.environments.browser import SIZE, Browser
 from tracer.environments.page import Page, Turn
 from tracer.trajectory import State
+
+ACTIONS = ("click", "double_click", "triple_click", "right_click", "move", "drag", "type", "key", "scroll", "wait")
+"""What a page can be done to; everything else has no meaning there."""
 
 # Transitions, carets and the package's click visualiser would make equal states look different.
 _STILL = (
@@ -43,7 +47,6 @@ class MiniWob(Page):
     """One MiniWoB++ page: ``reset`` starts an episode, ``step`` acts in it. A context manager."""
 
     settle = _SETTLE
-    what = "a MiniWoB++ page"
 
     def __init__(self, browser: Browser, page: str) -> None:
         """``page``: a name such as ``login-user``.
@@ -83,6 +86,8 @@ class MiniWob(Page):
         ``UnsupportedAction``.
         """
         instruction = self.said(action, instruction)
+        if action.type not in ACTIONS:
+            raise UnsupportedAction(f"a MiniWoB++ page has no action {action.type!r}")
         await self.perform(action)
         done, reward = await self._tab.evaluate(_SETTLE)
         history = (*self.state.history, instruction)

@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import urlsplit
 
 from tracer.action import Action
+from tracer.environments.acting import UnsupportedAction
 from tracer.environments.browser import Browser, BrowserMissing, find_chromium, identity
 from tracer.environments.environment import World
-from tracer.environments.page import Page, Turn, UnsupportedAction
+from tracer.environments.page import Page, Turn
 from tracer.settings import ConfigError
 from tracer.trajectory import State
 
@@ -83,10 +84,7 @@ class WebPage(Page):
             return self.state, True, action.get("status", "success") == "success"
 
         async def act() -> State:
-            if action.type == "navigate_back":
-                await self._tab.go_back()
-            else:
-                await self.perform(action)
+            await self.perform(action)
             return await self._settled(history)
 
         self.state = self._run(self._bounded(act()))

@@ -4,8 +4,8 @@ and on pages that nothing was ever trained on, by each of ``evaluation.strategie
 ``results.jsonl`` has a row per episode, ``scores.json`` the task success and the cost of each strategy with 95 %
 intervals (bootstrap over episodes). With ``evaluation.online_repeats`` the same episodes are played again, into
 ``repeats.jsonl``, and each run's success stands beside the interval. ``logs`` has the traces (``traces.py``), which
-``tracer view`` shows. Where nothing is played, as Chromium or MiniWoB++ is missing or the configuration says so,
-``scores.json`` gives the reason alone.
+``tracer view`` shows. Where nothing is played, as Chromium or MiniWoB++ is missing, the data has none of its tasks or
+the configuration says so, ``scores.json`` gives the reason alone.
 Scores are the page's raw outcome: no time limit, no decay. Pixels of one seed can differ slightly from run to run,
 and some pages answer at random times, so that an online score is repeatable only up to its interval.
 """
@@ -22,6 +22,7 @@ from tracer import json_lines, plugins, tools
 from tracer import planner as planners
 from tracer.agents.agent import Agent
 from tracer.config import Config
+from tracer.dataset import batches, shards
 from tracer.environments.environment import World
 from tracer.evaluation.episodes import Episode, Limits, play
 from tracer.evaluation.results import RESULTS, SCORES, Row, difference, summary
@@ -43,20 +44,46 @@ REPEATS = "repeats.jsonl"
 ONLINE_METRICS = ("success", "steps", "calls", "tokens")
 
 
-def evaluate(config: Config, model: Path, out: Path) -> dict[str, Any]:
-    """Play the planner in ``model`` into ``out``; return the lineage."""
-    _, missing = playable(config)
+def evaluate(config: Config, model: Path, out: Path, trajectories: Path | None = None) -> dict[str, Any]:
+    """Play the planner in ``model`` into ``out``; return the lineage.
+
+    Nothing is played where the data, ``trajectories``, is ``foreign`` to the environment.
+    """
+    missing = foreign(config, trajectories) or playable(config)[1]
 
     def body(folder: Path) -> dict[str, Any]:
         return skip(folder, missing) if missing else run(config, model, folder)
 
-    return run_step(out=out, body=body, **recipe(config, model))
+    return run_step(out=out, body=body, **recipe(config, model, trajectories))
+
+
+def foreign(config: Config, trajectories: Path | None) -> str:
+    """Why episodes say nothing about a planner of this data: none of it is of the environment's tasks. Else empty.
+
+    An environment that ``evaluation.environment`` names is played in any case: somebody chose it.
+    """
+    chosen = "environment" in config.evaluation.model_fields_set
+    if chosen or not config.evaluation.online or trajectories is None or not trajectories.is_dir():
+        return ""
+    played = {task for tasks in load_world(config).tasks.values() for task in tasks}
+    read = (batch for shard in shards(trajectories) for batch in batches(shard, ["task"]))
+    found = {task for batch in read for task in batch.column("task").to_pylist()}
+    if found & played:
+        return ""
+    world, some = config.evaluation.environment, ", ".join(sorted(found)[:3])
+    return (
+        f"the data has no task of the environment {world!r}, but {some}{' and others' if len(found) > 3 else ''}; "
+        f"set evaluation.environment to one of your own (docs/plugins.md), or to {world} to play it all the same"
+    )
 
 
 def playing(config: Config, planner: str) -> Config:
     """The configuration for this planner, which may be one that is not evaluated online."""
-    online = config.evaluation.online and planner not in config.evaluation.unplayed
-    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"online": online})})
+    return _unplayed(config) if planner in config.evaluation.unplayed else config
+
+
+def _unplayed(config: Config) -> Config:
+    return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"online": False})})
 
 
 def playable(config: Config) -> tuple[str, str]:
@@ -66,8 +93,10 @@ def playable(config: Config) -> tuple[str, str]:
     return load_world(config).version()
 
 
-def recipe(config: Config, model: Path) -> dict[str, Any]:
+def recipe(config: Config, model: Path, trajectories: Path | None = None) -> dict[str, Any]:
     """What the digest of an online evaluation is made of, as ``run_step`` takes it."""
+    if foreign(config, trajectories):
+        config = _unplayed(config)
     return {
         "name": "online",
         "config": {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,10 @@ def _recipe(data: DataConfig) -> dict[str, Any]:
     }
 
 
-def check(data: DataConfig) -> dict[str, Any]:
+def check(data: DataConfig, look: Callable[[Trajectory], None] = lambda found: None) -> dict[str, Any]:
     """What an ingestion would find, without writing anything: counts, the reasons of rejections, the first problems.
+
+    ``look`` is called with each trajectory.
 
     Raises ``SourceError`` for a source that cannot be read at all.
     """
@@ -87,6 +90,7 @@ def check(data: DataConfig) -> dict[str, Any]:
         counts.add(item)
         if isinstance(item, Trajectory):
             lengths[len(item.steps)] += 1
+            look(item)
         if isinstance(item, Rejected) and len(problems) < MAX_SHOWN:
             problems.append(str(item))
     stats = counts.to_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from tracer.planner.lora import load_processor, model_folder
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import chat
 from tracer.trajectory import State
+
+SIDES = ("width", "height")
 
 
 class PromptLength:
@@ -30,6 +32,13 @@ class PromptLength:
     def load(cls, base: Path, settings: PlannerSettings) -> PromptLength:
         """With the processor of a model folder, or of the ``model`` folder of a step's output."""
         return cls(load_processor(model_folder(base), settings.image), settings)
+
+    @property
+    def sees(self) -> tuple[int, int] | None:
+        """The one size, in pixels, to which all pictures are shrunk; None where larger pictures stay larger."""
+        size = getattr(getattr(self._processor, "image_processor", None), "size", None)
+        width, height = (size.get(name) if isinstance(size, Mapping) else getattr(size, name, None) for name in SIDES)
+        return (int(width), int(height)) if width and height else None
 
     def __call__(self, states: Sequence[State]) -> list[int]:
         """One count a state; a state without a picture counts its text alone."""

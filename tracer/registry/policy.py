@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tracer import json_lines
-from tracer.evaluation.results import RESULTS
+from tracer.evaluation.results import RESULTS, SCORES
 from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.step import read_lineage
@@ -175,7 +175,9 @@ def enough(policy: Policy, rule: Comparison | Limit, check: Check) -> Check:
 def guarded(policy: Policy, guard: Guard, ours: Mapping[str, Path], theirs: Mapping[str, Path], seed: int) -> Check:
     """Whether a guard's mean is not significantly worse by more than it may lose."""
     if guard.optional and not (rows(guard, ours) and rows(guard, theirs)):
-        return Check(name=guard.name, passed=True, description=f"{guard.name} was not evaluated: skipped", numbers={})
+        why = unmeasured(guard, ours)
+        text = f"{guard.name} was not evaluated: skipped{why and f', {why}'}"
+        return Check(name=guard.name, passed=True, description=text, numbers={})
     return compared(policy, guard, ours, theirs, seed, max_loss=guard.max_loss)
 
 
@@ -283,6 +285,14 @@ def rows(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> list[dict
         for row in json_lines.iterate(path / RESULTS)
         if all(row.get(name) == value for name, value in rule.where.items())
     ]
+
+
+def unmeasured(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> str:
+    """Why an evaluation was skipped, in its own words; empty for one that was not."""
+    path = evaluations.get(rule.evaluation)
+    if path is None or not (path / SCORES).is_file():
+        return ""
+    return str(read_json(path / SCORES).get("skipped", ""))
 
 
 def comparable(ours: Path, theirs: Path) -> bool:

@@ -268,7 +268,7 @@ def _evaluate(config: Config, step: str, champion: Version, trajectories: Path) 
     if step == "evaluate":
         offline.evaluate(config, trajectories, model, out)
     else:
-        online.evaluate(config, model, out)
+        online.evaluate(config, model, out, trajectories)
     return out
 
 

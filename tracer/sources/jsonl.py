@@ -80,6 +80,8 @@ class Episode(Record):
     source: str = Field(min_length=1)
     task: str = Field(min_length=1)
     seed: int | None = None
+    url: str | None = None
+    """The page on which `tracer record --replay` can do it again."""
     split: Literal["train", "validation", "test", "heldout"]
     goal: str = Field(min_length=1)
     outcome: Literal["success", "failure", "unknown"] = "unknown"

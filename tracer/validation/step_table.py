@@ -16,8 +16,10 @@ from tracer.action import COORDINATES, POINTED, Action, ActionError
 from tracer.dataset import DatasetError, batches, schema, shards
 from tracer.examples import state_digest
 from tracer.instruction import locate
+from tracer.planner.settings import PlannerConfig
 from tracer.sources.source import MAX_PAGE_PIXELS, Refused, picture_size
 from tracer.trajectory import Element, State, inside
+from tracer.validation.lessons import FIXES, MIN_EPISODES, Size, of_step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +29,17 @@ KEYS = ("file", "row", "trajectory_id", "step")
 LAST = ("terminate", "answer")
 SIDES = ("left", "top", "right", "bottom")
 CONSTANT = ("source", "split", "task", "goal", "outcome", "steps")
-NUMBERS = (*COORDINATES, *(f"target_{side}" for side in SIDES), "outside_target", "image_width", "image_height")
+NUMBERS = (*COORDINATES, *(f"target_{side}" for side in SIDES), "outside_target", "image_width", "image_height",
+           "listless", "repeated")  # fmt: skip
 PromptTokens = Callable[[Sequence[State]], list[int]]
 
 
-def step_table(folder: Path, prompt_tokens: PromptTokens | None) -> pd.DataFrame:
+def step_table(
+    folder: Path, prompt_tokens: PromptTokens | None, planner: PlannerConfig, sees: Size | None
+) -> pd.DataFrame:
     """The table of all shards of a folder; ``prompt_tokens`` counts the tokens of states' prompts, images included.
+
+    ``sees`` is the size to which the planner shrinks every picture, where it does.
 
     Raises ``DatasetError`` for a shard that cannot be read.
     """
@@ -50,7 +57,10 @@ def step_table(folder: Path, prompt_tokens: PromptTokens | None) -> pd.DataFrame
                 states.append(State.from_dict(row, (past["instruction"] or "" for past in run)))
                 checked.append({"file": path.name, "row": index, "schema_problem": mismatch})
                 checked[-1] |= _checked(row, run, states[-1])
-                run.append({name: row[name] for name in ("trajectory_id", "instruction", "action_type", *CONSTANT)})
+                checked[-1] |= _lessons(row, run, states[-1], planner, sees)
+                run.append(
+                    {name: row[name] for name in ("trajectory_id", "instruction", "action_type", "action", *CONSTANT)}
+                )
             if prompt_tokens is not None:
                 for one, count in zip(checked, prompt_tokens(states), strict=True):
                     one["prompt_tokens"] = count
@@ -112,6 +122,20 @@ def _checked(row: Mapping[str, Any], run: Sequence[Mapping[str, Any]], state: St
         **_image(row["image"]),
         "state": state_digest(state),
     }  # fmt: skip
+
+
+def _lessons(
+    row: Mapping[str, Any], run: Sequence[Mapping[str, Any]], state: State, planner: PlannerConfig, sees: Size | None
+) -> dict[str, Any]:
+    """What will not work in training, of a step whose action obeys the grammar."""
+    before = None
+    try:
+        action = Action.from_json(row["action"] or "")
+        before = Action.from_json(run[-1]["action"] or "") if run else None
+    except ActionError:
+        return {name: None for name in FIXES if name != "few_problem"}
+    found = of_step(action, row["instruction"] or "", state, before, planner, sees)
+    return {**found, "listless": float(found["listless_problem"] is not None), "repeated": float(action == before)}
 
 
 def _action(text: str | None, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,6 +217,11 @@ def _across(table: pd.DataFrame) -> pd.DataFrame:
     table["found_steps"] = by_trajectory["step"].transform("size")
     table["trajectory_splits"] = by_trajectory["split"].transform("nunique")
     table["shard_split"] = table["file"].str.rpartition("-")[0]
+    train = table[table["split"] == "train"].groupby("task")["trajectory_id"].nunique()
+    table["few_problem"] = [
+        f"{train[task]} training episodes of {task!r}" if split == "train" and train[task] < MIN_EPISODES else None
+        for task, split in zip(table["task"], table["split"], strict=True)
+    ]
     first = table.drop_duplicates(["state", "split"]).set_index("state")
     twins = first[first.index.duplicated(keep=False)]
     named: dict[str, list[tuple[str, str]]] = {}

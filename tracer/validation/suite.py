@@ -14,6 +14,7 @@ from tracer.action import COORDINATES, GRAMMAR
 from tracer.config import Config
 from tracer.sources.source import MAX_SIDE
 from tracer.trajectory import OUTCOMES, SPLITS, TOLERANCE
+from tracer.validation.lessons import FIXES, GOALS, MAX_REPEATED
 from tracer.validation.step_table import SIDES
 
 AGAIN = "run the step `ingest` again"
@@ -44,7 +45,7 @@ class Expectation:
 
 def expectations(config: Config, *, prompts: bool) -> list[Expectation]:
     """All of them; ``prompts`` says whether the length of prompts is known."""
-    found = [*_identity(), *_actions(), *_targets(), *_screens(config), *_splits()]
+    found = [*_identity(), *_actions(), *_targets(), *_screens(config), *_splits(), *_lessons(config)]
     if prompts:
         fix = "raise planner.max_prompt_tokens, or shorten planner.history: a cut prompt loses image tokens"
         found.append(
@@ -129,6 +130,36 @@ def _splits() -> list[Expectation]:
             fix=repeated, severity="warning",
         ),
     ]  # fmt: skip
+
+
+def _lessons(config: Config) -> list[Expectation]:
+    """What makes training come to nothing; data without anything to point at closes the gate, for it surely does."""
+    names = {
+        "unshown_problem": "targets are among the elements that the planner is shown",
+        "unwritable_problem": "the planner's grammar can write every action",
+        "shrunk_problem": "the planner's picture is large enough for the screens",
+        "few_problem": "every task has enough training episodes",
+    }
+    found = [_none(name, column, severity="warning", fix=FIXES[column]) for column, name in names.items()]
+    found += [
+        _expect(
+            "ColumnMeanToBeBetween", "few steps repeat the one before", column="repeated", max_value=MAX_REPEATED,
+            fix=FIXES["repeats_problem"], severity="warning",
+        ),
+        _expect(
+            "ColumnUniqueValueCountToBeBetween", "goals differ", column="goal", min_value=2, fix=GOALS,
+            severity="warning",
+        ),
+    ]  # fmt: skip
+    if config.planner.grammar == "pointing":
+        fix = FIXES["listless_problem"]
+        found += [
+            _none("screens that are pointed at list their elements", "listless_problem", severity="warning", fix=fix),
+            _expect(
+                "ColumnMeanToBeBetween", "there is something to point at", column="listless", max_value=0.9, fix=fix
+            ),
+        ]
+    return found
 
 
 def _expect(

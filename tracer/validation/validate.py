@@ -17,11 +17,13 @@ from tracer.ingestion.quarantine import QUARANTINE, quarantined
 from tracer.json_files import read_json, write_json
 from tracer.lineage.step import read_lineage, run_step
 from tracer.planner.plan import PlannerSettings
-from tracer.validation.step_table import KEYS, PromptTokens, step_table
+from tracer.validation.step_table import KEYS, step_table
 from tracer.validation.suite import Expectation, expectations
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tracer.planner.length import PromptLength
 
 RESULTS = "validation.json"
 FAILURES = "failures.parquet"
@@ -42,7 +44,7 @@ def validate(config: Config, trajectories: Path, base: Path, out: Path) -> dict[
 
     def body(folder: Path) -> dict[str, Any]:
         counter = prompt_counter(config, base)
-        table = step_table(Path(trajectories), counter)
+        table = step_table(Path(trajectories), counter, config.planner, None if counter is None else counter.sees)
         records = records_table(table, Path(trajectories))
         results = list(check(table, records, expectations(config, prompts=counter is not None), folder))
         _write_failures(results, folder / FAILURES)
@@ -100,7 +102,7 @@ def explain(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"    fix: {result['fix']}"])
 
 
-def prompt_counter(config: Config, base: Path) -> PromptTokens | None:
+def prompt_counter(config: Config, base: Path) -> PromptLength | None:
     """What counts prompts in the base planner's tokens, or None while there is no base planner."""
     if not base.exists():
         return None
@@ -121,7 +123,7 @@ def _not_applicable(config: Config, base: Path) -> dict[str, Any]:
         "observed": f"not checked: the base planner {base} does not exist",
         "unexpected": 0,
         "examples": [],
-        "fix": "bring the base planner: `dvc pull`, `tracer base hub`, or build one with `tracer train bootstrap`",
+        "fix": "bring the base planner: `dvc pull`, `tracer base hub`, or build one with `tracer base tiny`",
     }
 
 
