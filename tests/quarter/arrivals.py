@@ -61,11 +61,10 @@ class Recordings:
         self._write(to, every)
 
     def _write(self, to: Path, episodes: list[Episode]) -> None:
-        pictures: dict[str, dict[str, bytes]] = {}
-        for split, page in {(each["split"], each["task"]) for each in episodes}:
+        for split, page in sorted({(each["split"], each["task"]) for each in episodes}):
             with tarfile.open(self.raw / split / f"{page}.tar") as archive:
-                pictures[page] = {each.name: archive.extractfile(each).read() for each in archive}  # type: ignore[union-attr]
-            write_raw(to, [each for each in episodes if each["task"] == page], pictures[page])
+                pictures = {each.name: archive.extractfile(each).read() for each in archive}  # type: ignore[union-attr]
+            write_raw(to, [each for each in episodes if (each["split"], each["task"]) == (split, page)], pictures)
 
 
 def as_they_are(episode: Episode) -> None:
@@ -80,7 +79,7 @@ def unlike(episode: Episode) -> None:
 def wrong(episode: Episode) -> None:
     """Somebody who always clicks on the first thing of the page, whatever the goal is."""
     for step in episode["steps"]:
-        if step["action"]["type"] == "click":
+        if step["action"]["type"] == "click" and step["elements"]:
             left, top, right, bottom = step["target"] = step["elements"][0]["box"]
             step["action"] |= {"x": (left + right) / 2, "y": (top + bottom) / 2}
 

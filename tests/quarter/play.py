@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests import services
 from tests.quarter import after
-from tests.quarter.team import ROOT, founded
+from tests.quarter.team import ROOT, Stores, founded
 from tests.quarter.weeks import WEEKS, play
 from tracer.json_files import write_json
 
@@ -29,7 +29,7 @@ def quarter(folder: Path, store: str, weeks: int, seed: int) -> dict[str, Any]:
     """Play it in a new folder; what came of it, which is also in ``summary.json`` there."""
     root = folder / "checkout"
     root.mkdir(parents=True)
-    with stores(store, folder) as (environment, *rest), founded(root, environment, seed, *rest) as team:
+    with stores(store, folder) as found_on, founded(root, found_on, seed) as team:
         play(team, weeks)
         found = after.look(team, weeks)
         write_json(folder / "summary.json", {"store": store, "seed": seed, **found, "story": team.said})
@@ -37,22 +37,24 @@ def quarter(folder: Path, store: str, weeks: int, seed: int) -> dict[str, Any]:
 
 
 @contextmanager
-def stores(store: str, folder: Path) -> Iterator[tuple[dict[str, str], str, str, Callable[[], None] | None]]:
-    """What the team's environment is, its DVC remote, Dagster's settings, and what kills the database."""
+def stores(store: str, folder: Path) -> Iterator[Stores]:
+    """SQLite and folders, or PostgreSQL and S3."""
     if store == "sqlite":
         settings = (ROOT / "infra" / "dagster.yaml").read_text(encoding="utf-8")
-        yield {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, "../remote", settings, None
+        yield Stores(registry="sqlite:///mlflow.db", remote="../remote", dagster=settings, environment={})
         return
     settings = (ROOT / "infra" / "dagster-postgres.yaml").read_text(encoding="utf-8")
-    settings = settings.replace("/var/lib/tracer", str(folder))
     with services.postgres("mlflow", "dagster") as at, services.s3() as environment:
-        place = f"{at['host']}:{at['port']}"
-        database = f"postgresql+psycopg2://{at['user']}:{at['password']}@{place}/mlflow"
-        dagster = {f"DAGSTER_POSTGRES_{key.upper()}": str(value) for key, value in {**at, "db": "dagster"}.items()}
+        database = f"postgresql+psycopg2://{at['user']}:{at['password']}@{at['host']}:{at['port']}/mlflow"
+        named = {f"DAGSTER_POSTGRES_{key.upper()}": str(value) for key, value in {**at, "db": "dagster"}.items()}
         with services.mlflow_server(database, environment, folder / "mlflow.log") as server:
-            everything = {**environment, **dagster, "MLFLOW_TRACKING_URI": server}
-            remote = f"s3://{services.BUCKET}/dvc"
-            yield everything, remote, settings, lambda: services.crash(at)
+            yield Stores(
+                registry=server,
+                remote=f"s3://{services.BUCKET}/dvc",
+                dagster=settings.replace("/var/lib/tracer", str(folder)),
+                environment={**environment, **named},
+                crash=lambda: services.crash(at),
+            )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,22 @@ PATIENCE_SECONDS = 1200.0
 MINUTE = 61
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """What a team's checkout runs on."""
+
+    registry: str
+    """MLflow's tracking URI."""
+    remote: str
+    """DVC's remote."""
+    dagster: str
+    """The settings of Dagster's instance."""
+    environment: Mapping[str, str]
+    """What the processes need to reach these."""
+    crash: Callable[[], None] | None = None
+    """Kills the database and starts it again; None where that is a file."""
+
+
 class Clock:
     """What every process of the team takes for the time; it differs from the machine's by some seconds."""
 
@@ -69,13 +86,10 @@ class Clock:
 
 
 class Team:
-    """The checkout is the working folder; ``services`` is the environment of what it runs on.
+    """The checkout is the working folder."""
 
-    ``crash`` kills the database and starts it again; None where that is a file.
-    """
-
-    def __init__(self, root: Path, services: Mapping[str, str], seed: int, crash: Callable[[], None] | None) -> None:
-        self.root, self.drawn, self._crash = root, random.Random(seed), crash
+    def __init__(self, root: Path, stores: Stores, seed: int) -> None:
+        self.root, self.stores, self.drawn = root, stores, random.Random(seed)
         self.recordings = Recordings(ROOT / "data" / "raw")
         self.said: list[str] = []
         self.kills: list[str] = []
@@ -95,7 +109,7 @@ class Team:
             "DVC_NO_ANALYTICS": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DAGSTER_DAEMON_HEARTBEAT_TOLERANCE": str(10**9),  # weeks go by in a moment
-            **services,
+            **stores.environment,
             **self.clock.environment,
         }
 
@@ -210,7 +224,7 @@ class Team:
     def kill(self, what: str, process: psutil.Process | subprocess.Popen[bytes]) -> None:
         """SIGKILL."""
         process.kill()
-        process.wait()
+        process.wait(timeout=120)
         self.kills.append(what)
         self.say(f"killed: {what}")
 
@@ -263,7 +277,8 @@ class Team:
 
     def database_dies(self) -> Callable[[], None]:
         """What kills the database once, some seconds after a retraining began."""
-        moment, since, left = self.drawn.uniform(5, 60), list[float](), [self._crash] if self._crash else []
+        crash, moment, since = self.stores.crash, self.drawn.uniform(5, 60), list[float]()
+        left = [crash] if crash else []
 
         def look() -> None:
             if left and any(each.job_name == retrain.name for each in self.runs()):
@@ -310,9 +325,7 @@ def weakened(base: Path, to: Path) -> None:
 
 
 @contextmanager
-def founded(
-    root: Path, services: Mapping[str, str], seed: int, remote: str, dagster: str, crash: Callable[[], None] | None
-) -> Iterator[Team]:
+def founded(root: Path, stores: Stores, seed: int) -> Iterator[Team]:
     """A team in a new checkout, which is the working folder; everything runs."""
     for name in ("tracer", "pipelines"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -320,24 +333,27 @@ def founded(
     shutil.copy(ROOT / "constraints.txt", root)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params = {"profile": PROFILE, "profiles": {PROFILE: params["profiles"][PROFILE]}}
+    params["profiles"][PROFILE]["registry"]["tracking_uri"] = stores.registry
     (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (root / ".dagster").mkdir()
-    (root / ".dagster" / "dagster.yaml").write_text(dagster, encoding="utf-8")
+    (root / ".dagster" / "dagster.yaml").write_text(stores.dagster, encoding="utf-8")
     shutil.copy(ROOT / ".gitignore", root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("DAGSTER_HOME", str(root / ".dagster"))
         patch.setenv("DVC_NO_ANALYTICS", "1")
-        for name, value in services.items():
+        for name, value in stores.environment.items():
             patch.setenv(name, value)
-        team = Team(root, services, seed, crash)
+        team = Team(root, stores, seed)
         weakened(ROOT / "data" / "base", root / "data" / "base")
         team.recordings.begin(root / "data" / "raw")
         run("git", "init", "--quiet")
         for key, value in (("user.name", "team"), ("user.email", "team@example.org")):
             run("git", "config", key, value)
         dvc("init", "--quiet")
-        dvc("remote", "add", "--quiet", "--default", "team", remote)
+        dvc("remote", "add", "--quiet", "--default", "team", stores.remote)
+        if "AWS_ENDPOINT_URL" in stores.environment:
+            dvc("remote", "modify", "--quiet", "team", "endpointurl", stores.environment["AWS_ENDPOINT_URL"])
         dvc("add", "--quiet", "data")
         dvc("push", "--quiet")
         commit()
