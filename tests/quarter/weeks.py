@@ -22,6 +22,13 @@ def brought(team: Team, name: str = "recordings") -> Path:
     return path
 
 
+def begun(team: Team) -> None:
+    """Somebody adds the first batch by hand, and leaves the rest to the daemon."""
+    team.tracer("data", "add", str(brought(team)))
+    team.serve()
+    team.decided()
+
+
 def plain(team: Team, meanwhile: Callable[[], None] = lambda: None) -> None:
     """New data, and a planner trained on it."""
     team.judged(brought(team))
@@ -157,7 +164,7 @@ def people(team: Team) -> None:
 
 
 WEEKS: tuple[Callable[[Team], None], ...] = (
-    plain, killed_daemon, corrupt, killed_trainer, longer, duplicate, during_a_run, drifting, reverted, worse, people,
+    begun, killed_daemon, corrupt, killed_trainer, longer, duplicate, during_a_run, drifting, reverted, worse, people,
     killed_database, plain,
 )  # fmt: skip
 

@@ -171,7 +171,8 @@ def _reference(config: Config, work: Path) -> tuple[str, Iterable[Trajectory]]:
     try:
         if not fetched.exists():
             shutil.rmtree(part, ignore_errors=True)
-            dvc("get", "--quiet", "--rev", str(made["commit"]), "--out", str(part), ".", made["data"]["path"])
+            rev = str(made["data"].get("commit") or made["commit"])
+            dvc("get", "--quiet", "--rev", rev, "--out", str(part), ".", made["data"]["path"])
             os.rename(part, fetched)
     except LineageError as error:
         return f"the present data (the champion's cannot be fetched: {error})", store.present(config)
