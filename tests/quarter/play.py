@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,8 +31,9 @@ def quarter(folder: Path, store: str, weeks: int, seed: int) -> dict[str, Any]:
     root = folder / "checkout"
     root.mkdir(parents=True)
     with stores(store, folder) as found_on, founded(root, found_on, seed) as team:
+        began = time.monotonic()
         play(team, weeks)
-        found = after.look(team, weeks)
+        found = after.look(team, weeks) | {"minutes": round((time.monotonic() - began) / 60)}
         write_json(folder / "summary.json", {"store": store, "seed": seed, **found, "story": team.said})
     return found
 

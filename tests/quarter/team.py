@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[2]
 PROFILE = "quarter"
 NOISE = 0.5
 """How much the base is weakened: noise on every matrix of its language model, in its standard deviations."""
-PATIENCE_SECONDS = 1200.0
+PATIENCE_SECONDS = 3600.0
 MINUTE = 61
 
 
@@ -235,15 +235,15 @@ class Team:
         self.kill("the daemon", self._processes["daemon"])
         self.start_daemon()
 
-    def children(self, *words: str) -> list[psutil.Process]:
-        """The processes of runs whose command line has all these words."""
+    def children(self, *words: str, without: str = "") -> list[psutil.Process]:
+        """The processes of runs whose command line has all these words, and not the one."""
         found = []
         for process in psutil.Process(self._processes["code"].pid).children(recursive=True):
             try:
                 line = process.cmdline()
             except psutil.Error:
                 continue
-            if all(word in line for word in words):
+            if all(word in line for word in words) and without not in line:
                 found.append(process)
         return found
 
@@ -254,11 +254,10 @@ class Team:
         left = [f"the trainer of {stage}, after step {moment}"]
 
         def look() -> None:
-            found = self.children("train", stage)
+            found = self.children("train", stage, without="pipelines.supervisor")
             beat = read_heartbeat(config.out(stage)) if left and found else None
             if beat is not None and beat.get("step") is not None and beat["step"] >= moment:
-                trainer = next(each for each in found if "pipelines.supervisor" not in each.cmdline())
-                self.kill(left.pop(), trainer)
+                self.kill(left.pop(), found[0])
 
         return look
 
