@@ -204,7 +204,7 @@ class Team:
 
     def judged(self, arrival: Path) -> None:
         """Wait until an arrival is decided on."""
-        self.until(f"a decision on {arrival}", lambda: not arrival.exists() and not self.runs())
+        self.until(f"a decision on {arrival}", lambda: not arrival.exists())
 
     def decided(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Wait until there is a decision on the data that is pinned now."""

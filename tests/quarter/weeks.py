@@ -45,7 +45,7 @@ def killed_daemon(team: Team) -> None:
         if left[0] == 0:
             team.kill_daemon()
 
-    team.until(f"a decision on {path}", lambda: not path.exists() and not team.runs(), look)
+    team.until(f"a decision on {path}", lambda: not path.exists(), look)
     team.decided(look)
 
 
