@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient vllm check golden doctor bench items data clean lock environment
+.PHONY: help demo dev test patient quarter vllm check golden doctor bench items data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -31,10 +31,13 @@ dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
 
 test: $(DEV) data build/bench/.stamp ## the tests that need neither GPU nor network, in minutes
-	@$(PYTEST) -m "not gpu and not slow and not network and not vllm" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
+	@$(PYTEST) -m "not gpu and not slow and not network and not vllm and not quarter" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
 
 patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights, the docs' commands, a fresh machine
 	@$(PYTEST) -m "slow and not gpu and not network and not vllm" $(ARGS)
+
+quarter: $(DEV) data ## thirteen weeks of a team that retrains, with kills, wrong data and wrong clocks, in about an hour
+	@$(PYTEST) -m quarter -s tests/quarter $(ARGS)
 
 vllm: build/vllm/.stamp ## vLLM on the CPU, in an environment of its own (4.5 GB), and the tests that need it
 	@PYTHONPATH=build/vllm/torchvision:. build/vllm/bin/python -m pytest -m vllm tests/vllm $(ARGS)

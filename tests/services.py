@@ -70,6 +70,30 @@ def postgres(*databases: str) -> Iterator[dict[str, Any]]:
             subprocess.run([*control, "--mode", "immediate", "stop"], **here)
 
 
+def crash(at: Mapping[str, Any]) -> None:
+    """Kill a server with all its processes, as a power cut does, start it again, and wait until it answers."""
+    import psycopg2
+
+    words = ["-p", str(at["port"])]
+    every = [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"]]
+    (server,) = [each for each in every if " ".join(words) in " ".join(each.info["cmdline"][1:])]
+    command, user, folder = server.cmdline(), server.uids().real, server.cwd()
+    family = [server, *server.children(recursive=True)]
+    for member in family:
+        member.kill()
+    psutil.wait_procs(family, timeout=30)
+    subprocess.Popen(command, user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while True:
+        try:
+            psycopg2.connect(**at, dbname="postgres").close()
+            return
+        except psycopg2.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
 @contextmanager
 def s3() -> Iterator[dict[str, str]]:
     """An S3 endpoint with an empty bucket: the environment with which boto3, s3fs, DVC and MLflow find it."""

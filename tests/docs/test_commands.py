@@ -154,6 +154,7 @@ NOT_RUN = {
     "make environment": "the environment that runs these tests",
     "make check test": "what CI runs (.ci/run)",
     "make patient": "what runs this",
+    "make quarter": "takes an hour",
     "make golden": "tests/integration/test_curves.py compares the same curves",
     ".venv/bin/pre-commit install": "changes the hooks of the checkout it runs in",
     "tracer reproduce tracer-planner@champion": "tests/integration/test_reproduce.py makes a version again",

@@ -75,6 +75,20 @@ def test_what_was_set_aside_lately_stays(checkout: Path) -> None:
     assert list(Path("build").rglob(".stale/*"))
 
 
+def test_the_work_on_a_batch_goes_unless_somebody_is_at_it(checkout: Path) -> None:
+    """Each arrival leaves its shards there, and a copy of the champion's data."""
+    done, busy = (checkouts.config().folder.parents[1] / "batches" / name for name in ("1f0c2ab94e7d", "9a7e31c0b2d4"))
+    for folder in (done, busy):
+        (folder / "champion-1").mkdir(parents=True)
+        (folder / "champion-1" / "episodes.jsonl").write_bytes(b"x" * 1000)
+    gc.collect(config(days=7))
+    assert done.is_dir()
+    with locked(busy):
+        removed = [each for each in gc.collect(config()) if each.what == "work on a batch"]
+    assert [(each.where, each.size) for each in removed] == [(str(done), 1000)]
+    assert not done.exists() and busy.is_dir()
+
+
 def test_what_a_running_step_writes_or_reads_stays(checkout: Path) -> None:
     """Its own folder by the lock; its inputs, wherever they are, by what it was started with."""
     settings = config()

@@ -162,6 +162,30 @@ def test_rollback_history_and_no_return_of_what_was_rolled_back(config: Config) 
     assert outcomes == [("promoted", 1), ("promoted", 2), ("rolled back", 1), ("promoted", 2)]
 
 
+def test_the_champion_of_any_day_is_named_though_the_clock_was_set_back(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = Chain(config)
+    base = chain.base(WEAK, ONLINE)
+    days = iter(("2026-11-02T09:00:00+00:00", "2026-11-09T09:00:00+00:00", "2026-11-08T12:00:00+00:00"))
+    monkeypatch.setattr(promotion, "_now", lambda: next(days))
+    for number, right in ((1, STRONG), (2, STRONGER)):
+        registered(config, chain, number, right)
+        assert promotion.promote(config, base, chain.ingest).promoted
+    promotion.rollback(config.registry, "it was slow")
+    Path("params.yaml").write_text("profile: test\nprofiles: {test: {}}\n")
+    said = {}
+    for at in ("2026-11-01", "2026-11-02", "2026-11-02T08:59", "2026-11-08", "2026-11-08T13:00+02:00", "2026-11-09"):
+        uri = f"registry.tracking_uri={config.registry.tracking_uri}"
+        assert cli.main(["history", "--at", at, "--set", uri]) == 0
+        said[at] = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("the champion at"))
+    champions = [line.removeprefix(f"the champion at {at} was ") for at, line in said.items()]
+    # On the 8th the rollback was in force, as the record says: what came before it in the record came before it.
+    assert champions == ["nobody", "version 1", "nobody", "version 1", "version 1", "version 1"]
+    with pytest.raises(policy.ConfigError, match="'monday' is no date"):
+        promotion.until([], "monday")
+
+
 def test_a_decision_killed_before_it_took_effect_takes_effect(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     chain = Chain(config)
     registered(config, chain, 1, STRONG)

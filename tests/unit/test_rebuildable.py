@@ -13,6 +13,7 @@ from tests.folders import Chain, step, weights
 from tracer.config import Config, load
 from tracer.json_files import read_json, write_json
 from tracer.lineage import provenance
+from tracer.lineage.pins import pinned_md5
 from tracer.lineage.step import SCHEME
 from tracer.registry import rebuild, rebuildable
 from tracer.registry.register import chain
@@ -148,3 +149,24 @@ def test_the_md5_is_of_the_data_that_was_ingested(checkout: Path) -> None:
     lineages["ingest"] = {**lineages["ingest"], "metrics": {"dvc_md5": "of then"}}
     assert rebuild.document(config, lineages)["data"]["md5"] == "of then"
     assert read_json(config.out("ingest") / "lineage.json")["git"]["commit"]
+
+
+def test_data_that_moved_on_between_two_steps_are_those_of_the_commit_that_pins_them(checkout: Path) -> None:
+    """A batch arrived while a run was under way: the code is that of the last step, the data those of the first."""
+    config = load()
+    before, first = pinned_md5(Path("data.dvc")), provenance.git_commit()["commit"]
+    (checkout / "data" / "raw" / "more.jsonl").write_text("{}\n")
+    dvc("add", "--quiet", "data")
+    dvc("push", "--quiet")
+    commit()
+    _, folder = made(config)
+    lineages = chain(folder)
+    lineages["ingest"] |= {"git": {"commit": first}, "metrics": {"dvc_md5": before}}
+    document = rebuild.document(config, lineages)
+    assert document["data"]["md5"] == before != pinned_md5(Path("data.dvc"))
+    assert document["data"]["commit"] == first != document["commit"]
+    assert rebuildable.reasons(config, document, folder) == []
+    commands = rebuild.rebuild_commands(document)
+    assert commands[0] == f"git checkout {document['commit']}"
+    pin = next(line for line in commands if line.startswith(f"git checkout {first} -- data.dvc"))
+    assert commands.index(pin) + 1 == next(n for n, line in enumerate(commands) if line.startswith("dvc pull"))

@@ -30,7 +30,8 @@ from tracer.ingestion.settings import DataConfig
 from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError, content_digest
 from tracer.lineage.pins import dvc, pinned_md5
-from tracer.registry import rebuild, record
+from tracer.lineage.step import locked
+from tracer.registry import gc, rebuild, record
 from tracer.settings import ConfigError
 from tracer.sources.source import SourceError
 from tracer.stages import BASE
@@ -56,20 +57,13 @@ def add(
     if not source:
         source, options = config.batches.source, config.batches.options
     plugins.find(plugins.SOURCES, source)
+    data = DataConfig(source=source, path=str(path), options=dict(options or {}), pointer="")
     with store.changing():
         batch = content_digest(path)[:DIGITS]
-        work = Path(config.build) / "batches" / batch
-        known = {each["batch"]: each for each in store.accepted(config)}
-        if batch in known:
-            there = Finding("arrival", True, "the data has this batch already")
-            verdict = Verdict(batch=batch, arrived=str(path), source=source, findings=(there,), known=True)
-            verdict = replace(verdict, splits=known[batch]["splits"])
-        else:
-            data = DataConfig(source=source, path=str(path), options=dict(options or {}), pointer="")
-            verdict = _judged(config, batch, data, work, allow_drift)
-            if verdict.accepted:
-                verdict = _put(config, verdict, work, allow_drift)
-        inbox.put_away(config, path, verdict, work)
+        work = Path(config.build) / gc.BATCHES / batch
+        with locked(work):
+            verdict = _decided(config, batch, data, work, allow_drift)
+            inbox.put_away(config, path, verdict, work)
     return verdict
 
 
@@ -83,6 +77,16 @@ def finish() -> None:
     """Complete what a killed command left; raises ``LineageError``."""
     with store.changing():
         pass
+
+
+def _decided(config: Config, batch: str, data: DataConfig, work: Path, allow_drift: str) -> Verdict:
+    known = {each["batch"]: each for each in store.accepted(config)}
+    if batch in known:
+        there = Finding("arrival", True, "the data has this batch already")
+        verdict = Verdict(batch=batch, arrived=data.path, source=data.source, findings=(there,), known=True)
+        return replace(verdict, splits=known[batch]["splits"])
+    verdict = _judged(config, batch, data, work, allow_drift)
+    return _put(config, verdict, work, allow_drift) if verdict.accepted else verdict
 
 
 def _judged(config: Config, batch: str, data: DataConfig, work: Path, allow_drift: str) -> Verdict:
@@ -167,7 +171,8 @@ def _reference(config: Config, work: Path) -> tuple[str, Iterable[Trajectory]]:
     try:
         if not fetched.exists():
             shutil.rmtree(part, ignore_errors=True)
-            dvc("get", "--quiet", "--rev", str(made["commit"]), "--out", str(part), ".", made["data"]["path"])
+            rev = str(made["data"].get("commit") or made["commit"])
+            dvc("get", "--quiet", "--rev", rev, "--out", str(part), ".", made["data"]["path"])
             os.rename(part, fetched)
     except LineageError as error:
         return f"the present data (the champion's cannot be fetched: {error})", store.present(config)

@@ -112,6 +112,7 @@ def history(
     config: Config,
     repair: Annotated[bool, typer.Option("--repair", help="Show what a damaged record would go on without.")] = False,
     reason: Annotated[str, typer.Option(help="With --repair: do it, and why.")] = "",
+    at: Annotated[str, typer.Option(metavar="DATE", help="As of the end of a day, or of 2026-11-30T18:00.")] = "",
 ) -> Result:
     """List every promotion decision, oldest first, and the versions that cannot be rebuilt.
 
@@ -124,9 +125,14 @@ def history(
     if repair and reason:
         return _decided([promotion.repair(config.registry, reason)])
     found = record.read(config.registry)
-    decided = _decided(found.decisions)
+    decided = _decided(promotion.until(found.decisions, at) if at else found.decisions)
     marked = versions.marked(config.registry)
-    text = [decided.text or "", *(f"version {number} cannot be rebuilt: {why}" for number, why in marked.items())]
+    then = [f"the champion at {at} was {_champion(decided.data)}"] if at else []
+    text = [
+        decided.text or "",
+        *then,
+        *(f"version {number} cannot be rebuilt: {why}" for number, why in marked.items()),
+    ]
     notes = [f"damaged: {name}: {what}" for name, what in sorted(found.damage.items())]
     number = tracking.alias(tracking.connect(config.registry), config.registry.model, record.CHAMPION)
     if notes:
@@ -134,6 +140,11 @@ def history(
     elif number != found.champion:
         notes.append(record.misplaced(config.registry, found, number))
     return replace(decided, text="\n".join([*text, *notes]).strip("\n"), ok=not notes)
+
+
+def _champion(decisions: list[Any]) -> str:
+    number = decisions[-1].champion if decisions else None
+    return f"version {number}" if number else "nobody"
 
 
 def _decided(decisions: list[Any], ok: bool = True) -> Result:

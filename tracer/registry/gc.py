@@ -25,6 +25,8 @@ from tracer.registry.verify import unregistered
 DAY = 24 * 3600
 CHECKPOINTS = "checkpoints"
 STALE = ".stale"
+BATCHES = "batches"
+"""Below the build folder: where arrivals are judged. The reports are in the inbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ def collect(config: Config, dry_run: bool = False) -> list[Removed]:
 
 
 def _folders(config: Config, dry_run: bool) -> Iterator[Removed]:
-    """Checkpoints of finished steps, and what was set aside or left unfinished long enough ago."""
+    """Checkpoints of finished steps, and what was set aside, left unfinished or judged long enough ago."""
     build = Path(config.build)
     started = sorted(build.rglob(STARTED))
     inputs = [source for path in started for source in (begun(path.parent) or {}).get("inputs", {}).values()]
@@ -63,6 +65,8 @@ def _folders(config: Config, dry_run: bool) -> Iterator[Removed]:
     for path in started:
         if path.exists() and path.parent.parent.name != STALE and old(path.parent):
             yield from _remove("left unfinished", path.parent, path.parent, dry_run)
+    for path in sorted(each for each in (build / BATCHES).glob("*") if each.is_dir() and old(each)):
+        yield from _remove("work on a batch", path, path, dry_run)
 
 
 def _remove(what: str, folder: Path, out: Path, dry_run: bool) -> Iterator[Removed]:

@@ -7,9 +7,9 @@ The policy is data (mlflow/promotion.yaml). Every decision, with all its numbers
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,23 @@ def repair(config: RegistryConfig, reason: str) -> Decision:
 def history(config: RegistryConfig) -> list[Decision]:
     """Every decision, oldest first; raises ``RegistryError`` if an entry is missing or was changed."""
     return record.whole(config).decisions
+
+
+def until(decisions: Sequence[Decision], at: str) -> list[Decision]:
+    """The decisions that counted at a moment (ISO 8601; UTC unless it says otherwise), or at the end of a day.
+
+    The record's order decides, not the clock: one that was set back hides nothing. Raises ``ConfigError`` for a text
+    that is no date.
+    """
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError as error:
+        raise ConfigError(f"{at!r} is no date: write it as 2026-11-30, or 2026-11-30T18:00") from error
+    if len(at) == len("2026-11-30"):
+        moment = datetime.combine(moment, time.max)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    taken = [number for number, each in enumerate(decisions, 1) if datetime.fromisoformat(each.decided) <= moment]
+    return list(decisions[: max(taken, default=0)])
 
 
 def describe(decision: Decision) -> str:

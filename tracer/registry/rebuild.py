@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tracer.config import PARAMS, Config
 from tracer.config import load as load_config
 from tracer.json_files import flatten, read_json
@@ -58,12 +60,14 @@ def document(config: Config, lineages: Mapping[str, Any]) -> dict[str, Any]:
     """What a version says of its making: ``rebuild_commands`` reads it."""
     commit = (list(lineages.values())[-1]["git"] or {}).get("commit")
     pointer = pointer_of(config.data.pointer)
+    # What was ingested; the pointer may have moved on since.
+    md5 = lineages.get("ingest", {}).get("metrics", {}).get("dvc_md5") or tracking.data_digest(config)
     data = {
         "path": config.data.path,
         "pointer": config.data.pointer,
         "folder": None if pointer is None else relative(pinned_folder(pointer)),
-        # What was ingested; the pointer may have moved on since.
-        "md5": lineages.get("ingest", {}).get("metrics", {}).get("dvc_md5") or tracking.data_digest(config),
+        "md5": md5,
+        "commit": _pinning(config.data.pointer, md5, lineages),
     }
     # What differs from the profile is recorded now, and from that of the commit: the file here may have been edited.
     settings = {"profile": config.profile, "seed": config.seed, "overrides": _changed_since(config, commit)}
@@ -74,6 +78,18 @@ def document(config: Config, lineages: Mapping[str, Any]) -> dict[str, Any]:
         "steps": dict(lineages),
         "data": data,
     }
+
+
+def pinned_at(commit: str, pointer: str) -> str | None:
+    """The md5 that a pointer pins in a commit; None where it is not there."""
+    stored = committed(commit, [pointer]).get(pointer) if pointer else None
+    return str(yaml.safe_load(stored)["outs"][0]["md5"]) if stored else None
+
+
+def _pinning(pointer: str, md5: str | None, lineages: Mapping[str, Any]) -> str | None:
+    """The last commit at which a step ran that pins the data: a batch may have been committed between two steps."""
+    commits = [(lineage["git"] or {}).get("commit") for lineage in reversed(list(lineages.values()))]
+    return next((each for each in commits if each and md5 and pinned_at(each, pointer) == md5), None)
 
 
 def steps_to_run(made: Mapping[str, Any]) -> list[str]:
@@ -117,6 +133,9 @@ def rebuild_commands(made: Mapping[str, Any]) -> list[str]:
         )
     commands.append(f"python -m pip install -c constraints.txt -e .  # constraints.txt has sha256 {last['lock']}")
     if made["data"]["pointer"]:
+        pin = made["data"].get("commit")
+        if pin not in (None, git.get("commit")):
+            commands.append(f"git checkout {pin} -- {made['data']['pointer']}  # the data had moved on by then")
         commands.append(f"dvc pull {made['data']['pointer']}  # md5 {made['data']['md5']}")
     for step in steps_to_run(made):
         threads = steps[step]["hardware"].get("threads")

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tracer.config import PARAMS, Config
 from tracer.lineage.code import parsed
 from tracer.lineage.digest import LineageError
@@ -19,7 +17,7 @@ from tracer.lineage.provenance import LOCK, committed
 from tracer.lineage.step import SCHEME
 from tracer.planner.lora import adapted
 from tracer.registry import storage
-from tracer.registry.rebuild import again, outside, steps_to_run
+from tracer.registry.rebuild import again, outside, pinned_at, steps_to_run
 from tracer.settings import ConfigError
 
 SHOWN = 5
@@ -94,11 +92,9 @@ def _data(config: Config, made: Mapping[str, Any]) -> Iterator[str]:
     if md5 is None:
         yield f"its data {config.data.path} are not pinned by DVC"
         return
-    if made["commit"] is not None:
-        stored = committed(made["commit"], [pointer]).get(pointer)
-        pinned = yaml.safe_load(stored)["outs"][0]["md5"] if stored else "nothing"
-        if pinned != md5:
-            yield f"{pointer} pinned {md5}, and in commit {made['commit'][:12]} it pins {pinned}"
+    if made["commit"] is not None and made["data"]["commit"] is None:
+        pinned = pinned_at(made["commit"], pointer) or "nothing"
+        yield f"{pointer} pinned {md5}, and in commit {made['commit'][:12]} it pins {pinned}"
     try:
         with storage.project([md5]) as project:
             if not storage.remotes():
