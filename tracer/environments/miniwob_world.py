@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from tracer.environments.acting import UnsupportedAction
 from tracer.environments.browser import Browser, chromium, identity
 from tracer.environments.environment import Calls, Method, World
-from tracer.environments.miniwob import MiniWob, UnsupportedAction
+from tracer.environments.miniwob import MiniWob
 from tracer.environments.pages import HELDOUT, LONGEST, RL
 
 PAGE_TIMEOUT_MS = 90_000
