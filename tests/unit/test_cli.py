@@ -93,7 +93,7 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
         (["ingest", "jsonl", "tests", "--option", "a"], 2, "key=value"),
         (["ingest", "jsonl", "tests", "--option", "a=1"], 2, "no option a"),
         (["ingest", "agentnet", "tests", "--option", "images=maybe"], 2, "option images"),
-        (["train", "bootstrap", "--episodes", "none"], 2, "does not exist"),
+        (["base", "tiny", "--episodes", "none"], 2, "does not exist"),
         (["train", "stage1", "--start", "none"], 2, "there is no planner"),
         (["forecast", "none"], 2, "there is no planner"),
         (["forecast", "--image", "none", "--goal", "x"], 2, "does not exist"),

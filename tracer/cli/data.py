@@ -132,7 +132,7 @@ def _sees(config: Config) -> tuple[int, int] | None:
     from tracer.validation.validate import prompt_counter
 
     counter = prompt_counter(config, hub.folder(config))
-    return None if counter is None else counter.sees
+    return counter.sees if counter else None
 
 
 def mix(config: Config, out: Out = None) -> Result:

@@ -10,7 +10,6 @@ import typer
 
 from tracer.cli.common import PLANNERS, Command, Out, Result, finished, run_step
 from tracer.config import Config
-from tracer.ingestion.settings import DATA
 from tracer.settings import ConfigError
 from tracer.stages import MODELS, STAGES
 from tracer.training.stage import Stage
@@ -62,6 +61,7 @@ def tiny(
 
     Example: tracer base tiny --profile tiny --episodes build/recordings/base --out build/bootstrap
     """
+    from tracer.ingestion.settings import DATA
     from tracer.planner import hub as models
     from tracer.training import bootstrap
 

@@ -179,7 +179,9 @@ class Recorder:
         if raw == {"type": "type", "text": ""} and not hidden:  # all of it was erased again
             self._taken = [taken for taken in self._taken if taken.id != id]
             return
-        fields = {name: round(value, 4) if isinstance(value, float) else value for name, value in raw.items()}
+        fields: dict[str, Any] = {
+            name: round(value, 4) if isinstance(value, float) else value for name, value in raw.items()
+        }
         if "text" in fields:
             fields["text"] = privacy.MASK if hidden else self.secrets.masked(str(fields["text"]))
         taken = Taken(id=id, moment=moment, action=Action.from_json(fields))

@@ -44,7 +44,7 @@ def validate(config: Config, trajectories: Path, base: Path, out: Path) -> dict[
 
     def body(folder: Path) -> dict[str, Any]:
         counter = prompt_counter(config, base)
-        table = step_table(Path(trajectories), counter, config.planner, None if counter is None else counter.sees)
+        table = step_table(Path(trajectories), counter, config.planner, counter.sees if counter else None)
         records = records_table(table, Path(trajectories))
         results = list(check(table, records, expectations(config, prompts=counter is not None), folder))
         _write_failures(results, folder / FAILURES)
