@@ -30,6 +30,7 @@ from tracer.training.settings import (
     GroundedConfig,
     GrpoConfig,
     LaunchConfig,
+    RetrainConfig,
 )
 
 PARAMS = Path("params.yaml")
@@ -53,6 +54,7 @@ class Config(Section):
     stage2: GroundedConfig = GroundedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gates: GateConfig = GateConfig()
+    retrain: RetrainConfig = RetrainConfig()
     budget: BudgetConfig = BudgetConfig()
     launch: LaunchConfig = LaunchConfig()
     registry: RegistryConfig = RegistryConfig()

@@ -152,7 +152,8 @@ def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-pl
     found = lineage_of(model, config.registry)
     lines = [found.version.uri]
     for step, each in found.steps.items():
-        lines.append(f"  {step}: output {each['output'][:12]}, digest {each['digest'][:12]}")
+        started = f", from {each['config']['version']}" if step == "base" and "version" in each["config"] else ""
+        lines.append(f"  {step}: output {each['output'][:12]}, digest {each['digest'][:12]}{started}")
     reasons = found.version.not_rebuildable
     lines += ["it cannot be rebuilt exactly:", *(f"  {reason}" for reason in reasons)] if reasons else []
     lines += ["to rebuild it, from a clone of the repository:", *(f"  {line}" for line in found.commands)]
