@@ -158,6 +158,9 @@ NOT_RUN = {
     ),
     'tracer evaluate offline --model "openai:http://HOST:PORT/v1#MODEL"': SERVED,
     'tracer forecast "openai:http://127.0.0.1:8000/v1#MODEL" --image screen.png --goal "Open the report"': SERVED,
+    "tracer webhook https://deploy.example.org/champion": (
+        "needs a server; tests/integration/test_server_registry.py subscribes to one"
+    ),
     "make vllm": "installs 4.5 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
     "tracer ingest click_log logs --check": PLUGIN,

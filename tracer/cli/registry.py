@@ -252,6 +252,17 @@ def restore(config: Config, folder: Folder) -> Result:
     return Result(data=found, text=f"restored from {folder}: {_contents(found)}")
 
 
+def webhook(config: Config, url: Annotated[str, typer.Argument(help="Who is told: an https address.")]) -> Result:
+    """Have MLflow's server tell others, signed, when an alias moves. The secret is TRACER_WEBHOOK_SECRET.
+
+    Example: tracer webhook https://deploy.example.org/champion
+    """
+    from tracer.registry import webhooks
+
+    made = webhooks.subscribe(config.registry, url)
+    return Result(data={"webhook": made, "url": url}, text=f"{url} is told when an alias moves (webhook {made})")
+
+
 def _contents(found: dict[str, Any]) -> str:
     numbers = ", ".join(map(str, found["versions"])) or "none"
     return f"{found['model']}, versions {numbers}, champion {found['champion']}, made {found['made']}"
@@ -259,4 +270,5 @@ def _contents(found: dict[str, Any]) -> str:
 
 COMMANDS = (
     register, promote, approve, reject, rollback, history, lineage, reproduce, diff, verify, gc, backup, restore,
+    webhook,
 )  # fmt: skip

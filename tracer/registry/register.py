@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,9 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, made: Mapp
         write_json(chained, {**made, "weights": content_digest(weights_folder(folder))})
         source = read_lineage(folder)["inputs"].get("trajectories")
         write_json(episodes, listed(Path(source["path"])) if source else {})
-        with mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+            # It asks for an example of the input, to hold the signature to, which a test does.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
             info = mlflow.pyfunc.log_model(
                 name="planner",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),
