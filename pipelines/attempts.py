@@ -1,7 +1,7 @@
 """What a sensor asks for, asked for once, and again if it failed: later each time, and not for ever.
 
-The runs themselves are the memory: they carry what they are about in a tag. So two daemons, or one that was restarted,
-ask for the same run key, which Dagster starts once.
+The runs themselves are the memory, which ``tracer gc`` leaves alone: they carry what they are about in a tag. So two
+daemons, or one that was restarted, ask for the same run key, which Dagster starts once.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import time
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 ABOUT = "tracer/about"
+OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+UNDER_WAY = [status for status in dg.DagsterRunStatus if status not in OVER]
 MOST = 3
 FIRST_WAIT_SECONDS = 600
 """After the first failure; each further one doubles it."""
@@ -32,7 +33,7 @@ class Attempts:
 def under_way(instance: dg.DagsterInstance, job: str, about: str | None = None) -> str:
     """The id of a job's run that is not finished, about one thing or any; empty where there is none."""
     tags = {} if about is None else {ABOUT: about}
-    found = instance.get_runs(dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES, tags=tags), limit=1)
+    found = instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNDER_WAY, tags=tags), limit=1)
     return found[0].run_id if found else ""
 
 

@@ -40,7 +40,7 @@ def validation(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
     """One Great Expectations run over the shards, one result an expectation."""
     config = tracer.config()
     out = VALIDATE.out(config)
-    VALIDATE.make(config, VALIDATE.folders(config), out)
+    VALIDATE.produce(config, out)
     docs = dg.MetadataValue.path(str((out / DATA_DOCS / "index.html").resolve()))
     for result in read_json(out / RESULTS, "results")["results"]:
         error = result["severity"] == "error"
@@ -71,7 +71,7 @@ def gate_checks(step: FlowStep) -> dg.AssetChecksDefinition:
     def gate(tracer: Tracer) -> Iterator[dg.AssetCheckResult]:
         config = tracer.config()
         out = step.out(config)
-        step.make(config, step.folders(config), out)
+        step.produce(config, out)
         for result in gates.results(out):
             yield dg.AssetCheckResult(
                 check_name=result["name"],

@@ -7,7 +7,7 @@ import dagster as dg
 from pipelines import benchmarks, checks, sources
 from pipelines.ablations import ablations
 from pipelines.assets import data, evaluation, registry, training
-from pipelines.jobs import add_batch, retrain
+from pipelines.jobs import add_batch, retrain, seeds
 from pipelines.loggers import brief
 from pipelines.resources import Tracer, Trainer
 from pipelines.schedules import weekly
@@ -26,7 +26,7 @@ FLOW: list[dg.AssetsDefinition | dg.AssetSpec | dg.SourceAsset] = [
 defs = dg.Definitions(
     assets=[*FLOW, *benchmarks.assets, *sources.assets],
     asset_checks=[*checks.ALL, *benchmarks.checks, *sources.checks],
-    jobs=[retrain, add_batch, ablations],
+    jobs=[retrain, seeds, add_batch, ablations],
     schedules=[weekly],
     sensors=[data_arrived, data_pinned, run_failed, watch, *sources.sensors],
     resources={"tracer": Tracer(), "trainer": Trainer(), "sources": sources.Sources()},

@@ -33,12 +33,10 @@ def demo(config: Config) -> None:
     from pipelines.assets.data import base_planner, observe, observed, raw_episodes, raw_version
     from pipelines.definitions import defs
     from pipelines.steps import Interrupted
-    from tracer.flow import folder
-    from tracer.lineage.digest import content_digest
-    from tracer.stages import BASE
+    from tracer.registry import start
 
     with dg.DagsterInstance.get() as instance:
-        seen = {raw_episodes.key: raw_version(config), base_planner.key: content_digest(folder(config, BASE))}
+        seen = {raw_episodes.key: raw_version(config), base_planner.key: start.identity(config)}
         for key, version in seen.items():
             if observed(instance, key) != version:
                 observe(instance, key, version)

@@ -7,17 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunsFilter
 
+from pipelines.attempts import ABOUT, OVER
 from pipelines.home import DEFAULT, home
-
-OVER = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 
 
 def prune(keep_days: float, dry_run: bool = False) -> list[str]:
     """Delete the finished runs that are older, with their events and logs; return their ids.
 
-    What the assets show stays: the run of an asset's last materialization is kept, however old.
+    What the assets show stays: the run of an asset's last materialization is kept, however old. So does what the
+    sensors count: the runs that came to nothing, and those about what a job was started for last.
     """
     if not Path(os.environ.get("DAGSTER_HOME") or DEFAULT).is_dir():
         return []
@@ -30,7 +29,12 @@ def pruned(instance: dg.DagsterInstance, keep_days: float, dry_run: bool) -> lis
     """``prune`` for an instance."""
     latest = [instance.get_latest_materialization_event(key) for key in instance.all_asset_keys()]
     needed = {event.run_id for event in latest if event is not None}
-    over = RunsFilter(statuses=OVER, updated_before=datetime.now(UTC) - timedelta(days=keep_days))
+    last = dict[str, str]()
+    asked = [run for run in instance.get_runs() if ABOUT in run.tags]  # newest first
+    for run in asked:
+        last.setdefault(run.job_name, run.tags[ABOUT])
+    needed |= {run.run_id for run in asked if not run.is_success or run.tags[ABOUT] == last[run.job_name]}
+    over = dg.RunsFilter(statuses=OVER, updated_before=datetime.now(UTC) - timedelta(days=keep_days))
     found = [run.run_id for run in instance.get_runs(filters=over) if run.run_id not in needed]
     if not dry_run:
         for run_id in found:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.definitions.freshness import FreshnessState
 
 from pipelines.assets.data import observe, observed, raw_episodes, trajectories
 from pipelines.assets.registry import champion
@@ -17,7 +16,6 @@ from tracer import alerts
 from tracer.batches import inbox
 from tracer.config import Config
 from tracer.flow import unregistered
-from tracer.ingestion.parts import fingerprint
 from tracer.lineage.digest import digest_of
 from tracer.lineage.pins import pinned_md5
 
@@ -69,7 +67,7 @@ def last_decision(instance: dg.DagsterInstance, config: Config) -> tuple[str, st
 def data_arrived(context: dg.SensorEvaluationContext, tracer: Tracer) -> dg.SensorResult:
     """Waits until an arrival looks the same twice, so that a copy in progress is not judged."""
     seen = json.loads(context.cursor or "{}")
-    found = {str(path): fingerprint(path) for path in inbox.arrivals(tracer.config())}
+    found = {path: inbox.looks(path) for path in inbox.arrivals(tracer.config())}
     requests, waiting = [], []
     for path, looks in found.items():
         if seen.get(path) != looks:
@@ -111,7 +109,7 @@ def watch(context: dg.SensorEvaluationContext, tracer: Tracer) -> dg.SensorResul
 def wrong(instance: dg.DagsterInstance, config: Config) -> Iterator[tuple[str, tuple[alerts.Kind, str]]]:
     """What is wrong now: a name, and the alert about it."""
     for key, record in instance.get_freshness_state_records([trajectories.key, champion.key]).items():
-        if record.freshness_state == FreshnessState.FAIL:
+        if record.freshness_state.value == "FAIL":
             name = key.to_user_string()
             since = f"{record.updated_at:%Y-%m-%d %H:%M} UTC"
             yield f"stale {name}", ("stale", f"{name} is older than its freshness policy allows, since {since}")

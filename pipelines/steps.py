@@ -46,12 +46,12 @@ def interruptible(context: dg.AssetExecutionContext) -> Iterator[None]:
 
     The step fails for good instead, and so does every later one of the run, at its start.
     """
-    if context.run_id in _stopped:
+    if context.run.run_id in _stopped:
         raise Interrupted("the run was interrupted before this step")
     try:
         yield
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
-        _stopped.add(context.run_id)
+        _stopped.add(context.run.run_id)
         raise Interrupted("interrupted; run it again to continue from the last checkpoint") from error
 
 

@@ -31,6 +31,7 @@ from tracer.training.settings import (
     GroundedConfig,
     GrpoConfig,
     LaunchConfig,
+    RetrainConfig,
 )
 
 PARAMS = Path("params.yaml")
@@ -54,6 +55,7 @@ class Config(Section):
     stage2: GroundedConfig = GroundedConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gates: GateConfig = GateConfig()
+    retrain: RetrainConfig = RetrainConfig()
     budget: BudgetConfig = BudgetConfig()
     launch: LaunchConfig = LaunchConfig()
     registry: RegistryConfig = RegistryConfig()

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracer.action import Action, ActionError
+from tracer.lineage.digest import digest_of
 from tracer.trajectory import SPLITS, Element, Step, Trajectory
 
 if TYPE_CHECKING:
@@ -80,6 +82,11 @@ def rows(trajectory: Trajectory) -> list[dict[str, Any]]:
         }
         for index, step in enumerate(trajectory.steps)
     ]
+
+
+def content(trajectory: Trajectory) -> str:
+    """A digest of all that an episode contains, its id and split included."""
+    return digest_of([{**row, "image": sha256(row["image"] or b"").hexdigest()} for row in rows(trajectory)])[:16]
 
 
 def trajectories_from_rows(found: Iterable[Mapping[str, Any]], where: str = "the rows") -> Iterator[Trajectory]:

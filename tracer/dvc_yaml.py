@@ -11,6 +11,7 @@ from tracer.config import Config
 from tracer.flow import STEPS, FlowStep, folder, of
 from tracer.lineage.digest import HEADLINE
 from tracer.training.gates import CURVE
+from tracer.training.settings import RetrainConfig
 
 HEAD = """\
 # Generated from the steps of tracer/flow.py by `tracer dvc-yaml > dvc.yaml`; do not edit.
@@ -28,7 +29,9 @@ CURVES = {"reward": "reward", "dead groups": "frac_reward_zero_std", "unparsable
 def dvc_yaml(config: Config) -> str:
     """The text of dvc.yaml, with the data and the base planner where the configuration has them."""
     # DVC fills in the variables when it reads the file: the folders are those of a profile with the variable's name.
-    config = config.model_copy(update={"profile": "${profile}", "seed": 0})
+    # A registered version that training starts from is brought by the steps themselves, and DVC knows only the base.
+    own = {"profile": "${profile}", "seed": 0, "retrain": RetrainConfig()}
+    config = config.model_copy(update=own)
     seeded = config.folder.with_name("seed${seed}")
 
     def place(path: Path) -> str:

@@ -23,9 +23,9 @@ from tracer.json_files import write_json
 from tracer.lineage import why
 from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.step import reused
-from tracer.planner import address, hub
+from tracer.planner import address
 from tracer.planner.lora import model_folder
-from tracer.registry import promotion, register, versions
+from tracer.registry import promotion, register, start, versions
 from tracer.registry.record import DECISION, Decision
 from tracer.reporting import report
 from tracer.scoring import evaluate as scoring
@@ -101,8 +101,19 @@ class FlowStep:
     def run(self, config: Config, out: Path | None = None, given: Folders | None = None) -> Any:
         """Run the step, or find it finished; returns what ``make`` returns, raises what ``require`` raises."""
         out = out or self.out(config)
-        made = self.make(config, self.folders(config, given), out)
+        made = self.produce(config, out, given)
         self.require(out)
+        return made
+
+    def produce(self, config: Config, out: Path, given: Folders | None = None) -> Any:
+        """``run``, whether or not something may build on the output."""
+        if self.kind != "ingest":
+            config = start.begin(config)
+        if BASE in self.reads:
+            start.ready(config)
+        made = self.make(config, self.folders(config, given), out)
+        if self.kind == "ingest":
+            start.begin(config)
         return made
 
     def made(self, config: Config) -> bool:
@@ -117,7 +128,11 @@ class FlowStep:
         """Whether its finished folder is up to date, and if not, why it would run (``lineage.why``)."""
         if self.recipe is None:
             raise ConfigError(f"{self.name} leaves no folder: `tracer history` shows what the registry decided")
+        config = start.resolved(config)
         folders = self.folders(config)
+        elsewhere = start.elsewhere(config) if BASE in self.reads else ""
+        if elsewhere:
+            return why.STALE if self.made(config) else why.MISSING, [elsewhere]
         missing = [name for name, path in folders.items() if not path.exists()]
         if missing:
             return why.MISSING, [f"{name} comes first" for name in missing]
@@ -386,7 +401,7 @@ def model(config: Config, name: str) -> Path:
     nothing is registered so.
     """
     if name == BASE:
-        return hub.folder(config)
+        return start.folder(config)
     if name in MODELS:
         return config.out(name)
     if address.is_served(name):

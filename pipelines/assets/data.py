@@ -10,8 +10,8 @@ from pipelines.resources import Tracer
 from tracer.config import Config
 from tracer.flow import RAW, folder, step
 from tracer.lineage.digest import content_digest
+from tracer.registry import start
 from tracer.registry.tracking import data_digest
-from tracer.stages import BASE
 
 INGEST = step("ingest")
 RETRY = dg.RetryPolicy(max_retries=1, delay=1)
@@ -35,12 +35,12 @@ def raw_episodes(tracer: Tracer) -> dg.DataVersion:
 
 @dg.observable_source_asset(
     group_name="data",
-    description="The base planner: a pretrained vision-language model that RL starts from.",
+    description="What RL starts from: a pretrained vision-language model, or the champion.",
     tags={"domain": "data", "kind": "safetensors"},
 )
 def base_planner(tracer: Tracer) -> dg.DataVersion:
-    """The digest of the base planner."""
-    return dg.DataVersion(content_digest(folder(tracer.config(), BASE)))
+    """The digest of the base planner, or the registered version that training starts from."""
+    return dg.DataVersion(start.identity(tracer.config()))
 
 
 @dg.asset(

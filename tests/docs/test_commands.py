@@ -178,6 +178,9 @@ NOT_RUN = {
     ),
     "tracer serve --model build/demo/seed0/stage2 --port 8001": SERVES,
     'tracer serve --model "openai:http://127.0.0.1:8002/v1#MODEL"': SERVES,
+    "tracer webhook https://deploy.example.org/champion": (
+        "needs a server; tests/integration/test_server_registry.py subscribes to one"
+    ),
     "make vllm": "installs 4.5 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
     "tracer ingest click_log logs --check": PLUGIN,

@@ -24,6 +24,15 @@ from tracer.lineage.provenance import LOCK
 
 ROOT = Path(__file__).parents[2]
 MODEL = "tracer-planner@champion"
+NEXT = """
+from tracer import flow
+from tracer.config import load
+config = load("micro", ["registry.enabled=true", "retrain.from=champion", "retrain.replay=0.5"])
+last = flow.step("register")
+for step in (*flow.before(last), last):
+    step.run(config)
+print({name: state for name, state in flow.status(config).items() if name in {step.name for step in flow.before(last)}})
+"""
 TRAINED = """
 from tracer import flow
 from tracer.config import load
@@ -47,8 +56,10 @@ def python(checkout: Path, *arguments: str, executable: str = sys.executable) ->
     return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, encoding="utf-8")
 
 
-def reproduce(checkout: Path, *arguments: str, executable: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    return python(checkout, "-m", "tracer", "reproduce", MODEL, *arguments, executable=executable)
+def reproduce(
+    checkout: Path, *arguments: str, model: str = MODEL, executable: str = sys.executable
+) -> subprocess.CompletedProcess[str]:
+    return python(checkout, "-m", "tracer", "reproduce", model, *arguments, executable=executable)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +91,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @contextmanager
 def registered_as(checkout: Path, **changes: Any) -> Iterator[None]:
     """What the version says of its making, changed for a while."""
-    stored = next(path for path in checkout.rglob("mlartifacts/**/lineage.json") if '"overrides"' in path.read_text())
-    before = stored.read_text()
+    documents = {path: path.read_text() for path in checkout.rglob("mlartifacts/**/lineage.json")}
+    (stored,) = [path for path, text in documents.items() if '"overrides"' in text and '"retrain.from"' not in text]
+    before = documents[stored]
     stored.write_text(json.dumps({**json.loads(before), **changes}))
     yield
     stored.write_text(before)
@@ -97,6 +109,22 @@ def test_it_comes_out_equal_and_leaves_nothing_behind(checkout: Path) -> None:
     ]  # fmt: skip
     trees = subprocess.run(["git", "worktree", "list"], cwd=checkout, capture_output=True, text=True).stdout
     assert len(trees.splitlines()) == 1
+
+
+def test_what_was_trained_from_the_champion_comes_out_equal(checkout: Path) -> None:
+    trained = python(checkout, "-c", NEXT)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.count("up to date") == 8, trained.stdout
+    told = json.loads(python(checkout, "-m", "tracer", "lineage", "tracer-planner/2", "--json").stdout)
+    assert told["not_rebuildable"] == [] and told["steps"]["base"]["config"]["version"] == "tracer-planner/1"
+    assert told["steps"]["stage2"]["config"]["replay"] == 0.5
+    first = json.loads(python(checkout, "-m", "tracer", "lineage", "tracer-planner/1", "--json").stdout)
+    assert told["steps"]["stage1"]["output"] != first["steps"]["stage1"]["output"]
+    done = reproduce(checkout, model="tracer-planner/2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.partition(",")[0] for line in done.stdout.splitlines()] == [
+        "ingest: equal", "base: equal", "stage1: equal", "stage2: equal",
+    ]  # fmt: skip
 
 
 def test_a_restored_backup_forecasts_and_reproduces(checkout: Path, tmp_path: Path) -> None:

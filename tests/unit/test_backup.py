@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import checkouts
 from tracer import cli
+from tracer.lineage.digest import content_digest
 from tracer.lineage.pins import check_pin
-from tracer.registry import backup, promotion, rebuild, record, tracking, verify, versions
+from tracer.registry import backup, copied, promotion, rebuild, record, tracking, verify, versions
 from tracer.settings import ConfigError
 
 
@@ -79,11 +83,54 @@ def test_data_that_only_a_remote_has_are_fetched(checkout: Path, tmp_path: Path)
         assert (stored / md5[:2] / md5[2:]).is_file()
 
 
-def test_a_server_has_backups_of_its_own(checkout: Path, tmp_path: Path) -> None:
-    config = checkouts.config()
-    elsewhere = config.registry.model_copy(update={"tracking_uri": "postgresql+psycopg2://team/mlflow"})
-    with pytest.raises(tracking.RegistryError, match="pg_dump"):
-        backup.backup(config.model_copy(update={"registry": elsewhere}), tmp_path / "backup")
+def test_a_registry_read_through_mlflows_interface_is_the_same(checkout: Path, tmp_path: Path) -> None:
+    """As that of a server is backed up; with PostgreSQL and S3 behind it: tests/integration/test_server_registry.py."""
+    registry = checkouts.config().registry
+    client = tracking.connect(registry)
+    every, before = versions.every(registry), promotion.history(registry)
+    ids = {run for each in every for run in (each.run_id, *each.evaluations().values())}
+    runs = [client.get_run(run).to_dictionary() for run in sorted(ids)]
+    experiments = [client.get_experiment_by_name(name) for name in ("tracer", "tracer-promotions")]
+    documents = [rebuild.document_of(each.uri, registry) for each in every]
+    histories = [
+        client.get_metric_history(run["info"]["run_id"], key) for run in runs for key in run["data"]["metrics"]
+    ]
+    models = [client.get_logged_model(each.model_id).to_dictionary() for each in every]
+    copied.copy(registry, tmp_path / "other" / "mlflow.db")
+    shutil.rmtree("mlartifacts")
+    Path("mlflow.db").rename("mlflow.away")
+    other = registry.model_copy(update={"tracking_uri": f"sqlite:///{tmp_path}/other/mlflow.db"})
+    assert promotion.history(other) == before and record.settle(other).champion == 1
+    assert [replace(each, tags=dict(each.tags)) for each in versions.every(other)] == every
+    assert [rebuild.document_of(each.uri, other) for each in every] == documents
+    client = tracking.connect(other)
+    place = str(Path("mlartifacts").resolve())
+
+    def elsewhere(found: Any) -> Any:
+        return json.loads(json.dumps(found, default=str).replace(place, f"{tmp_path}/other/mlartifacts"))
+
+    assert [client.get_run(run["info"]["run_id"]).to_dictionary() for run in runs] == elsewhere(runs)
+    logged = [client.get_logged_model(each.model_id).to_dictionary() for each in every]
+    assert json.loads(json.dumps(logged, default=str)) == elsewhere(models)
+    again = [client.get_metric_history(run["info"]["run_id"], key) for run in runs for key in run["data"]["metrics"]]
+    assert [[dict(each) for each in found] for found in again] == [
+        [dict(each) for each in found] for found in histories
+    ]
+    for then in experiments:
+        assert then is not None
+        now = client.get_experiment(then.experiment_id)
+        assert (now.name, now.tags, now.creation_time) == (then.name, then.tags, then.creation_time)
+    for each in every:
+        assert content_digest(versions.model(each.uri, other)) == each.tags[versions.WEIGHTS]
+    assert int(client.create_model_version("tracer-planner", source=every[0].uri).version) == 3
+
+
+def test_a_backup_is_not_restored_onto_a_server(checkout: Path, tmp_path: Path) -> None:
+    config, folder = checkouts.config(), tmp_path / "backup"
+    backup.backup(config, folder)
+    elsewhere = config.registry.model_copy(update={"tracking_uri": "http://team:5000"})
+    with pytest.raises(tracking.RegistryError, match="a backup becomes a local registry"):
+        backup.restore(config.model_copy(update={"registry": elsewhere}), folder)
 
 
 def test_the_commands(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,7 +158,8 @@ def test_a_third_of_bad_rows_is_refused_and_kept_with_its_report(
     shown = capsys.readouterr().out
     assert "refused" in shown and "few records are quarantined" in shown and "unknown action" in shown
     assert commits() == ["work"] and ids() == {f"jsonl/click-two/{number}" for number in range(10, 34)}
-    ((folder, report),) = inbox.reports(config())
+    ((where, report),) = inbox.reports(config())
+    folder = Path(where)
     assert folder.parent.name == "refused" and not report["accepted"] and (folder / "monday/train").is_dir()
     assert not path.exists()
     assert main(["data", "list"]) == 0 and main(["data", "show", report["batch"]]) == 0
@@ -273,7 +274,7 @@ def test_a_killed_command_is_completed_by_the_next(checkout: Path, monkeypatch: 
             patch.setattr(store, "dvc", lambda *a: die() if a[0] == at else real_dvc(*a))
         with pytest.raises(Killed):
             arrival.add(config(), path)
-    arrival.finish()
+    arrival.finish(config())
     assert not store.PENDING.exists() and not list(checkout.glob(".data-*"))
     assert len(commits()) == 2 and run("git", "status", "--porcelain") == ""
     assert check_pin(Path("data"), Path("data.dvc")) and len(ids()) == 32

@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import dagster as dg
@@ -134,11 +135,45 @@ def test_run_config_carries_every_override(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.chdir(ROOT)
     config = load(
-        "micro", ["seed=3", "stage1.steps=7", f"registry.tracking_uri=sqlite:///{tmp_path}/m.db", "data.limit=null"]
+        "micro",
+        [
+            "seed=3",
+            "stage1.steps=7",
+            "retrain.from=champion",
+            f"registry.tracking_uri=sqlite:///{tmp_path}/m.db",
+            "data.limit=null",
+        ],
     )
     settings = run_config(config)["resources"]["tracer"]["config"]
     assert Tracer(**settings).config() == config
-    assert "stage1.steps=7" in Tracer(**settings).arguments()
+    assert {"stage1.steps=7", 'retrain.from="champion"'} <= set(Tracer(**settings).arguments())
+
+
+@dg.asset
+def stoppable(context) -> None:  # type: ignore[no-untyped-def]  # Dagster reads no postponed annotation
+    """A step's body, as the assets have it."""
+    from pipelines.steps import interruptible
+
+    with interruptible(context):
+        pass
+
+
+def test_the_body_of_a_step_asks_dagster_for_nothing_deprecated() -> None:
+    with warnings.catch_warnings(record=True) as seen, dg.DagsterInstance.ephemeral() as instance:
+        warnings.simplefilter("always")
+        assert dg.materialize([stoppable], instance=instance).success
+    assert not [str(each.message) for each in seen if "run_id" in str(each.message)]
+
+
+def test_a_backfill_over_seeds_runs_the_whole_chain_on_each(defs: dg.Definitions) -> None:
+    from pipelines.resources import Tracer
+
+    job = defs.resolve_job_def("seeds")
+    assert job.partitions_def is not None and job.partitions_def.get_partition_keys()[:2] == ["0", "1"]
+    given = job.get_run_config_for_partition_key("3")
+    assert Tracer(**given["resources"]["tracer"]["config"]).config().seed == 3
+    whole = defs.resolve_job_def("retrain")
+    assert {node.name for node in job.nodes} == {node.name for node in whole.nodes}
 
 
 def test_a_pod_asks_for_its_gpus_and_mounts_the_volume_of_the_manifests() -> None:

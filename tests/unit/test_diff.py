@@ -13,6 +13,7 @@ from tests.folders import STATES, Chain
 from tracer import cli
 from tracer.config import Config, load
 from tracer.registry import diff, episodes, register, tracking, versions
+from tracer.training.replay import EPISODES
 
 ONLINE = [1.0, 0.0] * 12
 PARAMS = "profile: test\nprofiles: {test: {data: {pointer: ''}}}\n"
@@ -88,7 +89,7 @@ def test_the_command_prints_it_for_people_and_for_programs(
 
 
 def test_versions_from_before_episodes_were_listed_say_so(config: Config) -> None:
-    folder = versions.download("tracer-planner/1", config.registry) / "artifacts" / episodes.EPISODES
+    folder = versions.download("tracer-planner/1", config.registry) / "artifacts" / EPISODES
     kept = folder.rename(folder.with_suffix(".away"))
     found = diff.diff("tracer-planner/1", "tracer-planner/2", config.registry)
     kept.rename(folder)

@@ -9,8 +9,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from pipelines import retention
+from pipelines.attempts import ABOUT, MOST, attempts
 from tests import checkouts
 from tests.folders import Chain, step
 from tracer import cli
@@ -188,6 +190,25 @@ def test_dagsters_old_runs_go_but_for_what_the_assets_show() -> None:
         assert instance.get_run_by_id(first) is None
         event = instance.get_latest_materialization_event(planner.key)
         assert event is not None and event.run_id == second
+
+
+def test_what_the_sensors_count_is_not_forgotten() -> None:
+    """A retraining that was given up is not asked for again because its runs were deleted."""
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def ran(about: str, status: dg.DagsterRunStatus) -> str:
+            tags = {ABOUT: about}
+            return str(create_run_for_test(instance, job_name="retrain", status=status, tags=tags).run_id)
+
+        failed = [ran("a/after-1", dg.DagsterRunStatus.FAILURE) for _ in range(MOST)]
+        cancelled = ran("b/after-2", dg.DagsterRunStatus.CANCELED)
+        decided = ran("c/after-3", dg.DagsterRunStatus.SUCCESS)
+        undecided = ran("d/after-4", dg.DagsterRunStatus.SUCCESS)
+        assert retention.pruned(instance, 0.0, dry_run=False) == [decided]
+        assert all(instance.get_run_by_id(run) for run in (*failed, cancelled, undecided))
+        assert attempts(instance, "retrain", "a/after-1").given_up
+        assert "cancelled" in attempts(instance, "retrain", "b/after-2").reason
+        assert "came to nothing; the next is in" in attempts(instance, "retrain", "d/after-4").reason
 
 
 def test_the_command_says_what_went(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:

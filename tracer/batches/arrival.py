@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from tracer import plugins
-from tracer.batches import drift, inbox, store
+from tracer.batches import bucket, drift, inbox, store
+from tracer.batches import verdict as verdicts
 from tracer.batches.drift import Shift, Traits
 from tracer.batches.novelty import Known, new
 from tracer.batches.verdict import PICTURE, Verdict
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.finding import Finding
-from tracer.flow import folder
 from tracer.ingestion.counts import STATS
 from tracer.ingestion.ingest import ingest_source
 from tracer.ingestion.parts import PartsError
@@ -31,10 +31,10 @@ from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError, content_digest
 from tracer.lineage.pins import dvc, pinned_md5
 from tracer.lineage.step import locked
+from tracer.planner import hub
 from tracer.registry import gc, rebuild, record
 from tracer.settings import ConfigError
 from tracer.sources.source import SourceError
-from tracer.stages import BASE
 from tracer.trajectory import Trajectory
 from tracer.validation import validate
 
@@ -44,27 +44,48 @@ OF_THE_WHOLE = {"there is training and test data"}
 
 
 def add(
-    config: Config, path: Path, source: str = "", options: Mapping[str, Any] | None = None, allow_drift: str = ""
+    config: Config,
+    arrived: str | Path,
+    source: str = "",
+    options: Mapping[str, Any] | None = None,
+    allow_drift: str = "",
 ) -> Verdict:
-    """Judge new data, and add it to the data or refuse it; the verdict.
+    """Judge new data, a folder or an address in S3, and add it to the data or refuse it; the verdict.
 
     ``source`` and ``options`` are the adapter's, by default those of ``config.batches``; ``allow_drift`` is why drift
     does not matter this time. Raises ``ConfigError`` for a path that is no folder, and ``LineageError`` where the data
     is not as pinned, or DVC or git fail: the same call then goes on from there.
     """
-    if not path.is_dir():
-        raise ConfigError(f"{path} is no folder: give the folder that arrived, pictures included")
+    place = str(arrived)
+    if bucket.is_remote(place):
+        finish(config)
+    if not inbox.waits(place):
+        raise ConfigError(f"{place} is no folder: give the folder that arrived, pictures included")
     if not source:
         source, options = config.batches.source, config.batches.options
     plugins.find(plugins.SOURCES, source)
-    data = DataConfig(source=source, path=str(path), options=dict(options or {}), pointer="")
     with store.changing():
+        remote = bucket.is_remote(place)
+        path, objects = bucket.fetched(place, _works(config) / "fetched") if remote else (Path(place), {})
         batch = content_digest(path)[:DIGITS]
-        work = Path(config.build) / gc.BATCHES / batch
+        work = work_of(config, batch)
+        data = DataConfig(source=source, path=str(path), options=dict(options or {}), pointer="")
         with locked(work):
-            verdict = _decided(config, batch, data, work, allow_drift)
-            inbox.put_away(config, path, verdict, work)
+            verdict = replace(_decided(config, batch, data, work, allow_drift), arrived=place)
+            verdicts.write(verdict, work)
+            inbox.put_away(config, place, verdict, work, objects)
+        if remote:
+            shutil.rmtree(path.parent)
     return verdict
+
+
+def work_of(config: Config, batch: str) -> Path:
+    """The folder in which a batch is judged, with the report on it."""
+    return _works(config) / batch
+
+
+def _works(config: Config) -> Path:
+    return Path(config.build) / gc.BATCHES
 
 
 def remove(config: Config, batch: str, reason: str) -> str:
@@ -73,10 +94,11 @@ def remove(config: Config, batch: str, reason: str) -> str:
         return store.take_out(config, batch, f"data: remove batch {batch}\n\n{reason}")
 
 
-def finish() -> None:
+def finish(config: Config) -> None:
     """Complete what a killed command left; raises ``LineageError``."""
     with store.changing():
-        pass
+        if bucket.is_remote(config.batches.inbox):
+            bucket.finish(config.batches.inbox)
 
 
 def _decided(config: Config, batch: str, data: DataConfig, work: Path, allow_drift: str) -> Verdict:
@@ -121,7 +143,7 @@ def _judged(config: Config, batch: str, data: DataConfig, work: Path, allow_drif
 def _validated(config: Config, shards: Path, out: Path) -> list[Finding]:
     """What Great Expectations found: one finding an expectation that is not met, or one that all are."""
     limits = config.data.model_copy(update={"max_quarantined": config.batches.max_quarantined})
-    validate.validate(config.model_copy(update={"data": limits}), shards, folder(config, BASE), out)
+    validate.validate(config.model_copy(update={"data": limits}), shards, hub.folder(config), out)
     results = read_json(out / validate.RESULTS, "results")["results"]
     unmet = [each for each in results if each["severity"] == "error" and not each["success"]]
     failed = [each for each in unmet if each["name"] not in OF_THE_WHOLE]

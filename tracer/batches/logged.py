@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracer.batches.verdict import Verdict
+from tracer.batches.verdict import PICTURE, REPORT, Verdict
 from tracer.config import Config
 from tracer.registry import tracking
 
@@ -20,7 +20,7 @@ def log(config: Config, verdict: Verdict, folder: Path) -> str:
     for split, count in verdict.splits.items():
         client.log_metric(run_id, f"episodes/{split}", count)
     client.log_metric(run_id, "left_out", len(verdict.left_out))
-    for path in sorted(folder.glob("*.*")):
+    for path in (folder / name for name in (REPORT, PICTURE) if (folder / name).is_file()):
         client.log_artifact(run_id, str(path))
     client.set_terminated(run_id)
     return run_id

@@ -32,7 +32,8 @@ class BatchConfig(Section):
     """When a batch is accepted."""
 
     inbox: str = "inbox"
-    """The folder that new data arrives in. What was refused goes to ``refused/`` there, with a report."""
+    """The folder, or ``s3://BUCKET/PREFIX``, that new data arrives in. What was refused goes to ``refused/`` there,
+    with a report."""
     source: Annotated[str, AfterValidator(plugins.known(plugins.SOURCES))] = "jsonl"
     """The adapter that reads what arrives, unless ``--source`` names another."""
     options: dict[str, Any] = Field(default_factory=dict)

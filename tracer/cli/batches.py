@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ Batch = Annotated[str, typer.Argument(metavar="BATCH", help="A batch's name, as 
 
 def add(
     config: Config,
-    path: Annotated[Path, typer.Argument(help="The folder with the new data.")],
+    path: Annotated[str, typer.Argument(help="The folder with the new data, or its address in S3.")],
     source: Annotated[str, typer.Option(help="The adapter that reads it; by default that of batches.source.")] = "",
     option: Annotated[list[str], typer.Option(metavar="KEY=VALUE", help="An option of the source.")] = [],  # noqa: B006
     allow_drift: Annotated[str, typer.Option(metavar="WHY", help="Accept data unlike the champion's.")] = "",
@@ -43,7 +42,7 @@ def listed(config: Config) -> Result:
     lines = [f"{each['batch']}  {each['episodes']} episodes of {each['source']}" for each in store.accepted(config)]
     lines += [f"{each['batch']}  refused: {_reasons(each)}" for each in refused]
     lines += [f"{path}  waits" for path in inbox.arrivals(config)]
-    data = {"accepted": store.accepted(config), "refused": refused, "waiting": list(map(str, inbox.arrivals(config)))}
+    data = {"accepted": store.accepted(config), "refused": refused, "waiting": inbox.arrivals(config)}
     return Result(data=data, text="\n".join(lines) or "no batch was added yet")
 
 
@@ -59,7 +58,7 @@ def show(config: Config, batch: Batch) -> Result:
     from tracer.batches import inbox, store
     from tracer.batches.verdict import described
 
-    found = {folder.name: (folder, report) for folder, report in inbox.reports(config)}
+    found = {folder.rpartition("/")[2]: (folder, report) for folder, report in inbox.reports(config)}
     about = next((each for each in store.accepted(config) if each["batch"] == batch), None)
     if about is None and batch not in found:
         raise ConfigError(f"there is no batch {batch}; `tracer data list` lists them")

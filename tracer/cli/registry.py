@@ -163,7 +163,8 @@ def lineage(config: Config, model: Annotated[str, typer.Argument()] = "tracer-pl
     found = lineage_of(model, config.registry)
     lines = [found.version.uri]
     for step, each in found.steps.items():
-        lines.append(f"  {step}: output {each['output'][:12]}, digest {each['digest'][:12]}")
+        started = f", from {each['config']['version']}" if step == "base" and "version" in each["config"] else ""
+        lines.append(f"  {step}: output {each['output'][:12]}, digest {each['digest'][:12]}{started}")
     reasons = found.version.not_rebuildable
     lines += ["it cannot be rebuilt exactly:", *(f"  {reason}" for reason in reasons)] if reasons else []
     lines += ["to rebuild it, from a clone of the repository:", *(f"  {line}" for line in found.commands)]
@@ -262,6 +263,17 @@ def restore(config: Config, folder: Folder) -> Result:
     return Result(data=found, text=f"restored from {folder}: {_contents(found)}")
 
 
+def webhook(config: Config, url: Annotated[str, typer.Argument(help="Who is told: an https address.")]) -> Result:
+    """Have MLflow's server tell others, signed, when an alias moves. The secret is TRACER_WEBHOOK_SECRET.
+
+    Example: tracer webhook https://deploy.example.org/champion
+    """
+    from tracer.registry import webhooks
+
+    made = webhooks.subscribe(config.registry, url)
+    return Result(data={"webhook": made, "url": url}, text=f"{url} is told when an alias moves (webhook {made})")
+
+
 def _contents(found: dict[str, Any]) -> str:
     numbers = ", ".join(map(str, found["versions"])) or "none"
     return f"{found['model']}, versions {numbers}, champion {found['champion']}, made {found['made']}"
@@ -269,4 +281,5 @@ def _contents(found: dict[str, Any]) -> str:
 
 COMMANDS = (
     register, promote, approve, reject, rollback, history, lineage, reproduce, diff, verify, gc, backup, restore,
+    webhook,
 )  # fmt: skip

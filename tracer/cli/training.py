@@ -30,17 +30,20 @@ def training_of(stage: Stage) -> Command:
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would do and need.")] = False,
     ) -> Result | None:
         from tracer import flow
+        from tracer.registry import start as starts
         from tracer.training import preflight, processes
 
         step = flow.step(stage.name)
         out = out or step.out(config)
-        begin = flow.model(config, start or stage.start)
         if dry_run:
+            config = starts.resolved(config)
+            begin = flow.model(config, start or stage.start)
             more = ["--seed", str(config.seed), *(word for each in overrides for word in ("--set", each))]
             text = preflight.dry_run(config, stage, config.out("ingest"), begin, out, more)
             return Result(data={"dry_run": text.splitlines()}, text=text)
         if processes.world() == 1:  # several would all make what is missing
             flow.prepare(config, step, [] if start is None else [stage.start, *flow.with_gate(stage.start)])
+        begin = flow.model(config, start or stage.start)
         result = finished(lambda: step.run(config, out, given={stage.start: begin}), out)
         return result if processes.main() else None
 
@@ -85,6 +88,18 @@ def hub(config: Config, out: Out = None) -> Result:
     return finished(lambda: models.fetch(config, out), out)
 
 
+def registered(config: Config, out: Out = None) -> Result:
+    """Fetch the registered version that training starts from, as retrain.from says.
+
+    Example: tracer base registered --set retrain.from=tracer-planner/1
+    """
+    from tracer.registry import start
+
+    config = start.begin(config)
+    out = out or config.out("base")
+    return finished(lambda: start.fetch(config, out), out)
+
+
 def smollm2(
     config: Config,
     profile: str = "smollm2",
@@ -112,5 +127,5 @@ def gate(config: Config, stage: Annotated[StageName, typer.Argument()], out: Out
 
 
 TRAIN = tuple(map(training_of, STAGES))
-BASE = (tiny, hub, smollm2)
+BASE = (tiny, hub, registered, smollm2)
 COMMANDS = (gate,)

@@ -1,7 +1,7 @@
 """A backup of everything that registered versions need, and its way back.
 
-A backup is a folder: MLflow's database and files, a DVC remote with the data of the registered versions, and the git
-history. ``backup.json`` is written last; a folder that has it is whole.
+A backup is a folder: MLflow's database and files, wherever the registry is, a DVC remote with the data of the
+registered versions, and the git history. ``backup.json`` is written last; a folder that has it is whole.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tracer.config import Config
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import pinned_folder, pinned_md5
-from tracer.registry import places, record, storage, versions
+from tracer.registry import copied, places, record, storage, versions
 from tracer.registry.tracking import RegistryError
 from tracer.settings import ConfigError
 
@@ -33,18 +33,22 @@ REFS = "+refs/*:refs/tracer-backup/*"
 def backup(config: Config, folder: Path) -> dict[str, Any]:
     """Write a backup into a new folder; return what is in it.
 
-    Raises ``RegistryError`` for a registry on a server, whose database has tools of its own, and where data of a
-    version are neither in DVC's cache nor in a remote.
+    A registry on a server becomes a local one there. Raises ``RegistryError`` where there is no registry, and where
+    data of a version are neither in DVC's cache nor in a remote.
     """
-    database = _database(config)
+    database = places.database(config.registry)
+    if database is not None and not database.is_file():
+        raise RegistryError(f"{database} does not exist: there is no registry to back up")
     if folder.exists() and any(folder.iterdir()):
         raise RegistryError(f"{folder} is not empty: every backup goes into a folder of its own")
     folder.mkdir(parents=True, exist_ok=True)
     every = versions.every(config.registry)
-    # The database first: whatever it names is there by then, and stays.
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(folder / DATABASE)) as target:
-        source.backup(target)
-    shutil.copytree(places.artifacts(database), folder / places.FOLDER)
+    if database is None:
+        copied.copy(config.registry, (folder / DATABASE).resolve())
+    else:  # the database first: whatever it names is there by then, and stays
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(folder / DATABASE)) as target:
+            source.backup(target)
+        shutil.copytree(places.artifacts(database), folder / places.FOLDER)
     md5s = versions.data_of(every)
     if md5s:
         with storage.project(md5s) as project:
@@ -79,7 +83,12 @@ def restore(config: Config, folder: Path) -> dict[str, Any]:
     if not (folder / RECEIPT).is_file():
         raise ConfigError(f"{folder} is no backup, or not a whole one: it has no {RECEIPT}")
     found: dict[str, Any] = read_json(folder / RECEIPT, "versions", "data")
-    database = _database(config, there=False)
+    database = places.database(config.registry)
+    if database is None:
+        raise RegistryError(
+            f"a backup becomes a local registry, and registry.tracking_uri is {config.registry.tracking_uri}: "
+            f"--set registry.tracking_uri=sqlite:///mlflow.db"
+        )
     files = places.artifacts(database)
     for taken in (database, files):
         if taken.exists():
@@ -108,18 +117,6 @@ def _data(config: Config, folder: Path, md5s: Mapping[str, str]) -> None:
         return
     if storage.cached(pinned_md5(pointer)):
         storage.dvc(Path.cwd(), "checkout", "--quiet", str(pointer))
-
-
-def _database(config: Config, there: bool = True) -> Path:
-    database = places.database(config.registry)
-    if database is None:
-        raise RegistryError(
-            f"the registry is {config.registry.tracking_uri}: back up its database and its artifact store with their "
-            f"own tools (pg_dump, the bucket's versions), and the data with `dvc push`"
-        )
-    if there and not database.is_file():
-        raise RegistryError(f"{database} does not exist: there is no registry to back up")
-    return database
 
 
 def _git(*arguments: str) -> bool:

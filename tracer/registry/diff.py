@@ -15,9 +15,10 @@ from tracer.json_files import flatten, read_json
 from tracer.lineage import why
 from tracer.lineage.digest import LineageError
 from tracer.registry import promotion, rebuild, rebuildable, tracking, versions
-from tracer.registry.episodes import EPISODES, Change, changes
+from tracer.registry.episodes import Change, changes
 from tracer.registry.settings import RegistryConfig
 from tracer.statistics import Interval
+from tracer.training.replay import EPISODES
 
 RESAMPLES = 2000
 GROUPS = {"evaluate": ("split", tuple(METRICS)), "online": ("strategy", ONLINE_METRICS)}

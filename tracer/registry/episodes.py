@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
-from tracer.dataset import read, rows
-from tracer.lineage.digest import digest_of
+from tracer.dataset import content, read
 
-EPISODES = "episodes.json"
-"""An artifact of a version: source, page and id of every episode, and a digest of what it contains."""
 Listed = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Source -> page -> episode -> digest."""
 
@@ -32,8 +28,7 @@ def listed(trajectories: Path) -> dict[str, dict[str, dict[str, str]]]:
     """The episodes of a folder of shards; raises ``DatasetError``."""
     found: dict[str, dict[str, dict[str, str]]] = {}
     for each in read(trajectories):
-        contents = [{**row, "image": sha256(row["image"] or b"").hexdigest()} for row in rows(each)]
-        found.setdefault(each.source, {}).setdefault(each.task, {})[each.id] = digest_of(contents)[:16]
+        found.setdefault(each.source, {}).setdefault(each.task, {})[each.id] = content(each)
     return found
 
 

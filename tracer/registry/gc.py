@@ -90,6 +90,7 @@ def size_of(folder: Path) -> int:
 def _registry(config: Config, dry_run: bool) -> Iterator[Removed]:
     """Runs that a killed command began, models that no version is, and what was deleted in MLflow."""
     client, every = tracking.connect(config.registry), versions.every(config.registry)
+    database = places.database(config.registry)
     for run in tracking.abandoned(client, config.registry):
         yield Removed(what="run that nobody writes", where=run.info.run_id, size=0)
         if not dry_run:
@@ -98,13 +99,17 @@ def _registry(config: Config, dry_run: bool) -> Iterator[Removed]:
     for model in unregistered(client, config.registry, every):
         yield Removed(what="model that no version is", where=model.model_id, size=0)
         if not dry_run:
+            if database is None:
+                _remote(model.artifact_location).delete_artifacts()
             client.delete_logged_model(model.model_id)
-    database = places.database(config.registry)
-    if database is None or not database.is_file():
-        return  # a server's files are for `mlflow gc` beside its database
+    if database is not None and not database.is_file():
+        return
     for version in every:
         _require(client, version)
     deleted = _deleted(client)
+    if database is None:
+        yield from _deleted_files(deleted, dry_run)
+        return
     before = size_of(places.artifacts(database))
     if dry_run:
         yield from (Removed(what="deleted run", where=run.info.run_id, size=0) for run in deleted)
@@ -118,6 +123,23 @@ def _registry(config: Config, dry_run: bool) -> Iterator[Removed]:
     if deleted or size:
         what = f"{len(deleted)} deleted runs, and deleted models"
         yield Removed(what=what, where=str(places.artifacts(database)), size=size)
+
+
+def _deleted_files(deleted: list[Any], dry_run: bool) -> Iterator[Removed]:
+    """The files of deleted runs on a server, whose rows only `mlflow gc` beside its database removes."""
+    for run in deleted:
+        files = _remote(run.info.artifact_uri)
+        if files.list_artifacts():
+            yield Removed(what="files of a deleted run", where=run.info.run_id, size=0)
+            if not dry_run:
+                files.delete_artifacts()
+
+
+def _remote(address: str) -> Any:
+    """The store of a server's files at an address."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(address)
 
 
 def _require(client: Any, version: versions.Version) -> None:

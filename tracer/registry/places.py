@@ -35,6 +35,12 @@ def database(config: RegistryConfig) -> Path | None:
     return Path(path.removeprefix(SQLITE)).absolute() if path.startswith(SQLITE) else None
 
 
+def absolute(config: RegistryConfig) -> str:
+    """The registry's address as it is from any folder."""
+    found = database(config)
+    return config.tracking_uri if found is None else f"{SQLITE}{found}"
+
+
 def artifacts(database: Path) -> Path:
     """The folder of the files that a database names."""
     return (database.parent / FOLDER).resolve()

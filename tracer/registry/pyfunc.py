@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 
@@ -30,11 +31,9 @@ class RegisteredPlanner(PythonModel):
             raise LineageError(f"the weights in {folder} are not those that were registered; restore them")
         self.planner = TransformersPlanner.load(folder)
 
-    # Without type hints: MLflow would take them for the signature, which is given explicitly.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    # A hint from which MLflow infers no signature: that is given explicitly, and without a hint it advises to have one.
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Forecast from each row of a data frame."""
-        import pandas as pd
-
         states = [state(row) for row in model_input.to_dict("records")]
         plans = self.planner.forecast(states, int((params or {})["horizon"]))
         return pd.DataFrame(
@@ -46,7 +45,7 @@ class RegisteredPlanner(PythonModel):
         )
 
 
-def state(row: dict[str, Any]) -> Any:
+def state(row: dict[Any, Any]) -> Any:
     """The state of one row; absent and empty optional columns are taken as not there."""
     from tracer.trajectory import State
 

@@ -30,6 +30,8 @@ CHAIN = "lineage.json"
 
 
 COMMANDS = {"ingest": "ingest", "base": "base hub", **{stage.name: f"train {stage.name}" for stage in STAGES}}
+START = "base registered"
+"""The command of ``base`` where training starts from a registered version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,11 @@ def steps_to_run(made: Mapping[str, Any]) -> list[str]:
     return list(_walked(made))
 
 
+def starts_from(made: Mapping[str, Any]) -> str:
+    """The registered version that training started from, as ``NAME/VERSION``; empty where it was no such version."""
+    return str(made["steps"].get("base", {}).get("config", {}).get("version", ""))
+
+
 def outside(made: Mapping[str, Any]) -> dict[str, list[str]]:
     """Step -> what it read that neither one of these steps makes nor the pinned data contain."""
     return {step: foreign for step, foreign in _walked(made).items() if foreign}
@@ -137,6 +144,9 @@ def rebuild_commands(made: Mapping[str, Any]) -> list[str]:
         if pin not in (None, git.get("commit")):
             commands.append(f"git checkout {pin} -- {made['data']['pointer']}  # the data had moved on by then")
         commands.append(f"dvc pull {made['data']['pointer']}  # md5 {made['data']['md5']}")
+    start = starts_from(made)
+    if start:
+        commands.append(f"# training started from {start}: `tracer reproduce {start}` makes that again")
     for step in steps_to_run(made):
         threads = steps[step]["hardware"].get("threads")
         bits = f"OMP_NUM_THREADS={threads} " if threads else ""
@@ -151,7 +161,8 @@ def arguments(made: Mapping[str, Any], step: str) -> list[str]:
     config = flatten(made["steps"][step]["config"])
     own = {key: value for key, value in config.items() if key in known and known[key] != value}
     words = [w for key, value in {**made["overrides"], **own}.items() for w in ("--set", f"{key}={json.dumps(value)}")]
-    return [*COMMANDS[step].split(), "--profile", made["profile"], "--seed", str(made["seed"]), *words]
+    command = START if starts_from(made) and step == "base" else COMMANDS[step]
+    return [*command.split(), "--profile", made["profile"], "--seed", str(made["seed"]), *words]
 
 
 def again(made: Mapping[str, Any]) -> Config:

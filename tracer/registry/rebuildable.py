@@ -16,8 +16,8 @@ from tracer.lineage.digest import LineageError
 from tracer.lineage.provenance import LOCK, committed
 from tracer.lineage.step import SCHEME
 from tracer.planner.lora import adapted
-from tracer.registry import storage
-from tracer.registry.rebuild import again, outside, pinned_at, steps_to_run
+from tracer.registry import storage, versions
+from tracer.registry.rebuild import again, outside, pinned_at, starts_from, steps_to_run
 from tracer.settings import ConfigError
 
 SHOWN = 5
@@ -38,6 +38,9 @@ def reasons(config: Config, made: Mapping[str, Any], folder: Path) -> list[str]:
         if "ended" in lineage["metrics"]:
             step = lineage["step"]
             found.append(f"{step} ended early ({lineage['metrics']['ended']}): the same steps by {step}.steps make it")
+    start = starts_from(made)
+    earlier = versions.version_of(start, config.registry).not_rebuildable if start else []
+    found += [f"training started from {start}, which cannot be made again: {reason}" for reason in earlier]
     base = adapted(folder)
     if base is not None and not (base.revision or base.weights):
         found.append(f"the weights of the adapter's base {base.id} are unknown")

@@ -17,8 +17,8 @@ from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.lora import model_folder
 from tracer.registry import tracking, users, versions
-from tracer.registry.episodes import EPISODES, listed
-from tracer.registry.rebuild import CHAIN, document
+from tracer.registry.episodes import listed
+from tracer.registry.rebuild import CHAIN, document, starts_from
 from tracer.registry.rebuildable import reasons
 from tracer.registry.tracking import RegistryError
 from tracer.registry.versions import (
@@ -29,9 +29,11 @@ from tracer.registry.versions import (
     NOT_REBUILDABLE,
     NOT_TRACKED,
     OUTPUT,
+    START,
     WEIGHTS,
     Version,
 )
+from tracer.training.replay import EPISODES
 from tracer.trajectory import SPLITS
 
 RECEIPT = "registered.json"
@@ -82,7 +84,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     tags[NOT_REBUILDABLE] = json.dumps(reasons(config, made, folder))
     if version is None:
         tags |= _tags(config, folder, lineage, made)
-        about = described(config, lineage, evaluations)
+        about = described(config, lineage, evaluations, starts_from(made))
         created = tracking.persistently(
             lambda: client.create_model_version(
                 name, source=f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id, description=about
@@ -99,14 +101,15 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     return found
 
 
-def described(config: Config, lineage: Mapping[str, Any], evaluations: Mapping[str, Path]) -> str:
+def described(config: Config, lineage: Mapping[str, Any], evaluations: Mapping[str, Path], start: str = "") -> str:
     """What MLflow shows of a version, as Markdown: what it is, from what, how good, how to load and to rebuild it."""
     made = lineage["inputs"]
     scores = {step: read_lineage(path)["metrics"] for step, path in evaluations.items() if step in SCORED}
     lines = [
         f"**{lineage['step']}** of profile `{config.profile}`, seed {config.seed}, made from "
         + ", ".join(f"{name} (`{source['digest'][:12]}`)" for name, source in made.items())
-        + f"; data {config.data.path}, commit `{((lineage['git'] or {}).get('commit') or 'unknown')[:12]}`.",
+        + f"; data {config.data.path}, commit `{((lineage['git'] or {}).get('commit') or 'unknown')[:12]}`."
+        + (f" Training started from {start}." if start else ""),
         *(f"- {step}: {shown}" for step, found in scores.items() if (shown := numbers(found))),
         f'Load it: `tracer.registry.versions.load("{config.registry.model}@{CHALLENGER}")` gives a planner, '
         "`mlflow.pyfunc.load_model` a model. Compare it: `tracer promote`.",
@@ -134,6 +137,7 @@ def _tags(config: Config, folder: Path, lineage: Mapping[str, Any], made: Mappin
         "tracer.profile": config.profile,
         "tracer.seed": str(config.seed),
         DATA: made["data"]["md5"] or NOT_TRACKED,
+        **({START: starts_from(made)} if starts_from(made) else {}),
         "tracer.commit": (lineage["git"] or {}).get("commit") or "unknown",
     }
 
@@ -195,9 +199,9 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, made: Mapp
         write_json(chained, {**made, "weights": content_digest(weights_folder(folder))})
         source = read_lineage(folder)["inputs"].get("trajectories")
         write_json(episodes, listed(Path(source["path"])) if source else {})
-        # MLflow advises type hints and an input example, from which it would infer what is given here explicitly.
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
-        with mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+            # It asks for an example of the input, to hold the signature to, which a test does.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
             info = mlflow.pyfunc.log_model(
                 name="planner",
                 python_model=str(Path(__file__).with_name("pyfunc.py")),

@@ -23,7 +23,7 @@ from tracer.lineage.digest import LineageError, file_digest, files_of, finished
 from tracer.lineage.pins import pinned_folder
 from tracer.lineage.provenance import LOCK, lock_digest, root
 from tracer.planner.lora import model_folder
-from tracer.registry import rebuild, storage, versions
+from tracer.registry import places, rebuild, storage, versions
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError
 
@@ -74,7 +74,7 @@ def reproduce(where: str, config: RegistryConfig, threads: int | None = None) ->
         for step in rebuild.steps_to_run(made):
             then = made["steps"][step]
             folder = checkout / "build" / made["profile"] / f"seed{made['seed']}" / step
-            _run(made, step, checkout, python, threads or then["hardware"].get("threads"))
+            _run(made, step, checkout, python, threads or then["hardware"].get("threads"), config)
             now = finished(folder)
             if now is None:
                 raise RegistryError(f"{step} left no finished folder {folder}")
@@ -132,9 +132,13 @@ def _pull(made: Mapping[str, Any], checkout: Path) -> None:
         raise RegistryError(f"neither DVC's cache nor a remote has the data {data['md5']}: {error}") from error
 
 
-def _run(made: Mapping[str, Any], step: str, checkout: Path, python: str, threads: int | None) -> None:
+def _run(
+    made: Mapping[str, Any], step: str, checkout: Path, python: str, threads: int | None, config: RegistryConfig
+) -> None:
     """Run one step as the command line does, in a process of its own, which takes the number of threads."""
     command = [python, "-m", "tracer", *rebuild.arguments(made, step), "--set", "build=build"]
+    if step == "base":  # which may be a registered version: the scratch checkout has no registry of its own
+        command += ["--set", f"registry.tracking_uri={places.absolute(config)}"]
     environment = {"PYTHONPATH": str(checkout), **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     _done(command, checkout, f"{step} failed", environment)
 

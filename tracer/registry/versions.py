@@ -27,6 +27,7 @@ OUTPUT = "tracer.output"
 WEIGHTS = "tracer.weights"  # the digest of the registered model folder
 AUTHOR = "tracer.author"  # the user who registered it
 DATA, NOT_TRACKED = "tracer.data", "not tracked"  # the md5 of the pinned data, where DVC tracks it
+START = "tracer.start"  # the version that training started from, where it was one
 NOT_REBUILDABLE = "tracer.not_rebuildable"  # why it cannot be made again from a clone, as a JSON list
 EVALUATION = "tracer.evaluation."  # + step: the run that holds the evaluation
 

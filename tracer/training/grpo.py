@@ -18,7 +18,7 @@ from tracer.dataset import read
 from tracer.examples import examples
 from tracer.json_files import write_json
 from tracer.planner.lora import check_start
-from tracer.training import health, probe, processes
+from tracer.training import health, probe, processes, replay
 from tracer.training.budget import Budget
 from tracer.training.checkpoints import last_checkpoint
 from tracer.training.errors import explained
@@ -46,7 +46,7 @@ def train(config: Config, objective: Objective, trajectories: Path, start: Path,
         processes.join()
         set_seed(config.seed)
         planner = load_start(config, stage, start)
-        states = list(examples(read(trajectories, split="train"), horizon))
+        states = list(examples(replay.chosen(config, read(trajectories, split="train")), horizon))
         prompts = select(objective, planner, states, config.seed, out, heartbeat)
         watch = Watch(objective.name, stage, heartbeat)
         budget = Budget(objective.name, config.budget, stage.steps, out)

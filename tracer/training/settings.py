@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from tracer.settings import Section
 
@@ -127,6 +127,18 @@ class BudgetConfig(Section):
         if self.cost is not None and not self.price_per_hour:
             raise ValueError("a cost is hours times a price: set budget.price_per_hour too")
         return self
+
+
+class RetrainConfig(Section):
+    """What training starts from when there is a champion, and what of its data is trained on again."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True, validate_by_alias=True)
+
+    from_: str = Field(default="base", alias="from", pattern=r"^(base|champion|[^/#@\s]+/\d+(#[0-9a-f]{16})?)$")
+    """``base``: planner.base. ``champion``: whoever is champion when the run begins, and planner.base while there is
+    none. A version, ``tracer-planner/3``: that one; behind ``#`` comes the digest of its weights."""
+    replay: float = Field(default=1.0, ge=0, le=1)
+    """From a registered version: the share of the episodes it was made of that is trained on beside the new ones."""
 
 
 class LaunchConfig(Section):

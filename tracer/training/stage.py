@@ -13,7 +13,7 @@ from typing import Any
 
 from tracer import plugins
 from tracer.config import Config
-from tracer.training import processes
+from tracer.training import processes, replay
 from tracer.training.score import Objective, Score
 from tracer.training.settings import GrpoConfig
 
@@ -88,6 +88,7 @@ class Stage:
     def recipe(self, config: Config, trajectories: Path, start: Path) -> dict[str, Any]:
         """What its digest is made of, as ``lineage.run_step`` and ``lineage.expected_digest`` take it."""
         options, limits = self.options(config), config.budget.model_dump(exclude_defaults=True)
+        known = replay.known_by(config)
         return {
             "name": self.name,
             "config": {
@@ -98,8 +99,9 @@ class Stage:
                 "processes": config.launch.processes if options.sampling == "stream" else 1,
                 # Another budget may end elsewhere; none ends nowhere, and is no part of the digest.
                 **({"budget": limits} if limits else {}),
+                **({"replay": config.retrain.replay} if known else {}),
             },
-            "inputs": {"trajectories": trajectories, self.start: start},
+            "inputs": {"trajectories": trajectories, self.start: start, **({"base": known} if known else {})},
             "module": self.module,
             "plugins": self.plugins(config),
             "seed": config.seed,

@@ -1,0 +1,48 @@
+"""Telling others that an alias moved: MLflow's own webhooks, which its server sends and signs.
+
+A receiver gets the JSON ``{"entity": "model_version_alias", "action": "created", "data": {"name": ..., "alias":
+"champion", "version": "3"}, ...}``. Its header ``X-MLflow-Signature`` is ``v1,`` and the base64 of the HMAC-SHA256, by
+the shared secret, of ``<X-MLflow-Delivery-Id>.<X-MLflow-Timestamp>.<body>``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tracer.registry import places, tracking
+from tracer.registry.settings import RegistryConfig
+from tracer.registry.tracking import RegistryError
+from tracer.settings import ConfigError
+
+SECRET = "TRACER_WEBHOOK_SECRET"
+EVENTS = ("model_version_alias.created", "model_version_alias.deleted")
+"""An alias that moves to another version is created there."""
+
+
+def subscribe(config: RegistryConfig, url: str) -> str:
+    """Have the server post to a URL whenever an alias moves, signed with the environment's secret; the webhook's id.
+
+    The same URL again gets the present secret. Raises ``ConfigError`` without a server or a secret, ``RegistryError``
+    for a URL that the server refuses.
+    """
+    if places.database(config) is not None:
+        raise ConfigError(
+            f"webhooks are sent by MLflow's server, and registry.tracking_uri is {config.tracking_uri}: give that of a "
+            f"server"
+        )
+    secret = os.environ.get(SECRET)
+    if not secret:
+        raise ConfigError(f"set {SECRET} to the secret that the receiver checks the signature with")
+    client = tracking.connect(config)
+    try:
+        page = client.list_webhooks(max_results=100)
+        there = [*page]
+        while page.token:
+            page = client.list_webhooks(max_results=100, page_token=page.token)
+            there += page
+        known = next((each for each in there if each.url == url and set(map(str, each.events)) == set(EVENTS)), None)
+        if known is not None:
+            return str(client.update_webhook(known.webhook_id, events=list(EVENTS), secret=secret).webhook_id)
+        return str(client.create_webhook("aliases", url, list(EVENTS), secret=secret).webhook_id)
+    except tracking.mlflow_error() as error:
+        raise RegistryError(f"{config.tracking_uri} refuses the webhook: {error}") from error
