@@ -205,6 +205,7 @@ def test_the_command_asks_and_takes_no_answer_for_no(
 ) -> None:
     monkeypatch.setattr(acting.planners, "load", lambda *_: Script("Send", DONE))
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    (tmp_path / "planner.json").write_text("{}", encoding="utf-8")
     command = ["act", "--model", str(tmp_path), "--url", site.url, "--goal", "Order it", "--agent", "react"]
     command += ["--out", str(tmp_path / "out")]
     assert cli.main(command) == 1

@@ -146,6 +146,7 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
 def test_an_adapter_of_a_changed_folder_is_refused(tmp_path: Path) -> None:
     base = tmp_path / "base"
     base.mkdir()
+    (base / "config.json").write_text("{}", encoding="utf-8")
     (base / "model.safetensors").write_bytes(b"weights")
     found = base_of(base)
     start = adapter(
@@ -171,6 +172,7 @@ def test_an_adapter_needs_its_base_and_its_rank(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_whole_weights_is_no_adapter(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     check_start(PlannerConfig(), None, tmp_path)
     assert adapted(tmp_path) is None
     with pytest.raises(LineageError, match="contains no weights"):
