@@ -483,4 +483,6 @@ def test_a_signal_ends_the_server_after_the_requests_that_are_being_answered(
         _, said = process.communicate(timeout=120)
     assert process.returncode == code
     lines = [line for line in said.splitlines() if line.strip() and "Loading weights" not in line]
-    assert lines == (["tracer: interrupted; the same command continues from the last checkpoint"] if code else [])
+    assert lines == (
+        ["tracer: interrupted; an unfinished step continues from its last checkpoint when run again"] if code else []
+    )

@@ -81,7 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         application()(args=argv, prog_name="tracer")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            print("tracer: interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+            print(
+                "tracer: interrupted; an unfinished step continues from its last checkpoint when run again",
+                file=sys.stderr,
+            )
         return ended.code if isinstance(ended.code, int) else 0
     except Exception as error:
         # Our own errors say what is wrong and how to fix it; any other is a bug and keeps its traceback.
