@@ -31,6 +31,7 @@ def base(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("base")
     build_processor((json.dumps(line) for line in sample()), 400).save_pretrained(folder)
+    (folder / "config.json").write_text("{}", encoding="utf-8")
     return folder
 
 
