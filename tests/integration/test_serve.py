@@ -452,7 +452,7 @@ def started(folder: Path, more: Sequence[str] = ()) -> Iterator[tuple[subprocess
     command = [sys.executable, "-m", "tracer", "serve", "--model", str(folder), "--port", "0", *more]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        env={**os.environ, "PYTHONUNBUFFERED": "1"}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNDEFAULTENCODING": ""}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         try:
             assert process.stdout is not None
