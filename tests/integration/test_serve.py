@@ -450,9 +450,10 @@ def test_others_are_let_in_only_with_a_key(monkeypatch: pytest.MonkeyPatch, caps
 def started(folder: Path, more: Sequence[str] = ()) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command itself, on the folder of a planner; the process and its address."""
     command = [sys.executable, "-m", "tracer", "serve", "--model", str(folder), "--port", "0", *more]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNDEFAULTENCODING": ""}
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNDEFAULTENCODING": ""}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         try:
             assert process.stdout is not None
