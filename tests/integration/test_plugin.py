@@ -102,4 +102,4 @@ def test_the_agent_is_a_strategy_of_the_evaluation(installed: Path) -> None:
         '5 click the button "One"',
     ]
     without = run(installed.parent, "-c", AGENT)
-    assert "unknown agent 'two_steps'; there are: anticipatory, blind, cot, react" in without.stderr
+    assert "unknown agent 'two_steps'; there are: anticipatory, blind, cot, mcts, prompted, react" in without.stderr
