@@ -21,6 +21,7 @@ from tracer.dvc_yaml import dvc_yaml
 from tracer.lineage.step import read_lineage
 
 ROOT = Path(__file__).parents[2]
+ERROR = dg.AssetCheckSeverity.ERROR
 POLICY = {
     "confidence": 0.95,
     "resamples": 200,
@@ -159,8 +160,9 @@ def test_a_closed_gate_stops_what_comes_after(workspace: Path, piped: dg.Execute
             "piped", "subprocess", instance, overrides=["gates.max_dead_groups=0", "gates.max_unparsable=0"]
         )
     assert not result.success
-    closed = {check.asset_key.to_user_string() for check in result.get_asset_check_evaluations() if not check.passed}
-    assert closed == {"stage1"}
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    # So little data is warned of, which closes nothing.
+    assert {check.asset_key.to_user_string() for check in failed if check.severity is ERROR} == {"stage1"}
     made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
     assert not made & {"stage2", "evaluate_stage1", "registered_model", "champion", "report"}
     assert any("stage1" in line for line in failures(result))
