@@ -105,15 +105,17 @@ def explain_files(
 
 
 def example(folder: Path, trajectory: str | None, step: int, horizon: int) -> Example:
-    """A step of the trajectory of that id, by default of the first held-out one, in a folder of shards.
+    """A step of the trajectory of that id, in a folder of shards.
 
-    Raises ``ConfigError`` if there is none.
+    By default it is the first one of a task held out, or else of the split ``test``. Raises ``ConfigError`` if there is
+    none.
     """
-    items = read(folder, split=None if trajectory else "heldout")
+    looked_through = (None,) if trajectory else ("heldout", "test")
+    items = (item for split in looked_through for item in read(folder, split=split))
     found = next((item for item in items if trajectory in (None, item.id)), None)
     if found is None:
-        raise ConfigError(f"{folder} has no trajectory {trajectory!r}" if trajectory else
-                          f"{folder} has no held-out trajectory; name one with --trajectory")  # fmt: skip
+        which = repr(trajectory) if trajectory else "in the split heldout or test; name one with --trajectory"
+        raise ConfigError(f"{folder} has no trajectory {which}")
     if step >= len(found.steps):
         raise ConfigError(f"{found.id} has {len(found.steps)} steps; --step counts from 0")
     return list(examples([found], horizon))[step]
