@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,28 @@ import pytest
 from tests.planners import trajectories
 from tracer.action import Action
 from tracer.config import load
+from tracer.dataset import read, write_shards
 from tracer.forecast import Forecast, ForecastStep
 from tracer.lineage.digest import LineageError
-from tracer.reporting.explain import explain, explain_files
+from tracer.reporting.explain import example, explain, explain_files
 from tracer.reward import RewardConfig, trajectory_reward
 from tracer.settings import ConfigError
 
 
 def keys(*names: str) -> Forecast:
     return tuple(ForecastStep(action=Action.of("key", key=name), instruction=f"press {name}") for name in names)
+
+
+def test_by_default_a_task_held_out_is_shown_or_else_the_test_split(tmp_path: Path) -> None:
+    every = {item.split: item for item in read(trajectories(tmp_path))}
+    for splits, shown in ((("train", "test", "heldout"), "heldout"), (("train", "test"), "test")):
+        folder = tmp_path / shown
+        write_shards([replace(every["train"], id=split, split=split) for split in splits], folder)
+        assert example(folder, None, 0, horizon=2).trajectory == shown
+        assert example(folder, "train", 0, horizon=2).trajectory == "train"
+    write_shards([every["train"]], tmp_path / "train")
+    with pytest.raises(ConfigError, match="in the split heldout or test"):
+        example(tmp_path / "train", None, 0, horizon=2)
 
 
 def test_every_term_is_shown() -> None:
