@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tracer.action import Action
+from tracer.environments import browser as browser_module
 from tracer.environments.acting import UnsupportedAction
-from tracer.environments.browser import HEIGHT, WIDTH, Browser, BrowserMissing, find_chromium
+from tracer.environments.browser import HEIGHT, WIDTH, Browser, BrowserMissing, chromium, find_chromium
 from tracer.environments.demonstrators import DEMONSTRATORS, demonstrate
 from tracer.environments.miniwob import MiniWob
 from tracer.environments.pages import BASE, HELDOUT, RL
@@ -34,6 +35,17 @@ def test_a_missing_browser_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BrowserMissing, match="apt-get install chromium"):
         find_chromium()
+
+
+def test_a_driver_that_does_not_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    node = tmp_path / "node"
+    node.write_text(
+        "#!/bin/sh\necho 'libatomic.so.1: cannot open shared object file' >&2\nexit 127\n", encoding="utf-8"
+    )
+    node.chmod(0o755)
+    assert chromium()[1] == ""
+    monkeypatch.setattr(browser_module, "driver_node", lambda: str(node))
+    assert "libatomic.so.1" in chromium()[1] and "apt-get install libatomic1" in chromium()[1]
 
 
 def test_the_groups_are_disjoint_and_all_pages_have_demonstrators() -> None:

@@ -68,8 +68,18 @@ def chromium() -> tuple[str, str]:
         path = find_chromium()
     except BrowserMissing as error:
         return "", str(error)
+    driver = subprocess.run([driver_node(), "--version"], capture_output=True, encoding="utf-8", timeout=60)
+    if driver.returncode != 0:
+        return "", f"Playwright does not start: {driver.stderr.strip()[-300:]}; on Debian: `apt-get install libatomic1`"
     asked = subprocess.run([path, "--version"], capture_output=True, encoding="utf-8", timeout=60)
     return asked.stdout.strip() or path, ""
+
+
+def driver_node() -> str:
+    """The program that Playwright's driver runs in."""
+    spec = importlib.util.find_spec("playwright")
+    assert spec is not None and spec.origin is not None
+    return str(Path(spec.origin).parent / "driver" / ("node.exe" if os.name == "nt" else "node"))
 
 
 def fonts_folder() -> Path:
