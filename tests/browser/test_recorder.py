@@ -231,7 +231,15 @@ async def _inside(tab: Any, selector: str) -> None:
     await pause(tab)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+OFTEN = {
+    "button", "double click", "radio", "drop-down list", "text field", "text area", "editable text",
+    "scrolling the page", "drag", "Enter", "shortcut", "link", "back", "frame",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in OFTEN else pytest.mark.slow) for kind in KINDS]
+)
 def test_every_kind_of_interaction_is_recorded_and_done_again(
     kind: str, browser: Browser, site: str, tmp_path: Path
 ) -> None:
