@@ -485,5 +485,5 @@ def test_a_signal_ends_the_server_after_the_requests_that_are_being_answered(
     assert process.returncode == code
     lines = [line for line in said.splitlines() if line.strip() and "Loading weights" not in line]
     assert lines == (
-        ["tracer: interrupted; an unfinished step continues from its last checkpoint when run again"] if code else []
+        ["tracer: interrupted; an unfinished step continues from the last checkpoint when run again"] if code else []
     )

@@ -134,7 +134,7 @@ def test_ctrl_c_ends_workers_in_silence_and_is_said_once(tmp_path, moment):
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does
     _, said = process.communicate(timeout=60)
-    assert said == "tracer: interrupted; an unfinished step continues from its last checkpoint when run again\n"
+    assert said == "tracer: interrupted; an unfinished step continues from the last checkpoint when run again\n"
     assert process.returncode == 130
 
 

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
             print(
-                "tracer: interrupted; an unfinished step continues from its last checkpoint when run again",
+                "tracer: interrupted; an unfinished step continues from the last checkpoint when run again",
                 file=sys.stderr,
             )
         return ended.code if isinstance(ended.code, int) else 0
