@@ -190,6 +190,7 @@ def test_a_page_that_nobody_can_play_is_named_before_anything_is_recorded(
     [
         ("ingest --set data.path={}/nowhere", "nowhere does not exist"),
         ("evaluate offline --model {}", "contains no planner"),
+        ("train stage1 --start {}", "contains no planner"),
         ("view {}", "contains no evaluation"),
         ("view {}/nowhere", "is not a folder"),
         ("restore {}", "is no backup"),

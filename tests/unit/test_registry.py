@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from mlflow.store.entities import PagedList
 
 from tests.folders import Chain, step, weights
 from tests.planners import trajectories
@@ -272,3 +273,8 @@ def test_a_version_asks_for_every_library_that_loading_its_planner_imports() -> 
     known = {"PIL": "pillow", "yaml": "pyyaml"}
     assert {"torch", "llguidance"} <= imported
     assert {known.get(name, name) for name in imported} <= set(register.REQUIREMENTS)
+
+
+def test_everything_on_mlflows_pages_is_found() -> None:
+    pages = {None: PagedList([1, 2], "a"), "a": PagedList([3], "b"), "b": PagedList([4], None)}
+    assert list(tracking.paged(pages.__getitem__)) == [1, 2, 3, 4]

@@ -107,9 +107,15 @@ def remove(address: str) -> None:
     store.rm(root, recursive=True)
 
 
+def has(address: str, name: str) -> bool:
+    """Whether there is an object of that name right under an address."""
+    store, root = _store(address)
+    return bool(store.exists(f"{root}/{name}"))
+
+
 def reports(address: str, name: str) -> Iterator[str]:
     """The addresses of the folders right under an address that have an object of that name."""
-    yield from (each for each in folders(address) if name in listing(each))
+    yield from (each for each in folders(address) if has(each, name))
 
 
 def _store(address: str) -> tuple[Any, str]:

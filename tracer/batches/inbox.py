@@ -77,7 +77,7 @@ def put_away(config: Config, arrival: str, verdict: Verdict, work: Path, objects
 def _put_away_remotely(config: Config, arrival: str, verdict: Verdict, work: Path, objects: dict[str, str]) -> None:
     inbox, target = config.batches.inbox.rstrip("/"), place(config, verdict.batch, verdict.accepted)
     other = place(config, verdict.batch, not verdict.accepted)
-    known = verdict.known and REPORT in bucket.listing(target)
+    known = verdict.known and bucket.has(target, REPORT)
     bucket.put([work / name for name in (REPORT, PICTURE) if not (known and name == REPORT)], target)
     parent, _, name = arrival.rstrip("/").rpartition("/")
     if arrival.startswith(f"{inbox}/") and parent != target:

@@ -32,10 +32,11 @@ def _evaluate(kind: Literal["offline", "online"], config: Config, model: str, ou
     from tracer import flow
 
     step = flow.evaluation(kind, model)
-    flow.model(config, model)  # a wrong name ends here, before anything is made for it
+    # A wrong name ends here, before anything is made for it; a registered version is brought and verified once.
+    given = {} if model in MODELS else {model: flow.model(config, model)}
     flow.prepare(config, step)
     out = out or step.out(config)
-    return finished(lambda: step.run(config, out), out)
+    return finished(lambda: step.run(config, out, given), out)
 
 
 def report(config: Config, out: Out = None) -> Result:

@@ -35,15 +35,16 @@ def training_of(stage: Stage) -> Command:
 
         step = flow.step(stage.name)
         out = out or step.out(config)
+        named = None if start is None else flow.model(config, start)  # a wrong name ends here, before anything is made
         if dry_run:
             config = starts.resolved(config)
-            begin = flow.model(config, start or stage.start)
+            begin = named or flow.model(config, stage.start)
             more = ["--seed", str(config.seed), *(word for each in overrides for word in ("--set", each))]
             text = preflight.dry_run(config, stage, config.out("ingest"), begin, out, more)
             return Result(data={"dry_run": text.splitlines()}, text=text)
         if processes.world() == 1:  # several would all make what is missing
             flow.prepare(config, step, [] if start is None else [stage.start, *flow.with_gate(stage.start)])
-        begin = flow.model(config, start or stage.start)
+        begin = named or flow.model(config, stage.start)
         result = finished(lambda: step.run(config, out, given={stage.start: begin}), out)
         return result if processes.main() else None
 

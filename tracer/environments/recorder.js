@@ -2,7 +2,7 @@
 // page hears of it, and `end` with the action. Only trusted events count. Installed in every frame; frames of the same
 // site share the state of the topmost one, and frames of another site are covered and not listened to.
 ((list, settings) => {
-  const LIMIT = 40, NEAR = 4, PAUSE_MS = 500, CAUSED_MS = 1000, HISTORY = 200;
+  const NEAR = 4, PAUSE_MS = 500, CAUSED_MS = 1000, HISTORY = 200;
   const PICKED = /^(date|time|datetime-local|month|week|color|file)$/;
   const TEXTS = /^(text|search|email|tel|url|password|number|date|time|datetime-local|month|week)$/;
   const MODIFIERS = new Set(['Shift', 'Control', 'Alt', 'Meta', 'AltGraph', 'CapsLock', 'NumLock', 'Fn']);
@@ -52,7 +52,7 @@
 
   const me = {
     elements() {
-      const found = document.body ? list(LIMIT).map((each) => ({...each, box: moved(each.box)})) : [];
+      const found = document.body ? list(settings.limit).map((each) => ({...each, box: moved(each.box)})) : [];
       for (const frame of document.querySelectorAll('iframe, frame')) {
         const shown = frame.getBoundingClientRect(), [x, y] = place();
         for (const each of inside(frame) ? inside(frame).elements() : []) {

@@ -20,13 +20,12 @@ from tracer import package_data
 from tracer.action import Action
 from tracer.environments import privacy
 from tracer.environments.acting import SETTLE, element_of
+from tracer.environments.page import MAX_TEXT
 from tracer.instruction import describe
 from tracer.trajectory import Element, Step, element_at
 
 STOP = "F9"
 """The key that ends a demonstration."""
-MAX_TEXT = 40
-"""Characters of an element's text, as recorder.js cuts them."""
 FRAMES = 120
 FRAME_MS = 200
 """How long a picture may take from the screen to the recorder."""
@@ -87,7 +86,7 @@ class Recorder:
 
     async def start(self) -> None:
         """Listen; call it before the page is opened."""
-        settings = json.dumps({"private": self._private, "stop": STOP})
+        settings = json.dumps({"private": self._private, "stop": STOP, "limit": MAX_TEXT})
         script = package_data.read("environments/recorder.js"), package_data.read("environments/elements.js")
         await self.tab.context.add_init_script(f"{script[0]}\n({script[1]}\n, {settings});")
         self._cdp = await self.tab.context.new_cdp_session(self.tab)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tracer.action import Action
 from tracer.environments.acting import UnsupportedAction
-from tracer.environments.browser import Browser, BrowserMissing, find_chromium, identity
+from tracer.environments.browser import Browser, chromium
 from tracer.environments.environment import World
 from tracer.environments.page import Page, Turn
 from tracer.settings import ConfigError
@@ -189,11 +189,7 @@ class WebWorld(World):
 
     def version(self) -> tuple[str, str]:
         """The browser's version, or why there is none."""
-        try:
-            find_chromium()
-        except BrowserMissing as error:
-            return "", str(error)
-        return identity()["browser"], ""
+        return chromium()
 
     def open(self, task: str) -> WebPage:
         """The page; there is one task."""

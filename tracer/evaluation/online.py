@@ -49,12 +49,14 @@ def evaluate(config: Config, model: Path, out: Path, trajectories: Path | None =
 
     Nothing is played where the data, ``trajectories``, is ``foreign`` to the environment.
     """
-    missing = foreign(config, trajectories) or playable(config)[1]
+    other = foreign(config, trajectories)
+    config = _unplayed(config) if other else config
+    missing = other or playable(config)[1]
 
     def body(folder: Path) -> dict[str, Any]:
         return skip(folder, missing) if missing else run(config, model, folder)
 
-    return run_step(out=out, body=body, **recipe(config, model, trajectories))
+    return run_step(out=out, body=body, **recipe(config, model))
 
 
 def foreign(config: Config, trajectories: Path | None) -> str:

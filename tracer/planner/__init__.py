@@ -43,6 +43,7 @@ def backend(folder: str | Path) -> str:
 
     Without it, the folder contains a Hugging Face model.
     """
-    found = (path / SETTINGS for path in (Path(folder) / "model", Path(folder)))
-    settings = next((path for path in found if path.is_file()), None)
-    return str(read_json(settings).get("backend", "transformers")) if settings else "transformers"
+    from tracer.planner.lora import kept_in
+
+    settings = kept_in(Path(folder)) / SETTINGS
+    return str(read_json(settings).get("backend", "transformers")) if settings.is_file() else "transformers"

@@ -137,12 +137,14 @@ def save_adapter(model: Any, folder: Path, state: dict[str, Any] | None = None) 
     write_json(folder / BASE, asdict(base))
 
 
-def model_folder(folder: Path) -> Path:
-    """The folder of the model itself: a step's output folder keeps it in ``model``.
+def kept_in(folder: Path) -> Path:
+    """Where a folder keeps its model, if it has one: a step's output folder in ``model``."""
+    return folder / "model" if (folder / "model").is_dir() else folder
 
-    Raises ``ConfigError`` where there is none.
-    """
-    path = folder / "model" if (folder / "model").is_dir() else folder
+
+def model_folder(folder: Path) -> Path:
+    """``kept_in`` of a folder that has a model; raises ``ConfigError`` for one that has none."""
+    path = kept_in(folder)
     if not any((path / name).is_file() for name in (WHOLE, CONFIG, SETTINGS)):
         raise ConfigError(f"{folder} contains no planner; a stage's output folder has one in 'model/'")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -28,6 +29,11 @@ class Plan(Reading):
     confidence: float | None = field(default=None, compare=False)
     """How probable the planner itself finds its answer: the geometric mean of the tokens' probabilities, in [0, 1];
     None where it does not say. Its last digits depend on what else was in the batch."""
+
+
+def mean_probability(logprobs: Sequence[float]) -> float:
+    """The geometric mean of the probabilities of at least one token, from their logarithms."""
+    return math.exp(sum(logprobs) / len(logprobs))
 
 
 class Planner(Protocol):

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import json
-import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from tracer.grammars.grammar import grammar
 from tracer.grammars.reading import Grammar
 from tracer.json_files import read_json
 from tracer.planner.address import Endpoint
-from tracer.planner.plan import SETTINGS, Plan, PlannerSettings
+from tracer.planner.plan import SETTINGS, Plan, PlannerSettings, mean_probability
 from tracer.planner.prompt import messages
 from tracer.trajectory import State
 
@@ -111,7 +110,7 @@ def plan_of(answer: ChatCompletion, rules: Grammar, state: State, horizon: int) 
         forecast=reading.forecast,
         error=reading.error,
         tokens=answer.usage.completion_tokens if answer.usage else 0,
-        confidence=math.exp(sum(given) / len(given)) if given else None,
+        confidence=mean_probability(given) if given else None,
     )
 
 

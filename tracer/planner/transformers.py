@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from tracer.planner.constraint import Constrained, Constraint
 from tracer.planner.files import share, weight_files
 from tracer.planner.lora import CONFIG as ADAPTER
 from tracer.planner.lora import is_adapter, load_adapter, load_processor, model_folder, save_adapter
-from tracer.planner.plan import SETTINGS, Plan, PlannerSettings
+from tracer.planner.plan import SETTINGS, Plan, PlannerSettings, mean_probability
 from tracer.planner.prompt import chat
 from tracer.trajectory import State
 
@@ -43,7 +42,7 @@ class Answer:
     @property
     def confidence(self) -> float:
         """The geometric mean of the tokens' probabilities."""
-        return math.exp(sum(self.logprobs) / len(self.logprobs)) if self.logprobs else 0.0
+        return mean_probability(self.logprobs) if self.logprobs else 0.0
 
 
 class TransformersPlanner:
@@ -277,13 +276,7 @@ def load_model(path: Path, image: bool, dtype: str = "auto", trainable: bool = F
         return load_adapter(path, whole, trainable)
     try:
         return whole(str(path))
-    except (
-        ValueError,
-        OSError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:  # a senseless configuration
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFile(path, f"its model does not load: {error}") from error
 
 

@@ -44,7 +44,7 @@ def copy(config: RegistryConfig, database: Path) -> None:
             place = moved[run.info.artifact_uri] = f"{home}/{run.info.run_id}/artifacts"
             rows += _run(client, run, place)
             _download(run.info.artifact_uri, place)
-        for model in _models(client, each.experiment_id):
+        for model in tracking.logged_models(client, each.experiment_id):
             place = moved[model.artifact_location] = f"{home}/models/{model.model_id}/artifacts"
             rows += _model(model, place)
             _download(model.artifact_location, place)
@@ -124,16 +124,6 @@ def _dataset(read: Any, info: Any) -> Iterator[Row]:
                      "destination_id": info.run_id, "step": 0}  # fmt: skip
     for tag in read.tags:
         yield "input_tags", {"input_uuid": used, "name": tag.key, "value": tag.value}
-
-
-def _models(client: Any, experiment: str) -> Iterator[Any]:
-    token = None
-    while True:
-        page = client.search_logged_models(experiment_ids=[experiment], page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _model(model: Any, place: str) -> Iterator[Row]:

@@ -23,10 +23,10 @@ from tracer.registry.record import CHAMPION
 from tracer.registry.tracking import RegistryError
 from tracer.registry.versions import WEIGHTS, Version
 from tracer.settings import ConfigError
+from tracer.stages import BASE
 from tracer.training import processes
 from tracer.training.replay import EPISODES
 
-BASE = "base"
 STARTS = "starts.json"
 """Beside the steps' folders: what the run on each ingestion of the data started from."""
 DIGITS = 16

@@ -11,7 +11,8 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +168,26 @@ def decisions(config: RegistryConfig) -> str:
     return f"{config.experiment}-promotions"
 
 
+def paged(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Everything on MLflow's pages; ``ask`` gets the page of a token."""
+    token = None
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def logged_models(client: Any, experiment_id: str, filter_string: str | None = None) -> Iterator[Any]:
+    """The logged models of an experiment, however many there are."""
+    search = partial(client.search_logged_models, experiment_ids=[experiment_id], filter_string=filter_string)
+    return paged(lambda token: search(page_token=token))
+
+
 def delete_models(client: Any, experiment_id: str, run_id: str) -> None:
     """Delete what a killed registration had begun to log."""
-    filter_string = f"source_run_id = '{run_id}'"
-    for model in client.search_logged_models(experiment_ids=[experiment_id], filter_string=filter_string):
+    for model in list(logged_models(client, experiment_id, f"source_run_id = '{run_id}'")):
         client.delete_logged_model(model.model_id)
 
 

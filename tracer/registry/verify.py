@@ -140,7 +140,7 @@ def unregistered(client: Any, config: RegistryConfig, every: list[Version]) -> l
         return []
     registered = {version.model_id for version in every}
     oldest = (time.time() - tracking.LONGEST_WRITE) * 1000
-    found = client.search_logged_models(experiment_ids=[experiment.experiment_id])
+    found = tracking.logged_models(client, experiment.experiment_id)
     return [each for each in found if each.model_id not in registered and each.creation_timestamp < oldest]
 
 

@@ -35,11 +35,7 @@ def subscribe(config: RegistryConfig, url: str) -> str:
         raise ConfigError(f"set {SECRET} to the secret that the receiver checks the signature with")
     client = tracking.connect(config)
     try:
-        page = client.list_webhooks(max_results=100)
-        there = [*page]
-        while page.token:
-            page = client.list_webhooks(max_results=100, page_token=page.token)
-            there += page
+        there = tracking.paged(lambda token: client.list_webhooks(max_results=100, page_token=token))
         known = next((each for each in there if each.url == url and set(map(str, each.events)) == set(EVENTS)), None)
         if known is not None:
             return str(client.update_webhook(known.webhook_id, events=list(EVENTS), secret=secret).webhook_id)
