@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import re
 
 import playwright.sync_api
@@ -158,8 +159,11 @@ class Killing(LoginPlanner):
         super().__init__()
         self.what, self.when, self.left = what, when, times
 
+    def due(self):
+        return len(self.batches) >= self.when
+
     def forecast(self, states, horizon, attempt=0):
-        if self.left and len(self.batches) >= self.when:
+        if self.left and self.due():
             self.left -= 1
             for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
@@ -177,6 +181,26 @@ def test_what_a_dead_browser_took_along_is_played_again(what, monkeypatch):
     assert planner.left == 0
     assert len(rows) == 3
     assert {row["reason"] for row in rows.values()} == {"solved"}
+
+
+class KillingAtRandom(Killing):
+    """Kills the browser about every twenty episodes, which take five steps each, twelve at once."""
+
+    def __init__(self, seed):
+        super().__init__("browser", times=1000)
+        self.drawn = random.Random(seed)
+
+    def due(self):
+        return self.drawn.random() < online.SLOTS / 5 / 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_of_500_episodes_none_is_lost_to_a_browser_killed_about_every_20():
+    planner = KillingAtRandom(0)
+    rows = play(planner, episodes("react", seeds=range(9000, 9500)))
+    assert planner.left < 1000 - 15
+    assert len(rows) == 500 and {row["reason"] for row in rows.values()} == {"solved"}
 
 
 def test_episodes_that_no_browser_plays_to_an_end_are_no_scores_and_are_played_later(small, tmp_path, monkeypatch):

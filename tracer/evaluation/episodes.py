@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -21,7 +21,9 @@ from tracer.planner.plan import Planner
 from tracer.trajectory import State
 
 TRIES = 3
-"""How often an episode is begun that its world, and not its agent, keeps from ending."""
+"""How often an episode may fail by its world, and not by its agent, before it is given up."""
+BARREN = 20
+"""After so many rounds in a row in which no episode ends, all that are left are given up."""
 LONGEST_WAIT = 2.0
 SOLVED = "solved"
 Opened = TypeVar("Opened", bound=World)
@@ -116,31 +118,33 @@ class Pool:
 def in_rounds(
     wanted: Mapping[str, Wanted],
     new_world: Callable[[], Opened],
-    play_round: Callable[[Opened, dict[str, Wanted], dict[str, str]], Iterator[Ended]],
+    play_round: Callable[[Opened, dict[str, Wanted], dict[str, str], bool], Iterator[Ended]],
 ) -> Iterator[Ended]:
     """The results of the episodes, by id: what a world fails is played again in another, as a dead browser is no score.
 
-    ``play_round(world, left, failed)`` takes out of ``left`` what ends, and notes in ``failed`` why an episode did not.
-    After ``TRIES`` failures an episode is given up; a round in which none ends counts for all. Raises ``Unplayed`` in
-    the end, once everything else was played.
+    ``play_round(world, left, failed, alone)`` takes out of ``left`` what ends, and notes in ``failed`` which episodes
+    failed by themselves and why. What a dying world took along stays in ``left``, and is no failure of an episode.
+    ``alone``: one episode at a time, as none ended in the round before, and one of them may be what kills the world.
+    After ``TRIES`` failures an episode is given up. Raises ``Unplayed`` in the end, once everything else was played.
     """
     left, tries = dict(wanted), Counter[str]()
     given_up: dict[str, str] = {}
+    barren, why = 0, "no episode ends"
     while left:
         failed: dict[str, str] = {}
         before = len(left)
         world = new_world()
         try:
             with world:
-                yield from play_round(world, left, failed)
+                yield from play_round(world, left, failed, barren > 0)
         except world.faults as error:  # it does not even open
-            failed.update({name: fault(error) for name in left})
-        if len(left) == before:
-            why = next(iter(failed.values()), "the world does not open")
-            failed = {name: failed.get(name, why) for name in left}
+            failed.update(dict.fromkeys(left, fault(error)))
+        barren = 0 if len(left) < before else barren + 1
+        why = next(iter(failed.values()), why)
         tries.update(failed.keys())
-        given_up |= {name: failed[name] for name in failed if tries[name] == TRIES}
-        left = {name: each for name, each in left.items() if name not in given_up}
+        given_up |= {name: failed.get(name, why) for name in left if tries[name] == TRIES or barren == BARREN}
+        # What failed comes last: it may be what kills the world, and the others can do without that.
+        left = {name: left[name] for name in sorted(left, key=failed.__contains__) if name not in given_up}
     if given_up:
         lines = "".join(f"\n  {name}: {why}" for name, why in given_up.items())
         raise Unplayed(
@@ -162,9 +166,10 @@ def play(
     """
 
     def play_round(
-        world: World, left: dict[str, Episode], failed: dict[str, str]
+        world: World, left: dict[str, Episode], failed: dict[str, str], alone: bool
     ) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
-        for each, reason in _ends(list(left.values()), failed, planner, world, make_agent, limits):
+        at_once = replace(limits, slots=1) if alone else limits
+        for each, reason in _ends(list(left.values()), failed, planner, world, make_agent, at_once):
             del left[each.episode.id]
             yield _row(each.episode, reason, each.state.goal, each.turns), each.turns
 
@@ -181,49 +186,63 @@ def _ends(
     make_agent: Callable[[str], Agent],
     limits: Limits,
 ) -> Iterator[tuple[Running, str]]:
-    """Every episode that ends, and why; those that the world keeps from ending go into ``failed``."""
+    """Every episode that ends, and why; those that fail by themselves go into ``failed``.
+
+    An episode fails by itself if it was alone, or if another one still goes on a turn later: the world is alive.
+    """
     pool = Pool(world)
     waiting = deque(episodes)
     running: list[Running] = []
+    suspects: dict[str, str] = {}
     while waiting or running:
-        running += _begun(waiting, limits.slots - len(running), failed, pool, world, make_agent)
+        earlier = dict(suspects)
+        running += _begun(waiting, limits.slots - len(running), suspects, pool, world, make_agent)
         decisions = act_all([each.agent for each in running], planner, [each.state for each in running])
-        going_on = []
-        for each, reason in zip(running, _advance(running, decisions, limits, world), strict=True):
+        reasons = _advance(running, decisions, limits, world)
+        going_on, alive = [], False
+        for each, decision, reason in zip(running, decisions, reasons, strict=True):
             if isinstance(reason, Exception):
-                failed[each.episode.id] = fault(reason)
+                suspects[each.episode.id] = fault(reason)
                 pool.discard(each.environment)
-            elif reason is None:
+                continue
+            alive = alive or decision.action is not None
+            if reason is None:
                 going_on.append(each)
             else:
                 pool.give(each.episode.task, each.environment)
                 yield each, reason
+        if alive:
+            failed |= earlier
+            suspects = {name: why for name, why in suspects.items() if name not in earlier}
         running = going_on
+    if limits.slots == 1 or len(suspects) == 1:
+        failed |= suspects
     pool.close()
 
 
 def _begun(
     waiting: deque[Episode],
     free: int,
-    failed: dict[str, str],
+    suspects: dict[str, str],
     pool: Pool,
     world: World,
     make_agent: Callable[[str], Agent],
 ) -> list[Running]:
-    """The next episodes, as many as there are free slots; those whose world fails go into ``failed``."""
+    """The next episodes, as many as there are free slots; those that do not begin go into ``suspects``."""
     chosen: list[tuple[Episode, Environment]] = []
     while waiting and len(chosen) < free:
         episode = waiting.popleft()
         try:
             chosen.append((episode, pool.take(episode.task)))
         except world.faults as error:
-            failed[episode.id] = fault(error)
-            waiting.clear()  # the world is dead, and the others wait for the next one
+            if not suspects:  # else the world died before
+                suspects[episode.id] = fault(error)
+            waiting.clear()
     states = world.together("reset", [(environment, (episode.seed,)) for episode, environment in chosen])
     begun = []
     for (episode, environment), state in zip(chosen, states, strict=True):
         if isinstance(state, world.faults):
-            failed[episode.id] = fault(state)
+            suspects[episode.id] = fault(state)
             pool.discard(environment)
         else:
             agent = make_agent(episode.strategy)

@@ -161,7 +161,9 @@ def _demonstrate(rows: list[Row]) -> Iterator[dict[str, Any]]:
     from tracer.environments.performance import DemonstrationFailed, Performance
     from tracer.evaluation.episodes import fault, in_rounds
 
-    def play_round(world: MiniWobWorld, left: dict[str, Row], failed: dict[str, str]) -> Iterator[dict[str, Any]]:
+    def play_round(
+        world: MiniWobWorld, left: dict[str, Row], failed: dict[str, str], alone: bool
+    ) -> Iterator[dict[str, Any]]:
         for key, row in list(left.items()):
             native = {"success": False, "steps": 0}
             try:
@@ -171,8 +173,8 @@ def _demonstrate(rows: list[Row]) -> Iterator[dict[str, Any]]:
                     native = {"success": performance.success, "steps": len(performance.steps)}
             except world.faults as error:
                 failed[key] = fault(error)
-            else:
-                del left[key]
-                yield {"id": key, "native": native}
+                return
+            del left[key]
+            yield {"id": key, "native": native}
 
     yield from in_rounds({row["id"]: row for row in rows}, MiniWobWorld, play_round)
