@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tracer import plugins
+from tracer.cli import main
 from tracer.config import Config
 from tracer.evaluation import online
 from tracer.evaluation.results import read_rows, read_scores
@@ -136,6 +137,32 @@ def test_a_world_a_planner_and_a_tool_agent_of_another_package(bells: Path, tmp_
     assert scores["anticipatory"]["test"]["metrics"]["success"]["mean"] == 1.0
     assert scores["blind"]["heldout"]["metrics"]["success"]["mean"] == pytest.approx(2 / 3)  # six rings are too many
     assert {row["task"] for row in read_rows(tmp_path / "out")} == {"ring", "ring-twice"}
+
+
+def test_agents_are_compared_on_the_same_episodes(
+    bells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("profile: bells\nprofiles: {bells: {grounding: {agent: hand}}}")
+    (tmp_path / "docs").mkdir()
+    played = {"environment": "bell", "first_seed": 1, "episodes": 3, "max_steps": 5, "resamples": 20}
+    command = ["compare-agents", "--json", "--model", str(bells), "--set", "evaluation.strategies=[anticipatory,blind]"]
+    command += [word for name, value in played.items() for word in ("--set", f"evaluation.{name}={value}")]
+    assert main(command) == 0
+    loop, blind = json.loads(capsys.readouterr().out)["cells"]
+    assert (loop["planner"], loop["strategy"], blind["strategy"]) == (str(bells), "anticipatory", "blind")
+    assert loop["splits"]["test"]["over"] == {"strategy": None, "planner": None}
+    heldout = blind["splits"]["heldout"]  # two, four and six rings, of which five may be done
+    assert heldout["episodes"] == 3 and heldout["metrics"]["success"]["mean"] == pytest.approx(2 / 3)
+    assert heldout["over"]["strategy"]["mean"] == 0.0
+    # The loop forecasts before each of its one, two and three steps; who acts blindly forecasts once.
+    calls = [each["splits"]["test"]["metrics"]["calls"]["mean"] for each in (loop, blind)]
+    assert calls == [2.0, 1.0] and loop["splits"]["test"]["metrics"]["seconds"]["mean"] > 0
+    page = (tmp_path / "docs" / "agents.md").read_text(encoding="utf-8")
+    assert f"| heldout | {bells} | blind | 3 | 66.7 [" in page
+    assert (tmp_path / "docs" / "agents" / "bells.svg").stat().st_size > 1000
+    assert main([*command, "--set", "evaluation.online=false"]) == 2
+    assert "no episode can be played" in capsys.readouterr().err
 
 
 def test_a_benchmark_of_another_package_is_played_and_scored(bells: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bench, ablate and stages."""
+"""Bench, ablate, stages and compare-agents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tracer.cli.common import Count, Result
+from tracer.cli.common import PLANNERS, Count, Result
 from tracer.config import Config
 
 
@@ -72,4 +72,23 @@ def stages(
     return Result(data=found, text=measured.write_page(found, out).read_text(encoding="utf-8"))
 
 
-COMMANDS = (bench, ablate, stages)
+def compare_agents(
+    config: Config,
+    planners: Annotated[list[str], typer.Option("--model", help=f"A planner to play; may be repeated: {PLANNERS}.")] = [  # noqa: B006
+        "base",
+        "stage2",
+    ],
+    out: Annotated[Path, typer.Option(help="Where agents.md is written.")] = Path("docs"),
+) -> Result:
+    """Compare what agents achieve and cost: every planner played by every one of evaluation.strategies.
+
+    Example: tracer compare-agents --set evaluation.strategies=[anticipatory,blind,react] --set evaluation.episodes=8
+    """
+    from tracer.experiments import agents
+
+    found = agents.compare(config, planners)
+    return Result(data=found, text=agents.write_page(found, out).read_text(encoding="utf-8"))
+
+
+compare_agents.__name__ = "compare-agents"
+COMMANDS = (bench, ablate, stages, compare_agents)

@@ -41,7 +41,8 @@ def draw(result: Mapping[str, Any], folder: Path, root: Path) -> dict[str, str]:
 def draw_differences(result: Mapping[str, Any], folder: Path) -> Path:
     """A row per variant: where the claim says the difference is (shaded), and where it was measured."""
     variants = [entry for entry in reversed(result["variants"]) if entry["metrics"][entry["metric"]]["difference"]]
-    figure, axes = _figure(8.0, 0.42 * len(variants) + 1.2)
+    figure = pages.figure(8.0, 0.42 * len(variants) + 1.2)
+    axes = figure.add_subplot()
     reach = max((abs(edge) for entry in variants for edge in _edges(entry)), default=0.1) * 1.15 or 0.1
     for row, entry in enumerate(variants):
         measured = entry["metrics"][entry["metric"]]
@@ -58,7 +59,7 @@ def draw_differences(result: Mapping[str, Any], folder: Path) -> Path:
     axes.set_ylim(-0.6, len(variants) - 0.4)
     axes.set_yticks(range(len(variants)), [f"{entry['title']} ({entry['metric']})" for entry in variants])
     axes.set_xlabel("variant less baseline; shaded: where the paper says; ticks: each seed")
-    return _save(figure, folder / f"{result['profile']}-differences.svg")
+    return pages.save(figure, folder / f"{result['profile']}-differences.svg")
 
 
 def _edges(entry: Mapping[str, Any]) -> Sequence[float]:
@@ -68,7 +69,8 @@ def _edges(entry: Mapping[str, Any]) -> Sequence[float]:
 
 def draw_horizon(horizons: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Step success against T, the range that the paper found best shaded."""
-    figure, axes = _figure(6.0, 3.4)
+    figure = pages.figure(6.0, 3.4)
+    axes = figure.add_subplot()
     steps = [int(entry["name"].removeprefix("horizon-")) for entry in horizons]
     means = [entry["metrics"]["step"]["variant"] for entry in horizons]
     axes.axvspan(5, 10, color="#dddddd", zorder=0, label="the paper's best")
@@ -80,18 +82,4 @@ def draw_horizon(horizons: Sequence[Mapping[str, Any]], path: Path) -> Path:
     axes.set_xlabel("T, steps of a forecast")
     axes.set_ylabel("step success")
     axes.legend(frameon=False)
-    return _save(figure, path)
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    matplotlib.rcParams["svg.hashsalt"] = "tracer"  # the same figure is the same bytes
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path, format="svg", metadata={"Date": None})
-    return path
+    return pages.save(figure, path)

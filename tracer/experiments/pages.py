@@ -1,15 +1,18 @@
-"""The pages of docs/ that show recorded results, and where those were measured, in words."""
+"""The pages of docs/ that show recorded results, their figures, and where those were measured, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def read(folder: Path, command: str) -> list[dict[str, Any]]:
@@ -29,6 +32,21 @@ def write(template: str, page: Path, **context: Any) -> Path:
     environment.globals |= {"machine": machine, "state": state}
     page.write_text(environment.from_string(template).render(context), encoding="utf-8")
     return page
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, whose file depends on nothing but what is drawn."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["svg.hashsalt"] = "tracer"
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as SVG, without its date."""
+    figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return path
 
 
 def machine(hardware: Mapping[str, Any]) -> str:
