@@ -72,6 +72,12 @@ CASES = {
     "tracer stages --profile tiny --seeds 3": Case(
         run="tracer stages --profile micro --seeds 2 --set build=micro --out written", slow=True
     ),
+    'tracer compare-agents --set "evaluation.strategies=[anticipatory,blind,mcts]"': Case(
+        run=f"tracer compare-agents {MICRO} --model base --set evaluation.online=true --set evaluation.episodes=1 "
+        '--set evaluation.max_steps=1 --set "evaluation.strategies=[anticipatory,blind]" --out written',
+        slow=True,
+        browser=True,
+    ),
     "tracer ablate --profile demo": Case(
         run=f"tracer ablate {MICRO} --only no-discount --seeds 2 --out written/ablations", slow=True
     ),
@@ -114,6 +120,18 @@ CASES = {
     "tracer evaluate BENCHMARK --protocol P --model M [--items items.jsonl]": Case(
         run="tracer evaluate miniwob --protocol demonstrators --model demonstrators --items pages.jsonl --out played",
         browser=True,
+    ),
+    "tracer evaluate online --model M --out played --set evaluation.environment=android_world --set "
+    "evaluation.first_seed=30 --set evaluation.episodes=1 --set evaluation.max_steps=30 "
+    "--set grounding.agent=ocr": Case(
+        # without a server this says that nothing was played
+        run=f"tracer evaluate online --model base --out android {MICRO} --set evaluation.environment=android_world "
+        "--set evaluation.online=true"
+    ),
+    "tracer score android_world --protocol run-py --predictions played --out DIR": Case(
+        run='mkdir -p ran && printf \'{}\' > ran/scores.json && printf \'%s\' \'{"task":"BrowserDraw","seed":30,'
+        '"strategy":"react","reason":"solved","success":1.0,"steps":3}\' > ran/results.jsonl && '
+        "tracer score android_world --protocol run-py --predictions ran --out scored/android"
     ),
     "tracer compare DIR1 DIR2": Case(run="tracer compare scored/one scored/two"),
     "tracer published NAME=DIR ... --out table.md": Case(run="tracer published ours=scored/one --out table.md"),

@@ -18,9 +18,13 @@ from pydantic import Field
 
 from tracer import json_lines, package_data
 from tracer.benchmarks import inert_pickle
+from tracer.environments.android_world import AndroidWorldWorld
 from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, left_behind
 
 SUFFIX = ".pkl.gz"
+RESULTS = "results.jsonl"
+SEED = 30
+"""The suite's seed in run.py."""
 
 
 class Item(Row):
@@ -77,15 +81,31 @@ class AndroidWorld(Benchmark):
         return json_lines.iterate(package_data.path("benchmarks/items/android_world.jsonl"))
 
     def results(self, folder: Path) -> Iterator[dict[str, Any]]:
-        """The predictions of a checkpoint folder: ``<template>_<instance>.pkl.gz``, read without unpickling.
+        """The predictions of a checkpoint folder (``<template>_<instance>.pkl.gz``, read without unpickling), or of the
+        step ``online``: what its first strategy played of the suite of ``SEED``.
 
-        Raises ``BenchmarkError`` for a folder without checkpoints; a file that cannot be read is a crashed episode.
+        Raises ``BenchmarkError`` for a folder without either; a file that cannot be read is a crashed episode.
         """
+        if (folder / RESULTS).is_file():
+            yield from _played(folder)
+            return
         paths = sorted(folder.glob(f"*{SUFFIX}"))
         if not paths:
-            raise BenchmarkError(f"{folder} contains no *{SUFFIX}; name the checkpoint folder that run.py wrote")
+            raise BenchmarkError(
+                f"{folder} contains no *{SUFFIX} and no {RESULTS}; "
+                "name the checkpoint folder that run.py wrote, or that of the step `online`"
+            )
         for path in paths:
             yield left_behind(path.name.removesuffix(SUFFIX), partial(_episode, path))
+
+
+def _played(folder: Path) -> Iterator[dict[str, Any]]:
+    rows = [row for row in json_lines.iterate(folder / RESULTS) if row["seed"] == SEED]
+    for row in rows:
+        if row["strategy"] == rows[0]["strategy"]:
+            # The task's checker is asked once the agent says that it is done.
+            done = row["reason"].startswith(AndroidWorldWorld.ends)
+            yield {"id": f"{row['task']}_0", "native": {"score": row["success"], "done": done, "steps": row["steps"]}}
 
 
 def _episode(path: Path) -> dict[str, Any]:

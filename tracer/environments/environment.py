@@ -53,6 +53,11 @@ class World(ExitStack):
         return 20
 
     @property
+    def slots(self) -> int | None:
+        """How many environments can be open at once; None if it does not matter."""
+        return None
+
+    @property
     def faults(self) -> tuple[type[Exception], ...]:
         """The world's own errors, not the agent's, such as a browser that died: the episode is played again, in a new
         environment or a new world, and has no score if that keeps failing."""

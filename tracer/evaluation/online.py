@@ -174,7 +174,8 @@ def play_all(
     config: Config, wanted: Sequence[Episode], planner: Planner
 ) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
     """Play the episodes in the configured world; a row and the turns as each ends. Raises ``Unplayed``."""
-    limits = Limits(slots=SLOTS, max_steps=config.evaluation.max_steps, seconds=SECONDS)
+    slots = min(SLOTS, load_world(config).slots or SLOTS)
+    limits = Limits(slots=slots, max_steps=config.evaluation.max_steps, seconds=SECONDS)
     yield from play(wanted, planner, lambda: load_world(config), agents(config), limits)
 
 
