@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from tracer import cli, json_lines
 from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import LINEAGE, LineageError, digest_of
-from tracer.lineage.step import read_lineage
+from tracer.lineage.step import read_lineage, run_step
 from tracer.registry import policy, promotion, record, register, review, tracking, versions
 from tracer.registry.settings import RegistryConfig
 
@@ -534,6 +536,31 @@ def test_a_champion_of_the_first_scheme_is_evaluated_once_more_and_nothing_regis
     assert versions.weights(versions.download(kept.uri, config.registry)).is_dir()
     assert [entry.version for entry in promotion.history(config.registry)] == [1, 2]
     assert promotion.rollback(config.registry).champion == 1
+
+
+def test_who_decides_at_the_same_time_waits_for_the_champions_new_evaluation(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Chain(config)
+    registered(config, chain, 1, STRONG)
+    promotion.promote(config, chain.base(WEAK, ONLINE), chain.ingest)
+    champion = versions.aliased(config.registry, "champion")
+    assert champion is not None
+    evaluated = []
+
+    def evaluate(config: Config, trajectories: Path, model: Path, out: Path) -> None:
+        def body(folder: Path) -> dict[str, float]:
+            evaluated.append(folder)
+            time.sleep(1.0)
+            return {}
+
+        run_step("evaluate", config={}, inputs={}, module="tracer.evaluation.offline", out=out, body=body)
+
+    monkeypatch.setattr(promotion.offline, "evaluate", evaluate)
+    with ThreadPoolExecutor(2) as both:
+        asked = [both.submit(promotion._evaluate, config, "evaluate", champion, chain.ingest) for _ in range(2)]
+        found = {each.result() for each in asked}
+    assert found == {config.out("evaluate-champion-1")} and len(evaluated) == 1
 
 
 def test_policy_is_refused_with_its_key(tmp_path: Path) -> None:

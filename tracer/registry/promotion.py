@@ -13,6 +13,8 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from tracer.config import Config
 from tracer.evaluation import offline, online
 from tracer.json_files import read_json, write_json
@@ -282,10 +284,13 @@ def _evaluate(config: Config, step: str, champion: Version, trajectories: Path) 
     """Evaluate a champion of other days on today's items."""
     model = versions.model(champion.uri, config.registry)
     out = config.out(f"{step}-champion-{champion.version}")
-    if step == "evaluate":
-        offline.evaluate(config, trajectories, model, out)
-    else:
-        online.evaluate(config, model, out, trajectories)
+    with FileLock(
+        out.with_name(f".{out.name}.decided.lock")
+    ):  # who decides at the same time waits for it, and takes it
+        if step == "evaluate":
+            offline.evaluate(config, trajectories, model, out)
+        else:
+            online.evaluate(config, model, out, trajectories)
     return out
 
 
