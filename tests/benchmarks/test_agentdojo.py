@@ -33,6 +33,7 @@ def failing(folder: Path) -> list[str]:
     return [row["id"] for row in map(json.loads, lines) if row["parts"]["utility"][0] == 0]
 
 
+@pytest.mark.slow
 def test_gold_passes_as_upstream_does(gold: list[dict[str, Any]], tmp_path: Path) -> None:
     summary = run(gold, tmp_path)
     assert summary["items"]["scored"] == 97

@@ -11,6 +11,7 @@ from tracer.experiments.bench import PHASES, SIDES, bench
 from tracer.lineage.digest import LineageError
 
 
+@pytest.mark.slow
 def test_both_sides_take_their_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     shards = trajectories(tmp_path)

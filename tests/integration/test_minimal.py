@@ -125,7 +125,7 @@ def test_it_is_one_page_that_needs_no_trainer() -> None:
     assert not any(name.startswith(("tracer.training", "trl", "transformers")) for name in imported)
 
 
-@pytest.mark.parametrize("stage", ["1", "2"])
+@pytest.mark.parametrize("stage", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_it_runs_as_a_script(stage: str) -> None:
     command = [sys.executable, str(SCRIPT), "--steps", "1", "--stage", stage]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -126,6 +126,7 @@ def test_dvc_compares_a_few_dozen_headline_figures(workspace: Path, piped: dg.Ex
     assert {"test_step", "unparsable"} <= columns and len(columns) <= 48, sorted(columns)
 
 
+@pytest.mark.slow
 def test_in_one_process_the_same_steps_leave_the_same_bits(workspace: Path, piped: dg.ExecuteInProcessResult) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         result = materialise("alone", "in_process", instance)
@@ -168,6 +169,7 @@ def test_a_closed_gate_stops_what_comes_after(workspace: Path, piped: dg.Execute
     assert any("stage1" in line for line in failures(result))
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_killed_run(workspace: Path) -> None:
     """SIGKILL leaves no time to clean up, and yet training ends; the next run goes on and ends the same."""
     command = [sys.executable, "-c", RUN.format(root=str(ROOT))]

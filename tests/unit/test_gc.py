@@ -39,6 +39,12 @@ def checkout(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return checkouts.copied(original, tmp_path / "team", monkeypatch)
 
 
+@pytest.fixture
+def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is to be removed there: each time takes seconds."""
+    monkeypatch.setattr(gc, "_registry", lambda config, dry_run: ())
+
+
 def config(days: float = 0.0) -> Config:
     found = checkouts.config()
     return found.model_copy(update={"registry": found.registry.model_copy(update={"keep_stale_days": days})})
@@ -77,6 +83,7 @@ def test_what_was_set_aside_lately_stays(checkout: Path) -> None:
     assert list(Path("build").rglob(".stale/*"))
 
 
+@pytest.mark.usefixtures("empty_registry")
 def test_the_work_on_a_batch_goes_unless_somebody_is_at_it(checkout: Path) -> None:
     """Each arrival leaves its shards there, and a copy of the champion's data."""
     done, busy = (checkouts.config().folder.parents[1] / "batches" / name for name in ("1f0c2ab94e7d", "9a7e31c0b2d4"))
@@ -91,6 +98,7 @@ def test_the_work_on_a_batch_goes_unless_somebody_is_at_it(checkout: Path) -> No
     assert not done.exists() and busy.is_dir()
 
 
+@pytest.mark.usefixtures("empty_registry")
 def test_what_a_running_step_writes_or_reads_stays(checkout: Path) -> None:
     """Its own folder by the lock; its inputs, wherever they are, by what it was started with."""
     settings = config()
