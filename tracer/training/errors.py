@@ -102,6 +102,16 @@ def memory_advice(config: Config, name: str) -> str:
     """What to do about exhausted memory, in the order to try it."""
     stage: GrpoConfig = getattr(config, name)
     micro = stage.groups // stage.accumulation
+    return (
+        f"out of memory: a micro-batch is {micro} groups of {stage.group_size} forecasts of up to "
+        f"{config.planner.max_new_tokens} tokens behind prompts of up to {config.planner.max_prompt_tokens}. "
+        f"In this order: {'; '.join(memory_fixes(config, name))}"
+    )
+
+
+def memory_fixes(config: Config, name: str) -> list[str]:
+    """What makes a stage take less memory, in the order to try it."""
+    stage: GrpoConfig = getattr(config, name)
     fixes = []
     finer = next((n for n in range(stage.accumulation + 1, stage.groups + 1) if stage.groups % n == 0), None)
     if finer is not None:
@@ -116,8 +126,4 @@ def memory_advice(config: Config, name: str) -> str:
         fixes.append(f"lower launch.vllm_memory ({config.launch.vllm_memory:g})")
     fixes.append(f"lower planner.max_new_tokens ({config.planner.max_new_tokens})")
     fixes.append(f"lower {name}.group_size ({stage.group_size})")
-    return (
-        f"out of memory: a micro-batch is {micro} groups of {stage.group_size} forecasts of up to "
-        f"{config.planner.max_new_tokens} tokens behind prompts of up to {config.planner.max_prompt_tokens}. "
-        f"In this order: {'; '.join(fixes)}"
-    )
+    return fixes
