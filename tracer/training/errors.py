@@ -31,6 +31,12 @@ class DiskFull(TrainingStopped):
     """The disk, or a quota on it, does not hold the checkpoints."""
 
 
+class Evicted(TrainingStopped):
+    """The machine is wanted back: nothing is wrong, and the same command continues."""
+
+
+AGAIN = 75
+"""The exit code that says so: EX_TEMPFAIL of sysexits.h."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors (through Rust) and torch.save (through its own writer) say of the same; neither raises OSError.
 FULL_TEXTS = (
