@@ -56,10 +56,13 @@ def test_a_dry_run_says_all_and_writes_nothing(made: tuple[Config, Path]) -> Non
     assert "FAIL" not in text
 
 
-def test_a_dry_run_works_before_anything_is_made(tmp_path: Path) -> None:
-    config = load("qwen3vl-8b")
+@pytest.mark.parametrize(
+    ("profile", "commit"), [("qwen3vl-4b", "1de27d8"), ("qwen3vl-8b", "92f3c4b"), ("qwen3vl-8b-authors", "92f3c4b")]
+)
+def test_a_dry_run_works_before_anything_is_made(tmp_path: Path, profile: str, commit: str) -> None:
+    config = load(profile)
     text = dry_run(config, STAGE, tmp_path / "trajectories", tmp_path / "base", tmp_path / "stage1")
-    assert "not made yet" in text and "revision: 92f3c4b" in text and "# memory a GPU, estimated: " in text
+    assert "not made yet" in text and f"revision: {commit}" in text and "# memory a GPU, estimated: " in text
     assert list(tmp_path.iterdir()) == []
 
 

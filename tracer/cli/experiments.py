@@ -1,4 +1,4 @@
-"""Bench, ablate and stages."""
+"""Bench, measure, ablate and stages."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ def bench(
     return Result(data=found, ok=not problems)
 
 
+def measure(config: Config, steps: Count = 100, page: Path = Path("docs/full-size.md")) -> Result:
+    """Measure a profile's training step, by phase and beside its plan, into docs/full-size.md.
+
+    Example: tracer measure --profile qwen3vl-8b --steps 100
+    """
+    from tracer import flow
+    from tracer.experiments import full_size
+
+    base, data = flow.model(config, "base"), config.out("ingest")
+    result = full_size.measure(config, base, data, config.folder / "measure", steps)
+    full_size.fill(page, result)
+    return Result(data=result)
+
+
 def ablate(
     config: Config,
     overrides: list[str],
@@ -72,4 +86,4 @@ def stages(
     return Result(data=found, text=measured.write_page(found, out).read_text(encoding="utf-8"))
 
 
-COMMANDS = (bench, ablate, stages)
+COMMANDS = (bench, measure, ablate, stages)

@@ -1,4 +1,5 @@
 """What is measured about the method and its speed: ablations, what each stage is worth, the comparison with plain TRL.
 
-Only the command line and Dagster use this room: ``ablation``, ``ablation_page``, ``stages`` and ``bench``.
+Only the command line and Dagster use this room: ``ablation``, ``ablation_page``, ``stages``, ``bench`` and
+``full_size``.
 """
