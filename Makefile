@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient quarter vllm check golden doctor bench items data clean lock environment
+.PHONY: help demo dev test patient quarter vllm check golden doctor bench bench-gpu items sbom data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -57,8 +57,21 @@ bench: $(DEV) data ## our training step beside plain TRL, into docs/speed.md
 	@$(BIN)/tracer ingest --profile tiny
 	@$(BIN)/tracer bench --profile tiny
 
+PROFILE ?= qwen3vl-8b
+bench-gpu: $(DEV) data ## on a machine with an H100: a hundred steps of qwen3vl-8b into docs/full-size.md, and tests/gpu
+	@$(PIP) install -c constraints.txt -c infra/constraints-gpu.txt -e '.[gpu]'
+	@$(BIN)/tracer base hub --profile $(PROFILE)
+	@$(BIN)/tracer ingest --profile $(PROFILE)
+	@$(BIN)/tracer measure --profile $(PROFILE) $(ARGS)
+	@$(PYTEST) -m gpu tests/gpu
+
 items: $(DEV) build/bench/.stamp ## the items of the tool-use benchmarks
 	@:
+
+sbom: $(BASE) ## what is installed in .venv, with versions and licences, as CycloneDX: build/sbom.json
+	@test -x build/sbom/bin/cyclonedx-py || { $(BIN)/python -m venv --without-pip build/sbom && \
+	  $(PIP) --python build/sbom/bin/python install cyclonedx-bom==7.5.0; }
+	@build/sbom/bin/cyclonedx-py environment --output-file build/sbom.json $(BIN)/python
 
 lock: ## rewrite constraints.txt from a fresh installation of pyproject.toml
 	@PYTHON="$$(infra/python.sh)" infra/lock.sh

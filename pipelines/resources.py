@@ -98,9 +98,14 @@ class Trainer(dg.ConfigurableResource[Any]):
         )
 
     def pod_spec(self) -> dict[str, Any]:
-        """The pod: its GPUs, and the volume with the outputs; code and data are those of the image."""
+        """The pod: its GPUs, and the volume with the outputs; code and data are those of the image.
+
+        When its node is drained, it has half a minute for a checkpoint (tracer/training/eviction.py).
+        """
         return {
             "restart_policy": "Never",
+            "termination_grace_period_seconds": 30,
+            "security_context": {"run_as_non_root": True, "run_as_user": 1000, "fs_group": 1000},
             "containers": [
                 {
                     "name": "tracer",

@@ -19,8 +19,10 @@ from typing import Any
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
-STALLED = 75  # EX_TEMPFAIL: try again
+AGAIN = 75  # EX_TEMPFAIL: try again
 GRACE_SECONDS = 10.0
+EVICTED_SECONDS = 28.0
+"""How long a command has for its checkpoint when the machine is wanted back: Kubernetes kills after 30."""
 LOG_EVERY_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 LAST_LINES = 30
@@ -38,7 +40,7 @@ def main() -> int:
 
 
 def supervise(command: list[str], pipes: PipesContext, stall_seconds: float, leash: bool) -> int:
-    """Run the command to its end and return its exit code, or ``STALLED``."""
+    """Run the command to its end and return its exit code, or ``AGAIN`` where it stalled or SIGTERM was sent here."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -48,7 +50,13 @@ def supervise(command: list[str], pipes: PipesContext, stall_seconds: float, lea
         errors="replace",
         preexec_fn=die_with_parent,
     )
-    signal.signal(signal.SIGTERM, lambda *_: end(process))
+    asked = threading.Event()
+
+    def stop(*_: object) -> None:
+        asked.set()
+        threading.Thread(target=end, args=(process, EVICTED_SECONDS), daemon=True).start()
+
+    signal.signal(signal.SIGTERM, stop)
     heard = Heard()
     reader = threading.Thread(target=forward, args=(process, pipes, heard), daemon=True)
     reader.start()
@@ -61,12 +69,12 @@ def supervise(command: list[str], pipes: PipesContext, stall_seconds: float, lea
             if time.monotonic() - heard.last > stall_seconds:
                 pipes.log.error(f"no output for {stall_seconds:.0f} s: ending the process; a retry resumes it")
                 end(process)
-                return STALLED
+                return AGAIN
         else:
             reader.join(timeout=GRACE_SECONDS)
             if code:
                 pipes.log.error("\n".join([f"ended with code {code}; its last lines:", *heard.lines]))
-            return code
+            return AGAIN if asked.is_set() else code  # a launcher of several processes has a code of its own
 
 
 class Heard:
@@ -101,10 +109,10 @@ def hold(process: subprocess.Popen[str]) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def end(process: subprocess.Popen[Any]) -> None:
+def end(process: subprocess.Popen[Any], seconds: float = GRACE_SECONDS) -> None:
     """Ask the command to stop, then make it."""
     process.terminate()
-    deadline = time.monotonic() + GRACE_SECONDS
+    deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.kill()

@@ -152,6 +152,13 @@ CASES = {
     ),
     # docs/full-size.md
     "tracer train stage1 --profile qwen3vl-8b --dry-run": Case(),
+    "tracer plan --profile qwen3vl-8b --gpu h100": Case(),
+    "tracer plan --profile qwen3vl-4b --gpu rtx-4090 --prompt-tokens 2500 --completion-tokens 300 --json": Case(),
+    "make bench-gpu": Case(
+        run=f"cp {ROOT}/docs/full-size.md measured.md && tracer ingest {MICRO} && "
+        f"tracer measure {MICRO} --steps 2 --page measured.md && grep 'tokens per second' measured.md",
+        slow=True,
+    ),
     # mlflow/README.md; 2: that version 3 is not there is said
     'tracer approve 3 --reason "tried on the shop pages"': Case(slow=True, champion=True, codes=(2,)),
     'tracer reject 3 --reason "it buys things"': Case(

@@ -12,13 +12,15 @@ import torch
 
 from tests.gpu import qwen3vl
 from tests.planners import micro_config
+from tracer.capacity import fleet, memory
 from tracer.config import load
 from tracer.lineage.provenance import git_commit, hardware
 from tracer.lineage.step import read_lineage
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.settings import PlannerConfig
+from tracer.planner.shape import shape
 from tracer.stages import STAGES
-from tracer.training import memory, stage1, stage2
+from tracer.training import stage1, stage2
 from tracer.training.gates import saved
 from tracer.training.trl.named_weights import NamedWeights
 
@@ -30,11 +32,11 @@ def test_the_classes_exist_and_their_shape_is_the_8b_of_the_paper() -> None:
     tokenizer = build_processor(["click"], 300).tokenizer
     tokenizer.add_special_tokens({"additional_special_tokens": list(qwen3vl.VISION)})
     with torch.device("meta"):
-        shape = memory.shape(qwen3vl.model(tokenizer, qwen3vl.EIGHT_BILLION, vocabulary=151_936))
-    assert 8.6e9 < shape.parameters < 8.9e9
-    assert shape.cache == 2 * 36 * 8 * 128
+        found = shape(qwen3vl.model(tokenizer, qwen3vl.EIGHT_BILLION, vocabulary=151_936))
+    assert fleet.published("Qwen/Qwen3-VL-8B-Thinking")[0] == found
+    assert found.parameters == 8_767_123_696 and found.cache == 2 * 36 * 8 * 128
     config = load("qwen3vl-8b")
-    assert memory.estimate(shape, config, config.stage1).total < 80.0
+    assert memory.estimate(found, config, config.stage1).total < 80.0
 
 
 def test_a_small_one_computes_on_the_processor() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from transformers import TrainerControl, TrainerState
 
 from tests.planners import micro_config, trajectories, write_base
+from tracer import cli
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.examples import examples
@@ -20,9 +24,10 @@ from tracer.planner.transformers import TransformersPlanner
 from tracer.training import stage1
 from tracer.training.budget import SPENT, Budget
 from tracer.training.checkpoints import WHOLE, last_checkpoint
-from tracer.training.errors import CollapsedReward, DiskFull, NotANumber
+from tracer.training.errors import CollapsedReward, DiskFull, Evicted, NotANumber
+from tracer.training.eviction import Eviction
 from tracer.training.settings import BudgetConfig
-from tracer.training.watch import read_heartbeat
+from tracer.training.watch import Heartbeat, read_heartbeat
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,45 @@ def test_a_full_disk_leaves_nothing_half_written_and_training_goes_on(base: Path
     ours = stage1.STAGE.train(full, shards, base, out)
     theirs = stage1.STAGE.train(free, shards, base, free.out("stage1"))
     assert ours["output"] == theirs["output"]
+
+
+def test_sigterm_leaves_a_checkpoint_from_which_training_goes_on_to_the_same_bytes(
+    base: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, left = (
+        config_of(base, seed=6, steps=3, checkpoint_every=9).model_copy(update={"build": str(base.parent / name)})
+        for name in ("wanted", "left")
+    )
+    out, beat = wanted.out("stage1"), Heartbeat.beat
+
+    def signalled(self: Heartbeat, doing: str, step: int | None = None) -> None:
+        beat(self, doing, step)
+        if (doing, step) == ("rollouts", 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched, pytest.raises(Evicted, match="the same command continues"):
+        patched.setattr(Heartbeat, "beat", signalled)
+        stage1.STAGE.train(wanted, shards, base, out)
+    assert finished(out) is None and (last_checkpoint(out / "checkpoints") or "").endswith("checkpoint-2")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ours = stage1.STAGE.train(wanted, shards, base, out)
+    assert ours["output"] == stage1.STAGE.train(left, shards, base, left.out("stage1"))["output"]
+
+
+def test_sigterm_in_a_step_that_takes_too_long_ends_it_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = os.fork()
+    if not child:
+        with Eviction(seconds=0.1).watched():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 75
+
+    def evicted() -> None:
+        raise Evicted("wanted back")
+
+    monkeypatch.setattr(cli, "application", evicted)
+    assert cli.main([]) == 75
 
 
 def test_lost_weights_end_training(base: Path, shards: Path) -> None:

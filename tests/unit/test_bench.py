@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tracer.experiments import bench
+from tracer.experiments import bench, full_size
 from tracer.experiments.bench import check, file_of, record, regressions, require_recordable, summary, write_page
 from tracer.lineage.digest import LineageError
 
@@ -116,3 +116,21 @@ def test_only_committed_code_and_enough_turns_are_recorded(monkeypatch: pytest.M
         monkeypatch.setattr(bench, "git_commit", lambda dirty=dirty: {**clean, "dirty": dirty})
         with pytest.raises(LineageError, match=message):
             require_recordable(20, 3)
+
+
+def test_a_measurement_is_written_between_its_marks(tmp_path: Path) -> None:
+    page = tmp_path / "full-size.md"
+    page.write_text(f"before\n{full_size.BEGIN}old\n{full_size.END}after\n", encoding="utf-8")
+    recorded = result([run(1.0, 2.0)])
+    found = {**recorded, **recorded["sides"]["ours"], "planned_gigabytes": 61.2, "logp_difference": 0.0123}
+    full_size.fill(page, found)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(
+        f"before\n{full_size.BEGIN}`tiny` on a processor, commit 0123456789ab, torch 2, TRL 1: 2 steps"
+    )
+    assert "old" not in text and text.endswith(f"{full_size.END}after\n")
+    for row in ("| step, seconds | 1.05 |", "as `tracer plan` has it | 61.2 |", "furthest apart | 0.012 |"):
+        assert row in text
+    page.write_text("no marks\n", encoding="utf-8")
+    with pytest.raises(LineageError, match="has no place for a result"):
+        full_size.fill(page, found)

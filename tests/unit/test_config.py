@@ -31,7 +31,9 @@ def test_every_profile_loads(profile: str) -> None:
 
 
 def test_the_profiles_of_the_project_are_there() -> None:
-    assert {"micro", "demo", "tiny", "smollm2", "qwen3vl-8b", "qwen3vl-32b"} <= set(PROFILES)
+    assert {"micro", "demo", "tiny", "smollm2", "qwen3vl-4b", "qwen3vl-8b", "qwen3vl-8b-authors", "qwen3vl-32b"} <= set(
+        PROFILES
+    )
     assert load("qwen3vl-8b").stage1.lora is not None
     assert load("qwen3vl-32b").launch.nodes > 1
     assert not load("smollm2").planner.image

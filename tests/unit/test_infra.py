@@ -3,6 +3,7 @@
 import ast
 import configparser
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -259,6 +261,53 @@ def test_dagster_reads_what_the_values_of_the_chart_become(tmp_path: Path) -> No
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(dg.DagsterInvalidConfigError), dg.DagsterInstance.from_config(str(tmp_path)):
         pass
+
+
+def test_kubernetes_knows_every_key_of_the_manifests() -> None:
+    """Read into the models that are generated from its API and written again: a key that it does not know is lost, and
+    one that it needs and is missing raises."""
+    from dagster_k8s.pipes import build_pod_body
+    from kubernetes.client import ApiClient
+
+    from pipelines.resources import Trainer
+
+    client = ApiClient()
+
+    def through(document: dict[str, Any], kind: str) -> Any:
+        response = SimpleNamespace(data=json.dumps(document))
+        return client.sanitize_for_serialization(client.deserialize(response, kind))
+
+    manifests = [*documents(INFRA / "k8s/mlflow.yaml"), *documents(INFRA / "k8s/volume.yaml")]
+    for document in manifests:
+        assert through(document, f"V1{document['kind']}") == document
+    wrong = {**manifests[0], "spec": {**manifests[0]["spec"], "replica": 2}}
+    assert through(wrong, "V1Deployment") != wrong
+    values = documents(INFRA / "k8s/values.yaml")[0]
+    code = values["dagster-user-deployments"]["deployments"][0]
+    container = {key: code[key] for key in ("name", "env", "resources", "securityContext", "volumeMounts")}
+    spec = {"containers": [container], "volumes": code["volumes"], "securityContext": code["podSecurityContext"]}
+    assert through(spec, "V1PodSpec") == spec
+    launcher = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    runs = {"containers": [{"name": "run"}], **launcher["podSpecConfig"]}
+    assert through(runs, "V1PodSpec") == runs
+    assert through(template := {"template": {}, **launcher["jobSpecConfig"]}, "V1JobSpec") == template
+    pod = Trainer(mode="kubernetes").pod_spec()
+    built = build_pod_body(pod_name="a", image="b", command=["c"], env_vars={}, base_pod_meta=None, base_pod_spec=pod)
+    assert built.spec.termination_grace_period_seconds == 30
+    assert built.spec.security_context.run_as_user == launcher["podSpecConfig"]["securityContext"]["runAsUser"]
+    claims = {value for each in (*manifests, values, pod) for keys, value in leaves(each)
+              if keys[-1] in ("claimName", "claim_name")}  # fmt: skip
+    assert claims == {documents(INFRA / "k8s/volume.yaml")[0]["metadata"]["name"]}
+
+
+def test_a_pod_that_has_to_go_lets_its_command_finish_and_says_again() -> None:
+    script = "trap 'sleep 0.3; echo saved; exit 3' TERM; echo up; while :; do sleep 0.1; done"
+    command = [sys.executable, "-m", "pipelines.supervisor", "--", "sh", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", cwd=ROOT) as pod:
+        assert pod.stdout is not None and pod.stdout.readline() == "up\n"
+        pod.terminate()
+        assert pod.stdout.read() == "saved\n"
+    assert pod.returncode == 75
 
 
 def test_nothing_reports_its_use_over_the_network() -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer import flow
+from tracer.capacity.dry_run import dry_run
 from tracer.config import Config, load
+from tracer.planner.shape import shape_of
 from tracer.settings import ConfigError
-from tracer.training import memory, preflight
+from tracer.training import preflight
 from tracer.training.stage1 import STAGE
 
 
@@ -25,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
 
 def test_the_shape_of_the_micro_llama(made: tuple[Config, Path]) -> None:
     config, _ = made
-    shape = memory.shape_of(Path(config.planner.base) / "model")
+    shape = shape_of(Path(config.planner.base) / "model")
     vocabulary = shape.vocabulary
     # Hidden 64, 2 layers, 4 heads of 16, 2 of them for keys, 128 within. A layer has q 64*64, k and v 64*32 each,
     # o 64*64, gate, up and down 64*128 each, two norms of 64: 4096 + 2*2048 + 4096 + 3*8192 + 128 = 36992.
@@ -35,50 +37,11 @@ def test_the_shape_of_the_micro_llama(made: tuple[Config, Path]) -> None:
     assert shape.linear == 2 * 1024
 
 
-def test_memory_adds_up() -> None:
-    # One billion weights in 32 bit: weights and gradients 4 GB each, Adam's moments 8 GB.
-    shape = memory.Shape(parameters=10**9, hidden=1000, layers=10, vocabulary=1000, cache=100, linear=10**6)
-    config = load("micro", ["planner.max_prompt_tokens=900", "planner.max_new_tokens=100"])
-    found = memory.estimate(shape, config, config.stage1)
-    assert (found.weights, found.gradients, found.optimizer) == (4.0, 4.0, 8.0)
-    # 2 groups of 2: 4 rows of 1000 tokens; 34 bytes (in 16 bit) a token, hidden unit and layer, twice that in 32.
-    assert found.activations == pytest.approx(4 * 1000 * 1000 * 34 * 2 * 10 / 1e9)
-    assert found.logits == pytest.approx(3 * 4 * 100 * 1000 * 4 / 1e9)
-    assert found.total == pytest.approx(16 + found.activations + found.logits + 1.5)
-    # An adapter of rank 10 trains 10 million weights; the others are kept in 16 bit.
-    lora = load("micro", ["stage1.lora.rank=10", "stage1.bf16=true"])
-    small = memory.estimate(shape, lora, lora.stage1)
-    assert small.weights == pytest.approx(2.0 + 0.04)
-    assert small.optimizer == pytest.approx(0.08)
-    # Sharded over eight GPUs, each holds an eighth.
-    options = ["launch.strategy=zero3", "launch.gpus=8", "stage1.groups=8", "stage2.groups=8"]
-    sharded = load("micro", options)
-    assert memory.estimate(shape, sharded, sharded.stage1).optimizer == pytest.approx(1.0)
-
-
-def test_the_paper_sized_profile_is_estimated_to_fit_its_gpu() -> None:
-    # Qwen3-VL-8B as published: 8.77 billion weights, hidden 4096, 36 layers, 8 key heads of 128, 151936 tokens.
-    shape = memory.Shape(
-        parameters=8_767_123_696, hidden=4096, layers=36, vocabulary=151_936, cache=2 * 36 * 8 * 128, linear=1_900_000
-    )
-    config = load("qwen3vl-8b")
-    found = memory.estimate(shape, config, config.stage1)
-    assert 17.0 < found.weights < 19.0
-    assert found.total < 80.0
-
-
-def test_checkpointing_and_sleeping_save_memory() -> None:
-    shape = memory.Shape(parameters=10**9, hidden=1000, layers=30, vocabulary=1000, cache=100, linear=10**6)
-    plain, saving = load("tiny"), load("tiny", ["stage1.gradient_checkpointing=true"])
-    before, after = (memory.estimate(shape, config, config.stage1) for config in (plain, saving))
-    assert after.activations < before.activations / 5
-
-
 def test_a_dry_run_says_all_and_writes_nothing(made: tuple[Config, Path]) -> None:
     config, shards = made
     base = Path(config.planner.base)
     before = sorted(path for path in base.parent.rglob("*"))
-    text = preflight.dry_run(config, STAGE, shards, base, config.out("stage1"))
+    text = dry_run(config, STAGE, shards, base, config.out("stage1"))
     assert sorted(path for path in base.parent.rglob("*")) == before
     for said in (
         "group_size: 4",
@@ -93,20 +56,23 @@ def test_a_dry_run_says_all_and_writes_nothing(made: tuple[Config, Path]) -> Non
     assert "FAIL" not in text
 
 
-def test_a_dry_run_works_before_anything_is_made(tmp_path: Path) -> None:
-    config = load("qwen3vl-8b")
-    text = preflight.dry_run(config, STAGE, tmp_path / "trajectories", tmp_path / "base", tmp_path / "stage1")
-    assert "not made yet" in text and "revision: 92f3c4b" in text
+@pytest.mark.parametrize(
+    ("profile", "commit"), [("qwen3vl-4b", "1de27d8"), ("qwen3vl-8b", "92f3c4b"), ("qwen3vl-8b-authors", "92f3c4b")]
+)
+def test_a_dry_run_works_before_anything_is_made(tmp_path: Path, profile: str, commit: str) -> None:
+    config = load(profile)
+    text = dry_run(config, STAGE, tmp_path / "trajectories", tmp_path / "base", tmp_path / "stage1")
+    assert "not made yet" in text and f"revision: {commit}" in text and "# memory a GPU, estimated: " in text
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_digest_is_the_one_that_the_step_would_have(made: tuple[Config, Path]) -> None:
     config, shards = made
     base, out = Path(config.planner.base), config.out("stage1")
-    first = preflight.dry_run(config, STAGE, shards, base, out)
+    first = dry_run(config, STAGE, shards, base, out)
     other = config.model_copy(update={"seed": 1})
     line = [line for line in first.splitlines() if line.startswith("# digest")]
-    assert line and line[0] not in preflight.dry_run(other, STAGE, shards, base, out)
+    assert line and line[0] not in dry_run(other, STAGE, shards, base, out)
 
 
 def test_prompts_beyond_the_limit_are_counted(made: tuple[Config, Path]) -> None:

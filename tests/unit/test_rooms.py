@@ -27,7 +27,7 @@ ORDER = (
     "agents environments validation",
     "evaluation training",
     "scoring stages",
-    "benchmarks registry reporting",
+    "benchmarks capacity registry reporting",
     "flow schema",
     "dvc_yaml doctor experiments batches serving",
     "pipelines",

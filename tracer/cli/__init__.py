@@ -16,6 +16,7 @@ import typer
 from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, live, registry, training
 from tracer.cli.common import add, group
 from tracer.settings import ConfigError
+from tracer.training.errors import AGAIN, Evicted
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -69,7 +70,8 @@ def application() -> Callable[..., None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 1 for what failed or was refused, 2 for a wrong call, 130 for Ctrl-C.
+    """Run a command; the exit code is 0, 1 for what failed or was refused, 2 for a wrong call, 130 for Ctrl-C, 75 for
+    a stage that was asked to end and continues when it is run again.
 
     A call is wrong if it names or sets something that cannot be (``ConfigError``): nothing was done.
     """
@@ -92,5 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(error, OSError):
             raise
         print(f"tracer: {error}", file=sys.stderr)
-        return WRONG if isinstance(error, ConfigError) else FAILED
+        codes = {ConfigError: WRONG, Evicted: AGAIN}
+        return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
     return 0

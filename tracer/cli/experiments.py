@@ -1,4 +1,4 @@
-"""Bench, ablate, stages and compare-agents."""
+"""Bench, measure, ablate, stages and compare-agents."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ def bench(
         benching.record(result, out)
     found = {"speedup": result["speedup"], "reward_share": result["reward_share"], "problems": list(problems)}
     return Result(data=found, ok=not problems)
+
+
+def measure(config: Config, steps: Count = 100, page: Path = Path("docs/full-size.md")) -> Result:
+    """Measure a profile's training step, by phase and beside its plan, into docs/full-size.md.
+
+    Example: tracer measure --profile qwen3vl-8b --steps 100
+    """
+    from tracer import flow
+    from tracer.experiments import full_size
+
+    base, data = flow.model(config, "base"), config.out("ingest")
+    result = full_size.measure(config, base, data, config.folder / "measure", steps)
+    full_size.fill(page, result)
+    return Result(data=result)
 
 
 def ablate(
@@ -91,4 +105,4 @@ def compare_agents(
 
 
 compare_agents.__name__ = "compare-agents"
-COMMANDS = (bench, ablate, stages, compare_agents)
+COMMANDS = (bench, measure, ablate, stages, compare_agents)

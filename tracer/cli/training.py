@@ -1,4 +1,4 @@
-"""Train, base and gate."""
+"""Train, base, gate and plan."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ def training_of(stage: Stage) -> Command:
     ) -> Result | None:
         from tracer import flow
         from tracer.registry import start as starts
-        from tracer.training import preflight, processes
+        from tracer.training import processes
 
         step = flow.step(stage.name)
         out = out or step.out(config)
         named = None if start is None else flow.model(config, start)  # a wrong name ends here, before anything is made
         if dry_run:
+            from tracer.capacity import dry_run as dry
+
             config = starts.resolved(config)
             begin = named or flow.model(config, stage.start)
             more = ["--seed", str(config.seed), *(word for each in overrides for word in ("--set", each))]
-            text = preflight.dry_run(config, stage, config.out("ingest"), begin, out, more)
+            text = dry.dry_run(config, stage, config.out("ingest"), begin, out, more)
             return Result(data={"dry_run": text.splitlines()}, text=text)
         if processes.world() == 1:  # several would all make what is missing
             flow.prepare(config, step, [] if start is None else [stage.start, *flow.with_gate(stage.start)])
@@ -127,6 +129,36 @@ def gate(config: Config, stage: Annotated[StageName, typer.Argument()], out: Out
     return run_step(config, f"gate-{stage}", out)
 
 
+def plan(
+    config: Config,
+    gpu: Annotated[
+        str, typer.Option(help="The kind of GPU, as tracer/capacity/fleet.yaml or --fleet lists it.")
+    ] = "h100",
+    count: Annotated[
+        int | None, typer.Option(min=1, help="How many; by default those that the profile asks for.")
+    ] = None,
+    fleet: Annotated[Path | None, typer.Option(exists=True, help="GPUs and prices of your own.")] = None,
+    prompt_tokens: Annotated[float | None, typer.Option(min=1, help="Of a prompt, on average.")] = None,
+    completion_tokens: Annotated[float | None, typer.Option(min=1, help="Of a completion, on average.")] = None,
+    states: Annotated[int, typer.Option(min=0, help="That a stage selects its prompts from.")] = 0,
+) -> Result:
+    """Say what a profile needs on a fleet: GPU memory, batch, hours, disk and cost; exit code 1 where it cannot fit.
+
+    Example: tracer plan --profile qwen3vl-8b --gpu h100
+    """
+    from tracer.capacity import plan as planning
+    from tracer.capacity.fleet import gpu as kind
+    from tracer.capacity.hours import Work
+
+    work = Work(
+        prompt=prompt_tokens or config.planner.max_prompt_tokens,
+        completion=completion_tokens or config.planner.max_new_tokens,
+        states=states,
+    )
+    found = planning.plan(config, gpu, kind(gpu, fleet), count, work)
+    return Result(data=found.to_dict(), text=str(found), ok=not found.refused)
+
+
 TRAIN = tuple(map(training_of, STAGES))
 BASE = (tiny, hub, registered, smollm2)
-COMMANDS = (gate,)
+COMMANDS = (gate, plan)

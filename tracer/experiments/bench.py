@@ -88,17 +88,19 @@ def bench(config: Config, start: Path, trajectories: Path, work: Path, *, steps:
     }
 
 
-def turns(config: Config, start: Path, trajectories: Path, work: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
-    """The laps of both sides for one seed, the warm-up left out; the last lap was profiled, and is not a timing."""
+def turns(
+    config: Config, start: Path, trajectories: Path, work: Path, steps: int, sides: Sequence[str] = SIDES
+) -> dict[str, list[dict[str, Any]]]:
+    """The laps of the sides for one seed, the warm-up left out; the last lap was profiled, and is not a timing."""
     total = steps + WARM_UP
-    sides = [Side(name, config, start, trajectories, work, total) for name in SIDES]
-    laps: dict[str, list[dict[str, Any]]] = {name: [] for name in SIDES}
+    running = [Side(name, config, start, trajectories, work, total) for name in sides]
+    laps: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     try:
         for step in range(total + 1):
-            for side in sides if step % 2 else reversed(sides):
+            for side in running if step % 2 else reversed(running):
                 laps[side.name].append(side.lap())
     finally:
-        for side in sides:
+        for side in running:
             side.close()
     return {name: found[WARM_UP:] for name, found in laps.items()}
 
@@ -106,7 +108,7 @@ def turns(config: Config, start: Path, trajectories: Path, work: Path, steps: in
 def summary(runs: Sequence[Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
     """Medians of each side, the speed-up with its interval over the turns, and how the rewards compare."""
     timed = {side: [lap for run in runs for lap in run[side][:-1]] for side in SIDES}
-    sides = {side: _side(timed[side], runs[0][side][-1]) for side in SIDES}
+    sides = {side: measured(timed[side], runs[0][side][-1]) for side in SIDES}
     ratios = [
         math.log(theirs["seconds"]["step"] / ours["seconds"]["step"])
         for ours, theirs in zip(timed["ours"], timed["trl"], strict=True)
@@ -129,7 +131,8 @@ def summary(runs: Sequence[Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[s
     }  # fmt: skip
 
 
-def _side(laps: Sequence[Mapping[str, Any]], profiled: Mapping[str, Any]) -> dict[str, Any]:
+def measured(laps: Sequence[Mapping[str, Any]], profiled: Mapping[str, Any]) -> dict[str, Any]:
+    """Medians of laps, and the operators of the one that was profiled."""
     seconds = {phase: statistics.median(lap["seconds"][phase] for lap in laps) for phase in ("step", *PHASES)}
     tokens = {kind: statistics.fmean(lap["tokens"][kind] for lap in laps) for kind in ("prompt", "completion")}
     everything = sum(sum(lap["tokens"].values()) for lap in laps)

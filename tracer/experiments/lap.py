@@ -91,6 +91,7 @@ class Laps(TrainerCallback):
         lap["seconds"]["update"] = total - sum(self.trainer.clock.values())
         lap["peak_bytes"] = peak()
         lap["reward"] = self.trainer.last_reward()
+        lap["logp_difference"] = self.trainer.logp_difference()
         if self._profiler is not None:
             self._profiler.__exit__(None, None, None)
             lap["operators"] = operators(self._profiler)

@@ -31,6 +31,12 @@ class DiskFull(TrainingStopped):
     """The disk, or a quota on it, does not hold the checkpoints."""
 
 
+class Evicted(TrainingStopped):
+    """The machine is wanted back: nothing is wrong, and the same command continues."""
+
+
+AGAIN = 75
+"""The exit code that says so: EX_TEMPFAIL of sysexits.h."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors (through Rust) and torch.save (through its own writer) say of the same; neither raises OSError.
 FULL_TEXTS = (
@@ -102,6 +108,16 @@ def memory_advice(config: Config, name: str) -> str:
     """What to do about exhausted memory, in the order to try it."""
     stage: GrpoConfig = getattr(config, name)
     micro = stage.groups // stage.accumulation
+    return (
+        f"out of memory: a micro-batch is {micro} groups of {stage.group_size} forecasts of up to "
+        f"{config.planner.max_new_tokens} tokens behind prompts of up to {config.planner.max_prompt_tokens}. "
+        f"In this order: {'; '.join(memory_fixes(config, name))}"
+    )
+
+
+def memory_fixes(config: Config, name: str) -> list[str]:
+    """What makes a stage take less memory, in the order to try it."""
+    stage: GrpoConfig = getattr(config, name)
     fixes = []
     finer = next((n for n in range(stage.accumulation + 1, stage.groups + 1) if stage.groups % n == 0), None)
     if finer is not None:
@@ -116,8 +132,4 @@ def memory_advice(config: Config, name: str) -> str:
         fixes.append(f"lower launch.vllm_memory ({config.launch.vllm_memory:g})")
     fixes.append(f"lower planner.max_new_tokens ({config.planner.max_new_tokens})")
     fixes.append(f"lower {name}.group_size ({stage.group_size})")
-    return (
-        f"out of memory: a micro-batch is {micro} groups of {stage.group_size} forecasts of up to "
-        f"{config.planner.max_new_tokens} tokens behind prompts of up to {config.planner.max_prompt_tokens}. "
-        f"In this order: {'; '.join(fixes)}"
-    )
+    return fixes

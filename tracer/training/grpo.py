@@ -22,6 +22,7 @@ from tracer.training import health, probe, processes, replay
 from tracer.training.budget import Budget
 from tracer.training.checkpoints import last_checkpoint
 from tracer.training.errors import explained
+from tracer.training.eviction import Eviction
 from tracer.training.score import Objective
 from tracer.training.selection import select
 from tracer.training.settings import GrpoConfig
@@ -50,9 +51,11 @@ def train(config: Config, objective: Objective, trajectories: Path, start: Path,
         prompts = select(objective, planner, states, config.seed, out, heartbeat)
         watch = Watch(objective.name, stage, heartbeat)
         budget = Budget(objective.name, config.budget, stage.steps, out)
-        trainer = build(config, objective, planner, prompts, out, [watch, budget])
+        eviction = Eviction()
+        trainer = build(config, objective, planner, prompts, out, [watch, budget, eviction])
         checkpoint = last_checkpoint(out / "checkpoints") if processes.main() else None
-        trainer.train(resume_from_checkpoint=processes.agree(checkpoint))
+        with eviction.watched():
+            trainer.train(resume_from_checkpoint=processes.agree(checkpoint))
         history = [_untimed(entry) for entry in trainer.state.log_history if "reward" in entry]
         # Gathering sharded weights takes every process; everything from here on takes one.
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if processes.sharded() else None

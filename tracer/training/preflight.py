@@ -1,7 +1,6 @@
-"""Before a GPU is touched: what a stage would do, whether its data fits its model, and whether its disk holds it.
+"""Before a GPU is touched: whether a stage's data fits its model, and whether its disk holds what it writes.
 
-``dry_run`` is what `tracer train stage1 --dry-run` prints. It writes nothing, and works before anything was made: what
-is not there yet is said, and skipped. ``require`` is what training itself runs on a machine with GPUs.
+``require`` is what training itself runs on a machine with GPUs; `tracer train stage1 --dry-run` prints the same.
 """
 
 from __future__ import annotations
@@ -10,23 +9,17 @@ import importlib.util
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-
-import yaml
 
 from tracer.config import Config
 from tracer.dataset import read
 from tracer.examples import chunks, examples
 from tracer.finding import Finding
-from tracer.lineage.digest import digest_of, finished
-from tracer.lineage.step import expected_digest
 from tracer.planner.length import PromptLength
 from tracer.planner.lora import adapted, check_start, model_folder
 from tracer.planner.plan import PlannerSettings
+from tracer.planner.shape import Shape, shape_of
 from tracer.settings import ConfigError
-from tracer.training import memory
-from tracer.training.launch import command, shown, vllm_server
 from tracer.training.settings import GrpoConfig
 from tracer.training.stage import Stage
 
@@ -62,8 +55,8 @@ def check(config: Config, stage: Stage, trajectories: Path, start: Path, out: Pa
     """What can be known of a stage from its data set and its start, without a GPU and without loading weights."""
     options = stage.options(config)
     check_start(config.planner, options.lora, start)
-    weights = _weights(start)
-    model = memory.shape_of(weights)
+    weights = weights_of(start)
+    model = shape_of(weights)
     findings = [_context(config, weights), *_prompts(config, trajectories, start), _disk(options, model, out)]
     return [*findings, *_rollouts(stage.name, options)]
 
@@ -76,7 +69,7 @@ def _rollouts(name: str, options: GrpoConfig) -> list[Finding]:
     return [Finding(name="vllm", ok=found, detail="installed" if found else "not installed", fix=fix)]
 
 
-def _weights(start: Path) -> Path:
+def weights_of(start: Path) -> Path:
     """The folder of whole weights behind a start, which may be an adapter."""
     base = adapted(start)
     return model_folder(Path(base.path) if base else start)
@@ -136,10 +129,8 @@ def _prompts(config: Config, trajectories: Path, start: Path) -> list[Finding]:
     return findings
 
 
-def _disk(stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:
-    trained = stage.lora.rank * model.linear if stage.lora else model.parameters
-    # A checkpoint holds trained weights and Adam's two moments in 32 bit; one more is there while one is written.
-    needed = trained * 4 * 3 * (stage.keep_checkpoints + 1) + trained * 4
+def _disk(stage: GrpoConfig, model: Shape, out: Path) -> Finding:
+    needed = disk_bytes(stage, model)
     place = next(parent for parent in (out.resolve(), *out.resolve().parents) if parent.exists())
     free = shutil.disk_usage(place).free
     return Finding(
@@ -150,44 +141,8 @@ def _disk(stage: GrpoConfig, model: memory.Shape, out: Path) -> Finding:
     )
 
 
-def dry_run(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path, more: Sequence[str] = ()) -> str:
-    """What the stage would do, as text; reads what is there, writes nothing. ``more``: how it was asked for."""
-    options = stage.options(config)
-    parts = [yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip()]
-    tokens = memory.tokens_per_step(config, options)
-    parts.append(
-        f"# tokens per step, at most: {tokens['prompts']:,} of prompts, {tokens['completions']:,} of completions "
-        f"({options.groups} groups of {options.group_size})"
-    )
-    parts.append(f"# launched with: {shown(command(config.launch, stage.name, config.profile, more=more))}")
-    if options.rollouts == "vllm_server":
-        length = config.planner.max_prompt_tokens + config.planner.max_new_tokens
-        weights = _weights(start) if start.exists() else start / "model"
-        server = shown(vllm_server(config.launch, weights, length, "bfloat16" if options.bf16 else "float32"))
-        parts.append(f"# asks the vLLM server at {config.launch.vllm_host}, started there with: {server}")
-    recipe = stage.recipe(config, trajectories, start)
-    parts.append(f"# configuration {digest_of({'config': recipe['config'], 'seed': config.seed})}")
-    missing = [str(path) for path in (trajectories, start) if not path.exists()]
-    if missing:
-        parts.append(f"# not made yet: {', '.join(missing)}; memory, data and the step's digest follow from them")
-        return "\n".join(parts) + "\n"
-    digest = expected_digest(**recipe)
-    done = finished(out)
-    state = (
-        "finished already" if done and done["digest"] == digest else "another digest is there" if done else "to be made"
-    )
-    parts.append(f"# digest {digest} ({state}: {out})")
-    parts.append(_memory(config, options, start))
-    for finding in check(config, stage, trajectories, start, out):
-        parts.append(f"# {'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
-        if not finding.ok:
-            parts.append(f"#      -> {finding.fix}")
-    return "\n".join(parts) + "\n"
-
-
-def _memory(config: Config, options: GrpoConfig, start: Path) -> str:
-    model = memory.shape_of(_weights(start))
-    found = memory.estimate(model, config, options)
-    parts = {name: value for name, value in asdict(found).items() if name != "rollouts_stay"}
-    held = ", ".join(f"{name} {value:.2f}" for name, value in parts.items())
-    return f"# memory a GPU, estimated: {found.total:.2f} GB ({held}); {model.parameters / 1e6:,.1f} million weights"
+def disk_bytes(stage: GrpoConfig, model: Shape) -> int:
+    """What a stage's checkpoints and its model take on the disk, at most."""
+    trained = stage.lora.rank * model.linear if stage.lora else model.parameters
+    # A checkpoint holds trained weights and Adam's two moments in 32 bit; one more is there while one is written.
+    return trained * 4 * 3 * (stage.keep_checkpoints + 1) + trained * 4

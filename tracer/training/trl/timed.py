@@ -42,6 +42,11 @@ def timed(base: type[GRPOTrainer]) -> type[GRPOTrainer]:
             """The mean reward of the step that was just taken, which is not logged yet."""
             return float(self._metrics["train"]["reward"][-1])
 
+        def logp_difference(self) -> float | None:
+            """How far vLLM's log-probabilities were from ours at most; None without vLLM."""
+            found = self._metrics["train"].get("sampling/sampling_logp_difference/max")
+            return float(found[-1]) if found else None
+
     return Timed
 
 

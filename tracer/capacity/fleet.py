@@ -1,0 +1,58 @@
+"""The GPUs that a plan is made for: ``fleet.yaml``, and a file of your own in the same form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from tracer import package_data
+from tracer.planner.shape import Shape
+from tracer.settings import ConfigError, Section
+
+
+class Gpu(Section):
+    """One kind of GPU."""
+
+    memory: float = Field(gt=0)
+    """Gigabytes, as its maker states them."""
+    flops: float = Field(gt=0)
+    """Dense bf16 operations a second, in units of 10^12."""
+    bandwidth: float = Field(gt=0)
+    """Of its memory, in gigabytes a second."""
+    price: float = Field(default=0.0, ge=0)
+    """For one GPU and hour."""
+    overhead: float = Field(default=400.0, ge=0)
+    """Microseconds a token that do not grow with the model."""
+    source: str
+
+
+def read(own: Path | None = None) -> dict[str, Gpu]:
+    """The kinds of GPU by name; those of a file of one's own are added, or replace ours. Raises ``ConfigError``."""
+    known = _gpus(package_data.read("capacity/fleet.yaml"), "fleet.yaml")
+    return known if own is None else known | _gpus(own.read_text(encoding="utf-8"), str(own))
+
+
+def gpu(name: str, own: Path | None = None) -> Gpu:
+    """One kind of GPU. Raises ``ConfigError`` for a name that is in neither file."""
+    found = read(own)
+    if name not in found:
+        raise ConfigError(
+            f"no GPU {name!r}; known are {', '.join(found)}; --fleet FILE adds one, in the form of theirs"
+        )
+    return found[name]
+
+
+def published(base: str) -> tuple[Shape, str] | None:
+    """The shape of a model of the hub, and where that is published; None for one that is not in ``models.yaml``."""
+    document = yaml.safe_load(package_data.read("capacity/models.yaml"))
+    found = [sizes for name, sizes in document["models"].items() if base.startswith(name)]
+    return (Shape(**found[0]), document["source"]) if found else None
+
+
+def _gpus(text: str, path: str) -> dict[str, Gpu]:
+    try:
+        return TypeAdapter(dict[str, Gpu]).validate_python(yaml.safe_load(text))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"{path} is not a list of GPUs such as tracer/capacity/fleet.yaml: {error}") from error
