@@ -222,7 +222,9 @@ def _register(config: Config, at: Folders, out: Path) -> versions.Version | None
     if _unregistered(config, out):
         return None
     names = {**_scored(LAST.name), "validate": "validate", "gate": LAST.gate}
-    return register.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
+    version = register.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
+    register.attach_report(config, config.out("report"))
+    return version
 
 
 def promote(config: Config, at: Folders, out: Path, again: bool = False, reason: str = "") -> Decision | None:
