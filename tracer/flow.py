@@ -25,7 +25,7 @@ from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.step import reused
 from tracer.planner import address
 from tracer.planner.lora import model_folder
-from tracer.registry import promotion, register, start, versions
+from tracer.registry import live, promotion, register, start, versions
 from tracer.registry.record import DECISION, Decision
 from tracer.reporting import report
 from tracer.scoring import evaluate as scoring
@@ -146,7 +146,8 @@ def _train(stage: Stage) -> FlowStep:
     def make(config: Config, at: Folders, out: Path) -> dict[str, Any]:
         if processes.main():
             preflight.before_training(config, stage, at["ingest"], at[stage.start], out)
-        return stage.train(config, at["ingest"], at[stage.start], out)
+        with live.watched(config, stage, at["ingest"], at[stage.start], out):
+            return stage.train(config, at["ingest"], at[stage.start], out)
 
     return FlowStep(
         kind="train",

@@ -257,6 +257,8 @@ def test_a_version_says_what_it_is(config: Config, version: versions.Version) ->
     client = tracking.connect(config.registry)
     text = client.get_model_version(version.name, str(version.version)).description
     assert text.startswith("**stage2** of profile `test`, seed 0, made from ")
+    note = client.get_run(version.run_id).data.tags["mlflow.note.content"]
+    assert text.startswith(note) and "\n| files | " in note, "the run's page begins with the same"
     assert 'versions.load("tracer-planner@challenger")' in text and "`tracer lineage NAME/VERSION`" in text
     metrics = {"test_step": 0.543, "test_states": 300, "test_prefix_share": 0.2, "anticipatory_heldout": 0.25}
     assert register.numbers(metrics) == "test, step 54.3 %; anticipatory, heldout 25.0 %"

@@ -122,13 +122,9 @@ def attach_report(config: Config, report: Path) -> str | None:
 
 def described(config: Config, lineage: Mapping[str, Any], evaluations: Mapping[str, Path], start: str = "") -> str:
     """What MLflow shows of a version, as Markdown: what it is, from what, how good, how to load and to rebuild it."""
-    made = lineage["inputs"]
     scores = {step: read_lineage(path)["metrics"] for step, path in evaluations.items() if step in SCORED}
     lines = [
-        f"**{lineage['step']}** of profile `{config.profile}`, seed {config.seed}, made from "
-        + ", ".join(f"{name} (`{source['digest'][:12]}`)" for name, source in made.items())
-        + f"; data {config.data.path}, commit `{((lineage['git'] or {}).get('commit') or 'unknown')[:12]}`."
-        + (f" Training started from {start}." if start else ""),
+        tracking.described(config, lineage, start),
         *(f"- {step}: {shown}" for step, found in scores.items() if (shown := numbers(found))),
         f'Load it: `tracer.registry.versions.load("{config.registry.model}@{CHALLENGER}")` gives a planner, '
         "`mlflow.pyfunc.load_model` a model. Compare it: `tracer promote`.",
