@@ -284,6 +284,7 @@ def test_everything_on_mlflows_pages_is_found() -> None:
 
 
 def test_the_report_is_attached_to_the_version_that_it_is_about(config: Config, version: versions.Version) -> None:
+    assert register.register(config, config.out("stage2"), {}) == version
     about = {"stage2": config.out("stage2")}
     report = step("report", config, Path("reports") / "right", about, {"report.html": b"<h1>Right</h1>"})
     page = register.attach_report(config, report)
