@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient quarter vllm check golden doctor bench bench-gpu items sbom data clean lock environment
+.PHONY: help demo dev test patient quarter vllm check docs golden doctor bench bench-gpu items sbom data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -46,6 +46,9 @@ check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "not formatted; run $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
+
+docs: $(DEV) ## the docs as a site, in build/site/index.html; a link that leads nowhere is an error
+	@$(BIN)/zensical build --strict
 
 golden: $(DEV) data ## the first training steps of both stages, compared with the committed curves (ARGS=--update writes new)
 	@$(BIN)/python -m tests.golden.curves $(ARGS)

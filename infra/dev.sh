@@ -10,6 +10,7 @@ set -a
 set +a
 MLFLOW_PORT="${MLFLOW_PORT:-5000}"
 DAGSTER_PORT="${DAGSTER_PORT:-3000}"
+export MLFLOW_PORT # where links of Dagster lead
 DAGSTER_HOME="$(.venv/bin/python -m pipelines.home)"
 export DAGSTER_HOME
 mkdir -p build/logs

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines import processes
-from pipelines.resources import GPU_TAGS
+from pipelines.resources import GPU_TAGS, PROFILES, Profile
 from tracer.experiments.ablation import VARIANTS
 
 WEEK = 7 * 24 * 3600
@@ -16,10 +16,11 @@ WEEK = 7 * 24 * 3600
 class Ablations(dg.ConfigurableResource[Any]):
     """What ``tracer ablate`` takes, for every op of the job."""
 
-    profile: str = "demo"
+    profile: Profile = PROFILES[0]
     seeds: int = 3
-    overrides: list[str] = Field(default_factory=list)
-    """``dotted.key=value`` each, for all variants."""
+    settings: list[str] = Field(
+        default=[], description='Settings of params.yaml for all variants, each "dotted.key=value".'
+    )
     out: str = "docs/ablations"
     """Where results are recorded; the page is beside this folder."""
     stall_seconds: int = 3600
@@ -27,8 +28,8 @@ class Ablations(dg.ConfigurableResource[Any]):
 
     def arguments(self) -> list[str]:
         """The arguments of ``tracer ablate``."""
-        overrides = [argument for override in self.overrides for argument in ("--set", override)]
-        return ["--profile", self.profile, "--seeds", str(self.seeds), *overrides, "--out", self.out]
+        settings = [argument for setting in self.settings for argument in ("--set", setting)]
+        return ["--profile", self.profile, "--seeds", str(self.seeds), *settings, "--out", self.out]
 
 
 def variant_op(name: str) -> dg.OpDefinition:

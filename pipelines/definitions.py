@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines import benchmarks, checks, sources
+from pipelines import benchmarks, checks, sources, steps
 from pipelines.ablations import ablations
 from pipelines.assets import data, evaluation, registry, training
 from pipelines.jobs import add_batch, retrain, seeds
 from pipelines.loggers import brief
-from pipelines.resources import Tracer, Trainer
+from pipelines.resources import PROFILES, Tracer, Trainer
 from pipelines.schedules import weekly
 from pipelines.sensors import data_arrived, data_pinned, run_failed, watch
 
@@ -29,6 +29,10 @@ defs = dg.Definitions(
     jobs=[retrain, seeds, add_batch, ablations],
     schedules=[weekly],
     sensors=[data_arrived, data_pinned, run_failed, watch, *sources.sensors],
-    resources={"tracer": Tracer(), "trainer": Trainer(), "sources": sources.Sources()},
+    resources={
+        "tracer": Tracer(profile=PROFILES[0], seed=steps.settings().seed),
+        "trainer": Trainer(),
+        "sources": sources.Sources(),
+    },
     loggers={"brief": brief, "console": dg.colored_console_logger},
 )

@@ -52,8 +52,8 @@ def run_config(config: Config) -> dict[str, Any]:
     """The configuration as the job takes it: profile, seed, and what differs from the profile."""
     from tracer.registry.rebuild import changed
 
-    overrides = [f"{key}={json.dumps(value)}" for key, value in changed(config).items()]
-    tracer = {"profile": config.profile, "seed": config.seed, "overrides": overrides}
+    settings = [f"{key}={json.dumps(value)}" for key, value in changed(config).items()]
+    tracer = {"profile": config.profile, "seed": config.seed, "settings": settings}
     return {"resources": {"tracer": {"config": tracer}}, "loggers": {"brief": {}}}
 
 

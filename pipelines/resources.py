@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from pipelines import dead_runs, processes
-from tracer.config import Config, load
+from tracer.config import PARAMS, Config, load, profiles
 from tracer.flow import FlowStep
 from tracer.lineage.step import read_lineage
 from tracer.training import launch
@@ -19,14 +20,23 @@ GPU = "gpu"
 GPU_TAGS = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}}
 
 
+PROFILES = profiles() if PARAMS.is_file() else ("none",)
+"""What the launchpad offers; a profile added to params.yaml is there after "Reload definitions"."""
+if TYPE_CHECKING:
+    Profile = str
+else:
+    Profile = StrEnum(f"one of {', '.join(PROFILES)}", {name: name for name in PROFILES})
+
+
+# Dagster shows the fields of a resource in the order of the alphabet.
 class Tracer(dg.ConfigurableResource[Any]):
     """The profile and seed of a run, as ``tracer --profile P --seed N --set KEY=VALUE`` takes them."""
 
-    profile: str | None = None
-    """A profile of params.yaml; None takes the one it names."""
-    seed: int | None = None
-    overrides: list[str] = Field(default=[])
-    """``dotted.key=value`` each."""
+    profile: Profile | None = Field(
+        default=None, description="A profile of params.yaml; without one, that which it names."
+    )
+    seed: int | None = Field(default=None, description="Without one, the profile's.")
+    settings: list[str] = Field(default=[], description='Other settings of params.yaml, each "dotted.key=value".')
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Before a run: free what dead runs hold, and say who holds the GPU, which the run would wait for silently."""
@@ -41,12 +51,41 @@ class Tracer(dg.ConfigurableResource[Any]):
     def config(self) -> Config:
         """The configuration that the resource names."""
         seed = [] if self.seed is None else [f"seed={self.seed}"]
-        return load(self.profile, [*self.overrides, *seed])
+        return load(self.profile, [*self.settings, *seed])
 
     def arguments(self) -> list[str]:
         """The same configuration as arguments of the ``tracer`` command, which follow ``--profile``."""
-        overrides = [argument for override in self.overrides for argument in ("--set", override)]
-        return ["--seed", str(self.config().seed), *overrides]
+        settings = [argument for setting in self.settings for argument in ("--set", setting)]
+        return ["--seed", str(self.config().seed), *settings]
+
+
+class Pod(dg.Config):
+    """A pod that trains."""
+
+    gpus: int = 1
+    image: str = "tracer:gpu"
+    namespace: str = "tracer"
+    volume: str = "tracer-work"
+    """The claim of the volume that runs share (infra/k8s/volume.yaml), mounted where the image's `build` leads."""
+
+    def spec(self) -> dict[str, Any]:
+        """The pod: its GPUs, and the volume with the outputs; code and data are those of the image.
+
+        When its node is drained, it has half a minute for a checkpoint (tracer/training/eviction.py).
+        """
+        return {
+            "restart_policy": "Never",
+            "termination_grace_period_seconds": 30,
+            "security_context": {"run_as_non_root": True, "run_as_user": 1000, "fs_group": 1000},
+            "containers": [
+                {
+                    "name": "tracer",
+                    "resources": {"limits": {"nvidia.com/gpu": str(self.gpus)}},
+                    "volume_mounts": [{"name": "work", "mount_path": "/var/lib/tracer"}],
+                }
+            ],
+            "volumes": [{"name": "work", "persistent_volume_claim": {"claim_name": self.volume}}],
+        }
 
 
 class Trainer(dg.ConfigurableResource[Any]):
@@ -56,13 +95,7 @@ class Trainer(dg.ConfigurableResource[Any]):
     """A process of its own through Dagster Pipes; this process; or a pod through Dagster Pipes."""
     stall_seconds: int = 3600
     """How long a process may say nothing before it is taken for stuck and ended; the retry resumes it."""
-    image: str = "tracer:gpu"
-    """The image of the pod."""
-    namespace: str = "tracer"
-    gpus: int = 1
-    """GPUs of the pod."""
-    volume_claim: str = "tracer-work"
-    """The volume that runs share (infra/k8s/volume.yaml), mounted where the image's `build` leads."""
+    pod: Pod | None = Field(default=None, description="The pod of the mode kubernetes; without one, one with one GPU.")
 
     def train(self, context: dg.AssetExecutionContext, tracer: Tracer, step: FlowStep) -> dict[str, Any]:
         """Run ``tracer train STAGE``; return the lineage of its folder."""
@@ -80,38 +113,22 @@ class Trainer(dg.ConfigurableResource[Any]):
         command = launch.command(options, step.name, config.profile, more=[*tracer.arguments(), "--out", str(out)])
         if self.mode == "subprocess":
             processes.run(context, command, self.stall_seconds)
-        elif options.gpus > self.gpus:
-            raise dg.Failure(f"launch.gpus is {options.gpus}, and the pod has {self.gpus}; set the trainer's gpus")
         else:
-            self._pod(context, ["python" if word == sys.executable else word for word in command])
+            self._train_in_pod(
+                context, options.gpus, ["python" if word == sys.executable else word for word in command]
+            )
         return read_lineage(out)
 
-    def _pod(self, context: dg.AssetExecutionContext, command: list[str]) -> None:
+    def _train_in_pod(self, context: dg.AssetExecutionContext, gpus: int, command: list[str]) -> None:
         from dagster_k8s import PipesK8sClient
 
+        pod = self.pod or Pod()
+        if gpus > pod.gpus:
+            raise dg.Failure(f"launch.gpus is {gpus}, and the pod has {pod.gpus}; set gpus of the trainer's pod")
         PipesK8sClient().run(
             context=context,
-            image=self.image,
-            namespace=self.namespace,
+            image=pod.image,
+            namespace=pod.namespace,
             command=processes.supervised(command, self.stall_seconds, interpreter="python"),
-            base_pod_spec=self.pod_spec(),
+            base_pod_spec=pod.spec(),
         )
-
-    def pod_spec(self) -> dict[str, Any]:
-        """The pod: its GPUs, and the volume with the outputs; code and data are those of the image.
-
-        When its node is drained, it has half a minute for a checkpoint (tracer/training/eviction.py).
-        """
-        return {
-            "restart_policy": "Never",
-            "termination_grace_period_seconds": 30,
-            "security_context": {"run_as_non_root": True, "run_as_user": 1000, "fs_group": 1000},
-            "containers": [
-                {
-                    "name": "tracer",
-                    "resources": {"limits": {"nvidia.com/gpu": str(self.gpus)}},
-                    "volume_mounts": [{"name": "work", "mount_path": "/var/lib/tracer"}],
-                }
-            ],
-            "volumes": [{"name": "work", "persistent_volume_claim": {"claim_name": self.volume_claim}}],
-        }

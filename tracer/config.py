@@ -119,14 +119,7 @@ def load(profile: str | None = None, overrides: Sequence[str] = (), path: Path =
 
     ``overrides`` are ``dotted.key=value``, the value in YAML. ``force`` allows a horizon over 10.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist; run in the project's root") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML in UTF-8: {error}") from error
-    if not isinstance(document, dict) or set(document) != {"profile", "profiles"}:
-        raise ConfigError(f"{path} must contain exactly the keys 'profile' and 'profiles'")
+    document = _document(path)
     profile = profile or document["profile"]
     if profile not in document["profiles"]:
         raise ConfigError(f"{path} has no profile {profile!r}; it has: {', '.join(document['profiles'])}")
@@ -144,6 +137,24 @@ def load(profile: str | None = None, overrides: Sequence[str] = (), path: Path =
             f"ablation): choose at most {MAX_HORIZON}, or pass --force"
         )
     return config
+
+
+def profiles(path: Path = PARAMS) -> tuple[str, ...]:
+    """The names of the profiles of params.yaml, the default one first; raises ``ConfigError``."""
+    document = _document(path)
+    return tuple(sorted(document["profiles"], key=lambda name: name != document["profile"]))
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; run in the project's root") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML in UTF-8: {error}") from error
+    if not isinstance(document, dict) or set(document) != {"profile", "profiles"}:
+        raise ConfigError(f"{path} must contain exactly the keys 'profile' and 'profiles'")
+    return document
 
 
 def _override(settings: Mapping[str, Any], override: str) -> dict[str, Any]:

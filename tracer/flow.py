@@ -25,7 +25,7 @@ from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.step import reused
 from tracer.planner import address
 from tracer.planner.lora import model_folder
-from tracer.registry import promotion, register, start, versions
+from tracer.registry import live, promotion, register, start, versions
 from tracer.registry.record import DECISION, Decision
 from tracer.reporting import report
 from tracer.scoring import evaluate as scoring
@@ -146,7 +146,8 @@ def _train(stage: Stage) -> FlowStep:
     def make(config: Config, at: Folders, out: Path) -> dict[str, Any]:
         if processes.main():
             preflight.before_training(config, stage, at["ingest"], at[stage.start], out)
-        return stage.train(config, at["ingest"], at[stage.start], out)
+        with live.watched(config, stage, at["ingest"], at[stage.start], out):
+            return stage.train(config, at["ingest"], at[stage.start], out)
 
     return FlowStep(
         kind="train",
@@ -222,7 +223,9 @@ def _register(config: Config, at: Folders, out: Path) -> versions.Version | None
     if _unregistered(config, out):
         return None
     names = {**_scored(LAST.name), "validate": "validate", "gate": LAST.gate}
-    return register.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
+    version = register.register(config, at[LAST.name], {key: at[name] for key, name in names.items()})
+    register.attach_report(config, config.out("report"))
+    return version
 
 
 def promote(config: Config, at: Folders, out: Path, again: bool = False, reason: str = "") -> Decision | None:

@@ -39,12 +39,13 @@ def report_asset(step: FlowStep) -> dg.AssetsDefinition:
     """The asset of the report."""
 
     def shown(context: dg.AssetExecutionContext, config: Config) -> dict[str, Any]:
+        from tracer.registry.register import attach_report
         from tracer.reporting.report import PAGE
         from tracer.reporting.tables import results_table
 
         table = results_table(flow.report_folders(config))
-        page = dg.MetadataValue.path(str((step.out(config) / PAGE).resolve()))
-        return {"page": page, "results": dg.MetadataValue.md(f"```\n{table}\n```")}
+        page = attach_report(config, step.out(config)) or (step.out(config) / PAGE).resolve().as_uri()
+        return {"page": dg.MetadataValue.url(page), "results": dg.MetadataValue.md(f"```\n{table}\n```")}
 
     # Eager, but not before the gates behind everything it shows are open.
     ready = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()

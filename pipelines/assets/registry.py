@@ -10,6 +10,8 @@ from tracer import alerts
 from tracer.config import Config
 from tracer.flow import step, unregistered
 from tracer.lineage.step import read_lineage
+from tracer.registry import links
+from tracer.registry.register import attach_report
 
 REGISTER, PROMOTE = step("register"), step("promote")
 
@@ -21,12 +23,16 @@ def registered_model(tracer: Tracer) -> dg.MaterializeResult[Any]:
     version = REGISTER.run(config)
     if version is None:
         return dg.MaterializeResult(metadata={"skipped": unregistered(config)})
+    page = links.version_page(config.registry, version.name, version.version)
+    report = attach_report(config, config.out("report"))
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{version.name}/{version.version}/{version.output}"),
         metadata={
             "version": version.version,
             "uri": version.uri,
-            "run": version.run_id,
+            "page": dg.MetadataValue.url(page),
+            "run": dg.MetadataValue.url(f"{links.pages(config.registry)}/#/runs/{version.run_id}"),
+            **({} if report is None else {"report": dg.MetadataValue.url(report)}),
             "aliases": ", ".join(version.aliases) or "none",
             "digest": version.digest,
         },
@@ -65,6 +71,7 @@ def champion(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.Materializ
             **decided_on(config),
             "champion": "none" if decision.champion is None else str(decision.champion),
             "challenger": decision.version,
+            "page": dg.MetadataValue.url(links.version_page(config.registry, config.registry.model, decision.version)),
             "incumbent": decision.incumbent,
             "reason": decision.reason,
             **({"checks": dg.MetadataValue.table(rows)} if rows else {}),

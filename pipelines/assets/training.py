@@ -1,16 +1,30 @@
 """The stages of training, an asset each."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from pipelines import pictures, steps
 from pipelines.resources import Tracer, Trainer
+from tracer import json_lines
 from tracer.flow import FlowStep, of
+from tracer.registry import live
 
 # A process that died or stalled continues from its last checkpoint, so trying again costs little.
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+
+
+def figures(out: Path) -> dict[str, float]:
+    """Of the last step what MLflow shows live: loss, entropy, the reward's parts, and tokens a second."""
+    from tracer.training.watch import read_heartbeat  # it imports transformers
+
+    last = json_lines.read(out / "metrics.jsonl")[-1]
+    last |= read_heartbeat(out) or {}
+    wanted = re.compile(r"loss|entropy|kl|tokens_per_second|rewards/\w+/mean")
+    return {f"metric/{name}": value for name, value in last.items() if wanted.fullmatch(name) and value is not None}
 
 
 def stage_asset(step: FlowStep) -> dg.AssetsDefinition:
@@ -23,7 +37,9 @@ def stage_asset(step: FlowStep) -> dg.AssetsDefinition:
         with steps.interruptible(context):
             # What is finished is found here, without the seconds that a process and torch take to start.
             done = step.current(config) or trainer.train(context, tracer, step)
-        return steps.made(config, out, done, since, reward=pictures.curves(out), rollouts=pictures.rollouts(out))
+        shown = {"reward": pictures.curves(out), "rollouts": pictures.rollouts(out), **figures(out)}
+        page = live.page(config, done["digest"]) if "mlflow" in config.launch.report_to else None
+        return steps.made(config, out, done, since, **shown, **({"live": dg.MetadataValue.url(page)} if page else {}))
 
     return trained
 

@@ -182,7 +182,7 @@ NOT_RUN = {
     "make test": FRESH,
     ". .venv/bin/activate": "puts the command `tracer` on the path, which these tests do in their own way",
     "make environment": "the environment that runs these tests",
-    "make check test": "what CI runs (.ci/run)",
+    "make check docs test": "what CI runs (.ci/run)",
     "make patient": "what runs this",
     "make quarter": "takes an hour",
     "make golden": "tests/integration/test_curves.py compares the same curves",

@@ -63,7 +63,7 @@ def materialise(build: str, mode: str, instance: dg.DagsterInstance, **tracer: A
         "tracer": {
             "config": {
                 "profile": "micro",
-                "overrides": [f"build={build}", "registry.enabled=true", *tracer.get("overrides", [])],
+                "settings": [f"build={build}", "registry.enabled=true", *tracer.get("settings", [])],
             }
         },
         "trainer": {"config": {"mode": mode}},
@@ -158,7 +158,7 @@ def test_a_closed_gate_stops_what_comes_after(workspace: Path, piped: dg.Execute
     """A limit that stage 1 does not meet: stage 2 is not trained, nothing is registered."""
     with dg.DagsterInstance.ephemeral() as instance:
         result = materialise(
-            "piped", "subprocess", instance, overrides=["gates.max_dead_groups=0", "gates.max_unparsable=0"]
+            "piped", "subprocess", instance, settings=["gates.max_dead_groups=0", "gates.max_unparsable=0"]
         )
     assert not result.success
     failed = [check for check in result.get_asset_check_evaluations() if not check.passed]

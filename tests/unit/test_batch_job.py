@@ -24,7 +24,7 @@ def alerted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def run(instance: dg.DagsterInstance, path: Path) -> dg.ExecuteInProcessResult:
-    resource = Tracer(overrides=["registry.tracking_uri=sqlite:///mlflow.db"])
+    resource = Tracer(settings=["registry.tracking_uri=sqlite:///mlflow.db"])
     config = {"ops": {"judge": {"config": {"path": str(path)}}}}
     return add_batch.execute_in_process(instance=instance, run_config=config, resources={"tracer": resource})
 

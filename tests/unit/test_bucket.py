@@ -147,7 +147,7 @@ def test_a_name_that_leads_elsewhere_is_refused(store: Any, tmp_path: Path) -> N
 
 def test_the_sensor_watches_it_and_the_job_judges(store: Any) -> None:
     address = uploaded(store, "monday", range(40, 48))
-    resource = Tracer(overrides=["registry.tracking_uri=sqlite:///mlflow.db", f"batches.inbox={INBOX}"])
+    resource = Tracer(settings=["registry.tracking_uri=sqlite:///mlflow.db", f"batches.inbox={INBOX}"])
     with dg.DagsterInstance.ephemeral() as instance:
 
         def tick(cursor: str | None = None) -> dg.SensorResult:

@@ -12,6 +12,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.snap import JobSnap
+from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 
 from pipelines.jobs import FLOW_GROUPS
 
@@ -128,6 +130,29 @@ def test_definitions_load_without_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_launchpad_begins_with_profile_and_seed_and_has_no_kubernetes(defs: dg.Definitions) -> None:
+    job = JobSnap.from_job_def(defs.resolve_job_def("retrain"))
+    schema = job.config_schema_snapshot
+    shown = default_values_yaml_from_type_snap(schema, schema.get_config_snap(job.mode_def_snaps[0].root_config_key))
+    resources = yaml.safe_load(shown)["resources"]
+    assert list(resources) == ["tracer", "trainer"]
+    assert list(resources["tracer"]["config"].items()) == [("profile", "demo"), ("seed", 0), ("settings", [])]
+    assert set(resources["trainer"]["config"]) == {"mode", "stall_seconds"}
+
+
+@pytest.mark.parametrize(("job", "resource"), [("retrain", "tracer"), ("ablations", "settings")])
+def test_a_profile_that_is_not_there_is_refused_with_those_that_are(
+    defs: dg.Definitions, job: str, resource: str
+) -> None:
+    def check(profile: str) -> None:
+        given = {"resources": {resource: {"config": {"profile": profile}}}}
+        dg.validate_run_config(defs.resolve_job_def(job), given)
+
+    check("qwen3vl-8b")
+    with pytest.raises(dg.DagsterInvalidConfigError, match=r"one of demo, micro, .*qwen3vl-32b got dmo"):
+        check("dmo")
+
+
 def test_run_config_carries_every_override(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.demo import run_config
     from pipelines.resources import Tracer
@@ -177,9 +202,11 @@ def test_a_backfill_over_seeds_runs_the_whole_chain_on_each(defs: dg.Definitions
 
 
 def test_a_pod_asks_for_its_gpus_and_mounts_the_volume_of_the_manifests() -> None:
-    from pipelines.resources import Trainer
+    from pipelines.resources import Pod, Trainer
 
-    pod = Trainer(mode="kubernetes", gpus=4).pod_spec()
+    trainer = Trainer(mode="kubernetes", pod=Pod(gpus=4))
+    assert trainer.pod is not None
+    pod = trainer.pod.spec()
     container = pod["containers"][0]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
     values = yaml.safe_load((ROOT / "infra/k8s/values.yaml").read_text())

@@ -23,7 +23,8 @@ from tracer.config import Config
 from tracer.lineage.code import code_of, source_of
 from tracer.lineage.digest import LineageError, content_digest
 from tracer.lineage.step import read_lineage
-from tracer.registry import rebuild, register, tracking, versions
+from tracer.registry import links, rebuild, register, tracking, versions
+from tracer.registry.settings import RegistryConfig
 from tracer.settings import ConfigError
 from tracer.trajectory import Element, State
 
@@ -256,6 +257,8 @@ def test_a_version_says_what_it_is(config: Config, version: versions.Version) ->
     client = tracking.connect(config.registry)
     text = client.get_model_version(version.name, str(version.version)).description
     assert text.startswith("**stage2** of profile `test`, seed 0, made from ")
+    note = client.get_run(version.run_id).data.tags["mlflow.note.content"]
+    assert text.startswith(note) and "\n| files | " in note, "the run's page begins with the same"
     assert 'versions.load("tracer-planner@challenger")' in text and "`tracer lineage NAME/VERSION`" in text
     metrics = {"test_step": 0.543, "test_states": 300, "test_prefix_share": 0.2, "anticipatory_heldout": 0.25}
     assert register.numbers(metrics) == "test, step 54.3 %; anticipatory, heldout 25.0 %"
@@ -278,3 +281,30 @@ def test_a_version_asks_for_every_library_that_loading_its_planner_imports() -> 
 def test_everything_on_mlflows_pages_is_found() -> None:
     pages = {None: PagedList([1, 2], "a"), "a": PagedList([3], "b"), "b": PagedList([4], None)}
     assert list(tracking.paged(pages.__getitem__)) == [1, 2, 3, 4]
+
+
+def test_the_report_is_attached_to_the_version_that_it_is_about(config: Config, version: versions.Version) -> None:
+    assert register.register(config, config.out("stage2"), {}) == version
+    about = {"stage2": config.out("stage2")}
+    report = step("report", config, Path("reports") / "right", about, {"report.html": b"<h1>Right</h1>"})
+    page = register.attach_report(config, report)
+    run = tracking.connect(config.registry).get_run(version.run_id)
+    assert page == f"{links.run_page(config.registry, run.info.experiment_id, version.run_id)}/artifacts/report.html"
+    assert (Path(run.info.artifact_uri.removeprefix("file://")) / "report.html").read_bytes() == b"<h1>Right</h1>"
+    other = step("report", config, Path("reports") / "other", {"stage1": config.out("stage1")}, {"report.html": b""})
+    assert register.attach_report(config, other) is None
+    assert register.attach_report(config, Path("reports") / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "pages"),
+    [
+        ({"tracking_uri": "sqlite:///mlflow.db"}, "http://127.0.0.1:5010"),
+        ({"tracking_uri": "https://me:secret@mlflow.example.org/team/"}, "https://mlflow.example.org/team"),
+        ({"tracking_uri": "http://mlflow:5000", "pages": "https://mlflow.example.org"}, "https://mlflow.example.org"),
+    ],
+)
+def test_links_lead_to_mlflows_pages(given: dict[str, str], pages: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_PORT", "5010")
+    config = RegistryConfig.model_validate(given)
+    assert links.version_page(config, "tracer-planner", 3) == f"{pages}/#/models/tracer-planner/versions/3"

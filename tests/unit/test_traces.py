@@ -2,16 +2,19 @@
 
 import io
 import random
+import runpy
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.episodes import picture
 from tests.forecasts import click, state
-from tests.traced import turn, turns
+from tests.traced import played, turn, turns
 from tracer import json_lines
 from tracer.agents.agent import act_all
 from tracer.agents.anticipatory import Anticipatory
+from tracer.evaluation.episodes import Episode
 from tracer.evaluation.traces import LARGE, SCREENS, TRACES, TraceLog, first_wrong, small
 from tracer.planner.plan import Plan
 from tracer.tools.elements import ElementLocator
@@ -78,3 +81,12 @@ def test_a_decision_carries_the_planners_last_answer():
 
     (decision,) = act_all([Anticipatory(ElementLocator(), 3, retries=1)], Planner(), [state()])
     assert decision.plan.text == "b" and decision.step == click("One")
+
+
+def test_the_picture_of_the_readme_is_drawn_from_a_trace(tmp_path):
+    draw = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "animation.py"))["frames"]
+    episode = Episode(strategy="anticipatory", task="page", split="test", seed=1)
+    folder = played(tmp_path / "online-stage2", [episode], lambda number: True)
+    pages, shown = draw(folder, episode.id)
+    assert len(pages) == len(shown) == 4 and len({page.size for page in pages}) == 1
+    assert len({page.tobytes() for page in pages}) == 4, "each turn is another picture, and so is the end"

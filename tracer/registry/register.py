@@ -12,11 +12,11 @@ from typing import Any
 
 import tracer
 from tracer.config import Config
-from tracer.json_files import write_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.lora import model_folder
-from tracer.registry import tracking, users, versions
+from tracer.registry import links, tracking, users, versions
 from tracer.registry.episodes import listed
 from tracer.registry.rebuild import CHAIN, document, starts_from
 from tracer.registry.rebuildable import reasons
@@ -33,6 +33,7 @@ from tracer.registry.versions import (
     WEIGHTS,
     Version,
 )
+from tracer.reporting.report import PAGE
 from tracer.training.replay import EPISODES
 from tracer.trajectory import SPLITS
 
@@ -101,15 +102,29 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     return found
 
 
+def attach_report(config: Config, report: Path) -> str | None:
+    """Attach a report to the run of the version that it is about; the address of its page in MLflow.
+
+    None where either is not there yet: what is made last, of report and version, brings them together.
+    """
+    made, receipt = finished(report), config.out(RECEIPT)
+    registered = read_json(receipt) if receipt.is_file() else {}
+    if made is None or registered.get("output") not in {source["digest"] for source in made["inputs"].values()}:
+        return None
+    client = tracking.connect(config.registry)
+    version = versions.find(client, config.registry.model, registered)
+    if version is None:
+        return None
+    run = client.get_run(version.run_id)
+    client.log_artifact(version.run_id, str(report / PAGE))
+    return links.run_page(config.registry, run.info.experiment_id, run.info.run_id, PAGE)
+
+
 def described(config: Config, lineage: Mapping[str, Any], evaluations: Mapping[str, Path], start: str = "") -> str:
     """What MLflow shows of a version, as Markdown: what it is, from what, how good, how to load and to rebuild it."""
-    made = lineage["inputs"]
     scores = {step: read_lineage(path)["metrics"] for step, path in evaluations.items() if step in SCORED}
     lines = [
-        f"**{lineage['step']}** of profile `{config.profile}`, seed {config.seed}, made from "
-        + ", ".join(f"{name} (`{source['digest'][:12]}`)" for name, source in made.items())
-        + f"; data {config.data.path}, commit `{((lineage['git'] or {}).get('commit') or 'unknown')[:12]}`."
-        + (f" Training started from {start}." if start else ""),
+        tracking.described(config, lineage, start),
         *(f"- {step}: {shown}" for step, found in scores.items() if (shown := numbers(found))),
         f'Load it: `tracer.registry.versions.load("{config.registry.model}@{CHALLENGER}")` gives a planner, '
         "`mlflow.pyfunc.load_model` a model. Compare it: `tracer promote`.",

@@ -16,6 +16,8 @@ class RegistryConfig(Section):
     """Where runs and models are registered."""
 
     tracking_uri: str = TRACKING_URI
+    pages: str | None = None
+    """Where people open MLflow's pages, if that is neither ``tracking_uri`` nor what `make dev` starts."""
     experiment: str = "tracer"
     model: str = "tracer-planner"
     policy: str = "mlflow/promotion.yaml"

@@ -28,9 +28,12 @@ from tracer.registry import places
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.spans import delete_traces, log_traces
 from tracer.settings import ConfigError
+from tracer.training.samples import table
 
 DIGEST = "tracer.digest"
 MAX_SAMPLES = 32
+MOST_FIGURES = 12
+"""Figures of the description; all of them are metrics."""
 ARTIFACTS = ("lineage.json", "results.jsonl", "scores.json", "metrics.jsonl", "validation.json", "gate.json")
 LONGEST_PARAMETER = 6000
 FILES = "tracer.files"
@@ -198,7 +201,7 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
     ``metrics.jsonl``; the dataset carries the DVC md5; ``samples/*.jsonl`` become a table with its screenshots; traced
     episodes become traces.
     """
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
     from mlflow.utils.time import get_current_time_millis
 
     lineage = read_lineage(folder)
@@ -217,16 +220,14 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
             "tracer.step": lineage["step"],
             "tracer.profile": config.profile,
             "tracer.seed": str(config.seed),
+            "mlflow.note.content": described(config, lineage),
             "mlflow.source.git.commit": (lineage["git"] or {}).get("commit") or "unknown",
         },
     )
     run_id = run.info.run_id
     now = get_current_time_millis()
-    parameters = [
-        Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in flatten(config.model_dump(mode="json")).items()
-    ]
     history = [Metric(key, value, now, step, model_id=model_id) for step, key, value in metrics(folder, lineage)]
-    client.log_batch(run_id, metrics=history, params=parameters)
+    client.log_batch(run_id, metrics=history, params=parameters(config))
     log_dataset(client, config, run_id, lineage)
     for name in ARTIFACTS:
         if (folder / name).is_file():
@@ -235,6 +236,32 @@ def log_step(client: Any, config: Config, folder: Path, model_id: str | None = N
     log_traces(experiment_id, run_id, folder, {DIGEST: lineage["digest"], "planner": folder.name})
     client.set_terminated(run_id)
     return str(run_id)
+
+
+def parameters(config: Config) -> list[Any]:
+    """The flattened configuration as parameters of a run."""
+    from mlflow.entities import Param
+
+    settings = flatten(config.model_dump(mode="json"))
+    return [Param(key, str(value)[:LONGEST_PARAMETER]) for key, value in settings.items()]
+
+
+def described(config: Config, lineage: Mapping[str, Any], start: str = "") -> str:
+    """What a step made from what, and its headline metrics, as the Markdown that MLflow shows on a page."""
+    made = ", ".join(f"{name} (`{source['digest'][:12]}`)" for name, source in lineage["inputs"].items())
+    commit = ((lineage["git"] or {}).get("commit") or "unknown")[:12]
+    started = f" Training started from {start}." if start else ""
+    figures = "".join(f"\n| {name} | {value:.4g} |" for name, value in _headline(lineage["metrics"]).items())
+    return (
+        f"**{lineage['step']}** of profile `{config.profile}`, seed {config.seed}, made from {made} "
+        f"in {lineage['seconds']:.0f} s; data {config.data.path}, commit `{commit}`.{started}"
+        + (f"\n\n| metric | value |\n|---|---|{figures}" if figures else "")
+    )
+
+
+def _headline(metrics: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    return dict(list(numbers.items())[:MOST_FIGURES])
 
 
 def files_digest(folder: Path) -> str:
@@ -296,22 +323,9 @@ def data_digest(config: Config) -> str | None:
 
 def log_samples(client: Any, run_id: str, folder: Path) -> None:
     """The rollouts of ``samples/*.jsonl`` as a table, screenshots included, spread evenly where there are many."""
-    import mlflow
-    from PIL import Image
-
     files = sorted((folder / "samples").glob("*.jsonl"))
     rows = [row for path in files for row in json_lines.iterate(path)]
     rows = rows[:: max(1, -(-len(rows) // MAX_SAMPLES))]
     if not rows:
         return
-    columns: dict[str, list[Any]] = {}
-    for row in rows:
-        for key, value in row.items():
-            column = columns.setdefault(key, [])
-            if key == "picture" and value:
-                with Image.open(folder / "samples" / value) as picture:
-                    column.append(mlflow.Image(picture.convert("RGB")))
-            else:
-                column.append(value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False))
-    whole = {key: column for key, column in columns.items() if len(column) == len(rows)}
-    client.log_table(run_id, data=whole, artifact_file="samples.json")
+    client.log_table(run_id, data=table(folder / "samples", rows), artifact_file="samples.json")

@@ -149,8 +149,8 @@ class LaunchConfig(Section):
 
     report_to: tuple[Literal["mlflow", "tensorboard", "wandb"], ...] = ()
     """Who is told the metrics of every step while a stage trains, through transformers' own callbacks: losses, rewards
-    by part, dead groups, entropy, tokens. MLflow has them in the experiment ``<registry.experiment>-live``. A service
-    that fails ends the training, which resumes."""
+    by part, dead groups, entropy, tokens. MLflow has them in the experiment ``<registry.experiment>-live``, with sample
+    rollouts and what the machine does. A service that fails ends the training, which resumes."""
     strategy: Literal["single", "cpu", "fsdp2", "zero3"] = "single"
     """One process, two on the CPU (a test), or every weight sharded over the GPUs."""
     nodes: int = Field(default=1, gt=0)

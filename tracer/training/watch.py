@@ -29,6 +29,7 @@ TOLD = {
     "entropy": "entropy",
     "kl": "KL",
     "step_time": "seconds",
+    "tokens_per_second": "tokens a second",
 }
 """What the log says of a step; everything else is in metrics.jsonl."""
 
@@ -43,6 +44,7 @@ class Heartbeat:
         self.path = out / HEARTBEAT
         self.steps = steps
         self.step = 0
+        self.tokens_per_second: float | None = None
         self._said = time.monotonic()
         if processes.main():
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +55,7 @@ class Heartbeat:
             return
         self.step = self.step if step is None else step
         found = {"step": self.step, "steps": self.steps, "doing": doing, "time": time.time(), "pid": os.getpid()}
+        found["tokens_per_second"] = self.tokens_per_second
         temporary = self.path.with_suffix(".new")
         temporary.write_text(json.dumps(found), encoding="utf-8")
         os.replace(temporary, self.path)
@@ -98,6 +101,7 @@ class Watch(TrainerCallback):
         if logs is None or "reward" not in logs:
             return
         self._finite(state.global_step, logs)
+        self.heartbeat.tokens_per_second = logs.get("tokens_per_second", self.heartbeat.tokens_per_second)
         if processes.main():
             told = (f"{text} {float(logs[name]):.3f}" for name, text in TOLD.items() if name in logs)
             log.info("step %d of %d: %s", state.global_step, self.stage.steps, ", ".join(told))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +39,8 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
         disable_tqdm=True,
         **_method(stage),
         **_vllm(config, stage),
-        **_followed(config, out),
+        report_to=reported(config),
+        run_name=f"{out.name} {config.profile} seed{config.seed}",
     )
 
 
@@ -97,17 +96,16 @@ def _vllm(config: Config, stage: GrpoConfig) -> dict[str, Any]:
     }
 
 
-def _followed(config: Config, out: Path) -> dict[str, Any]:
-    """Who is told every step's metrics. MLflow's callback takes its settings from the environment."""
-    if "mlflow" in config.launch.report_to:
-        about = {"tracer.step": out.name, "tracer.profile": config.profile, "tracer.seed": str(config.seed)}
-        os.environ |= {
-            "MLFLOW_TRACKING_URI": config.registry.tracking_uri,
-            "MLFLOW_EXPERIMENT_NAME": f"{config.registry.experiment}-live",
-            "MLFLOW_TAGS": json.dumps(about),
-        }
-    run_name = f"{out.name} {config.profile} seed{config.seed}"
-    return {"report_to": list(config.launch.report_to), "run_name": run_name}
+def reported(config: Config) -> list[str]:
+    """Who is told every step's metrics: MLflow only within a run that somebody began, such as tracer/registry/live.py.
+
+    Without one, its callback would begin a run of its own in whatever place is MLflow's default.
+    """
+    if "mlflow" not in config.launch.report_to:
+        return list(config.launch.report_to)
+    import mlflow
+
+    return [name for name in config.launch.report_to if name != "mlflow" or mlflow.active_run() is not None]
 
 
 def local_batch(stage: GrpoConfig) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tracer.examples import Example
-from tracer.training import health
+from tracer.training import health, processes
 from tracer.training.samples import SampleLog
 from tracer.training.score import Objective, Scored
 
@@ -19,6 +20,7 @@ class Recorder:
         self.states = states
         self.samples = samples
         self._scored: list[Scored] = []
+        self._before: float | None = None
 
     def functions(self) -> list[Callable[..., list[float | None]]]:
         """One function per part. TRL allows None, for a completion that a function cannot score; ours score all."""
@@ -34,7 +36,14 @@ class Recorder:
         return reward
 
     def _score(
-        self, completions: Any, completion_ids: Any, index: list[int], log_metric: Any, trainer_state: Any, **_: Any
+        self,
+        prompts: Any,
+        completions: Any,
+        completion_ids: Any,
+        index: list[int],
+        log_metric: Any,
+        trainer_state: Any,
+        **_: Any,
     ) -> list[Scored]:
         texts, states = [completion[0]["content"] for completion in completions], [self.states[i] for i in index]
         scored = [self.objective.score(state, text) for state, text in zip(states, texts, strict=True)]
@@ -44,5 +53,15 @@ class Recorder:
         log_metric("repeated", sum(map(health.repeated_lines, texts)) / len(texts))
         lengths = [len(ids) for ids in completion_ids]
         log_metric("reward_length", health.length_correlation(index, [each.total for each in scored], lengths))
-        self.samples.add(trainer_state.global_step, states, texts, scored)
+        now = time.monotonic()
+        if self._before is not None:  # from one scoring to the next is a whole step
+            log_metric("tokens_per_second", processes.world() * sum(lengths) / (now - self._before))
+        self._before = now
+        self.samples.add(trainer_state.global_step, states, [asked(prompt) for prompt in prompts], texts, scored)
         return scored
+
+
+def asked(prompt: Sequence[dict[str, Any]]) -> str:
+    """The text of a prompt, which is one message; TRL makes a list of parts of it where there is a picture."""
+    content = prompt[-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)

@@ -20,7 +20,7 @@ from tracer.training.checkpoints import Checkpoints
 from tracer.training.samples import SampleLog
 from tracer.training.score import Objective
 from tracer.training.settings import GrpoConfig
-from tracer.training.trl.arguments import arguments, dataset, lora
+from tracer.training.trl.arguments import arguments, dataset, lora, reported
 from tracer.training.trl.live_groups import LiveGroups
 from tracer.training.trl.rewards import Recorder
 from tracer.training.trl.shared_prompt import SharedPromptTrainer
@@ -44,10 +44,11 @@ def build(
     """
     stage = objective.options
     kind = kind or trainer_class(planner.model, stage)
+    samples = SampleLog(out, stage, live="mlflow" in reported(config))
     trainer = kind(
         model=planner.model,
         processing_class=planner.processor,
-        reward_funcs=Recorder(objective, prompts, SampleLog(out, stage)).functions(),
+        reward_funcs=Recorder(objective, prompts, samples).functions(),
         args=arguments(config, stage, planner, out),
         train_dataset=dataset(prompts, planner.settings, control_tokens(planner.processor)),
         peft_config=None if is_adapter(planner.model) else lora(stage),
