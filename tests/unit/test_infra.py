@@ -269,7 +269,7 @@ def test_kubernetes_knows_every_key_of_the_manifests() -> None:
     from dagster_k8s.pipes import build_pod_body
     from kubernetes.client import ApiClient
 
-    from pipelines.resources import Trainer
+    from pipelines.resources import Pod
 
     client = ApiClient()
 
@@ -291,7 +291,7 @@ def test_kubernetes_knows_every_key_of_the_manifests() -> None:
     runs = {"containers": [{"name": "run"}], **launcher["podSpecConfig"]}
     assert through(runs, "V1PodSpec") == runs
     assert through(template := {"template": {}, **launcher["jobSpecConfig"]}, "V1JobSpec") == template
-    pod = Trainer(mode="kubernetes").pod_spec()
+    pod = Pod().spec()
     built = build_pod_body(pod_name="a", image="b", command=["c"], env_vars={}, base_pod_meta=None, base_pod_spec=pod)
     assert built.spec.termination_grace_period_seconds == 30
     assert built.spec.security_context.run_as_user == launcher["podSpecConfig"]["securityContext"]["runAsUser"]
