@@ -18,7 +18,6 @@ from pydantic import Field
 
 from tracer import json_lines, package_data
 from tracer.benchmarks import inert_pickle
-from tracer.environments.android_world import AndroidWorldWorld
 from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, left_behind
 
 SUFFIX = ".pkl.gz"
@@ -103,9 +102,8 @@ def _played(folder: Path) -> Iterator[dict[str, Any]]:
     rows = [row for row in json_lines.iterate(folder / RESULTS) if row["seed"] == SEED]
     for row in rows:
         if row["strategy"] == rows[0]["strategy"]:
-            # The task's checker is asked once the agent says that it is done.
-            done = row["reason"].startswith(AndroidWorldWorld.ends)
-            yield {"id": f"{row['task']}_0", "native": {"score": row["success"], "done": done, "steps": row["steps"]}}
+            # An episode whose agent never said that it was done has failed already.
+            yield {"id": f"{row['task']}_0", "native": {"score": row["success"], "done": True, "steps": row["steps"]}}
 
 
 def _episode(path: Path) -> dict[str, Any]:
