@@ -284,9 +284,8 @@ def _evaluate(config: Config, step: str, champion: Version, trajectories: Path) 
     """Evaluate a champion of other days on today's items."""
     model = versions.model(champion.uri, config.registry)
     out = config.out(f"{step}-champion-{champion.version}")
-    with FileLock(
-        out.with_name(f".{out.name}.decided.lock")
-    ):  # who decides at the same time waits for it, and takes it
+    # Whoever decides at the same time waits for this evaluation, and takes it.
+    with FileLock(out.with_name(f".{out.name}.decided.lock")):
         if step == "evaluate":
             offline.evaluate(config, trajectories, model, out)
         else:
