@@ -44,7 +44,9 @@ def test_mlflow_has_every_steps_metrics_and_rollouts_and_the_planner_is_the_same
         assert train.make(told, {"ingest": shards, "base": base}, out)["output"] == quiet["output"]
     assert mlflow.active_run() is None
     client = tracking.connect(told.registry)
-    runs = client.search_runs([client.get_experiment_by_name("ours-live").experiment_id])
+    watched = client.get_experiment_by_name("ours-live")
+    assert watched.tags["mlflow.experimentKind"] == "custom_model_development", "it opens on runs and charts"
+    runs = client.search_runs([watched.experiment_id])
     (run,) = (each for each in runs if "mlflow.parentRunId" in each.data.tags)
     (chain,) = (each for each in runs if "mlflow.parentRunId" not in each.data.tags)
     assert (run.info.run_name, run.info.status, chain.info.status) == ("stage1 micro seed0", "FINISHED", "FINISHED")

@@ -36,6 +36,8 @@ MOST_FIGURES = 12
 """Figures of the description; all of them are metrics."""
 ARTIFACTS = ("lineage.json", "results.jsonl", "scores.json", "metrics.jsonl", "validation.json", "gate.json")
 LONGEST_PARAMETER = 6000
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets MLflow open an experiment on its runs and charts; for one with traces it takes another page by itself."""
 FILES = "tracer.files"
 """The digest of a run's artifacts that are files of the step's folder."""
 WRITER = "tracer.writer"
@@ -79,7 +81,7 @@ def experiment(client: Any, config: RegistryConfig, name: str) -> str:
     database = places.database(config)
     location = None if database is None else places.location(database, name)  # a server knows where its files go
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location, tags=KIND))
     except mlflow_error():  # somebody else made it meanwhile
         return str(client.get_experiment_by_name(name).experiment_id)
 
