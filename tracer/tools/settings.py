@@ -16,5 +16,8 @@ class GroundingConfig(Section):
     agent: Annotated[str, AfterValidator(plugins.known(plugins.TOOLS))] = "elements"
     """The frozen tool agent: ``elements`` (the element list), ``ocr`` (pixels alone), ``own`` (none: the planner's own
     coordinates), or a plugin's."""
+    executors: tuple[Annotated[str, AfterValidator(plugins.known(plugins.EXECUTORS))], ...] = ()
+    """Who executes a tool call, in stage 2 and where recorded states are evaluated: ``bfcl``, or a plugin's. A call
+    that none of them can run is compared with the reference."""
     radius: float = Field(default=0.04, gt=0)
     """How near, in screen fractions, a place has to be where the target's box is unknown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tracer.examples import Example
@@ -41,3 +41,5 @@ class Objective:
     score: Score
     reads: int
     """How many steps of a forecast the score depends on."""
+    counts: Callable[[Sequence[Example]], dict[str, int]] = lambda states: {}
+    """What is to be said of the states that it trained on."""
