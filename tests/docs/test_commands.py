@@ -132,6 +132,10 @@ CASES = {
         "--out bootstrapped",
         slow=True,
     ),
+    # docs/plugins.md
+    'tracer train stage2 --set "grounding.executors=[bfcl, calculator, python]"': Case(
+        run=f'tracer train stage2 {MICRO} --set stage2.steps=2 --set "grounding.executors=[calculator]"', slow=True
+    ),
     # docs/full-size.md
     "tracer train stage1 --profile qwen3vl-8b --dry-run": Case(),
     # mlflow/README.md; 2: that version 3 is not there is said
@@ -184,6 +188,9 @@ NOT_RUN = {
     "make vllm": "installs 4.5 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
     "tracer ingest click_log logs --check": PLUGIN,
+    "tracer ingest bfcl build/bench/bfcl_eval/data --out build/sources/bfcl": (
+        "needs what `make items` installs; tests/unit/test_execution.py reads some of it"
+    ),
     "tracer ingest click_log logs --out build/sources/click_log --option split=test": PLUGIN,
     'tracer evaluate online --set "evaluation.strategies=[anticipatory, two_steps]"': PLUGIN,
 }
