@@ -175,6 +175,10 @@ NOT_RUN = {
         "needs GPUs; tests/integration/test_processes.py launches two processes on the CPU"
     ),
     'tracer evaluate offline --model "openai:http://HOST:PORT/v1#MODEL"': SERVED,
+    "tracer train stage2 --profile qwen3vl-8b --set grounding.agent=served "
+    '--set "grounding.model=openai:http://HOST:PORT/v1#MODEL"': (
+        "needs a GPU and a server; tests/integration/test_grounding.py grounds steps with one"
+    ),
     'tracer forecast "openai:http://127.0.0.1:8000/v1#MODEL" --image screen.png --goal "Open the report"': SERVED,
     "tracer serve": SERVES,
     'tracer act --url http://localhost:8080 --goal "Open the report" --out acted': (

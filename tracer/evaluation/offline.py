@@ -10,6 +10,8 @@ import itertools
 import random
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,8 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
     every = (each for split, keys in sampled.items() for each in selected(trajectories, split, keys, horizon))
     for chunk in chunks(itertools.islice(every, len(rows), None), CHUNK):
         plans = planner.forecast([case.state for case in chunk], config.planner.horizon)
-        scored = [_row(config, case, plan, agent, executors) for case, plan in zip(chunk, plans, strict=True)]
+        with ThreadPoolExecutor(tools.together(config.grounding)) as pool:
+            scored = list(pool.map(partial(_row, config, agent, executors), chunk, plans))
         with open(progress, "ab") as file:
             file.writelines(map(json_lines.one, scored))
         rows += scored
@@ -158,7 +161,7 @@ def selected(trajectories: Path, split: str, sampled: Sequence[tuple[str, int]],
     return (each for each in examples(read(trajectories, split=split), horizon) if each.key in wanted)
 
 
-def _row(config: Config, case: Example, plan: Plan, agent: ToolAgent, executors: Executors) -> dict[str, Any]:
+def _row(config: Config, agent: ToolAgent, executors: Executors, case: Example, plan: Plan) -> dict[str, Any]:
     executed = agent.ground(case.state, plan.forecast[0]) if plan.forecast else None
     scored = score(plan, executed, case.reference, config.reward, config.grounding.radius)
     achieved = executors.reward(case, executed)

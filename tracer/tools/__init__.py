@@ -1,8 +1,8 @@
 """Frozen tool agents, which turn a forecast's step into an action on the screen, and executors, which run tool calls.
 
-Other rooms use ``load``, ``plugins_of``, ``identities``, ``tool_agent.ToolAgent``, ``execution.Executors`` and, for a
-screenshot of one's own, ``screen.state_of`` with ``ocr.OcrLocator``; BFCL's source and benchmark use ``bfcl`` and
-``execution``. Both kinds are found by their names (``tracer.plugins.TOOLS``, ``EXECUTORS``).
+Other rooms use ``load``, ``together``, ``plugins_of``, ``identities``, ``tool_agent`` and ``execution``; for a
+screenshot of one's own, ``screen.state_of`` with ``ocr.OcrLocator``; BFCL's source and benchmark use ``bfcl``. Both
+kinds are found by their names (``tracer.plugins.TOOLS``, ``EXECUTORS``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from tracer.tools.tool_agent import ToolAgent
 
 def load(config: GroundingConfig) -> ToolAgent:
     """The tool agent that ``grounding.agent`` names. Only ``ocr`` loads a model, and only on its first screen."""
-    return cast(ToolAgent, plugins.load(plugins.TOOLS, config.agent)())
+    kind = plugins.load(plugins.TOOLS, config.agent)
+    return cast(ToolAgent, kind.of(config) if hasattr(kind, "of") else kind())
+
+
+def together(config: GroundingConfig) -> int:
+    """How many steps are grounded at the same time: several where the tool agent waits for a server."""
+    return int(getattr(plugins.load(plugins.TOOLS, config.agent), "together", 1))
 
 
 def plugins_of(config: GroundingConfig) -> list[str]:

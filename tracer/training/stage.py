@@ -69,6 +69,7 @@ class Stage:
             parts=self.parts(config),
             score=self.scorer(config),
             reads=self.reads(config),
+            together=tools.together(config.grounding) if "grounding" in self.judges else 1,
             counts=partial(self.counts, config),
         )
 
