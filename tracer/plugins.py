@@ -1,4 +1,4 @@
-"""Plugins: the sources, benchmarks, tool agents, agents, environments and planners that are found by name.
+"""Plugins: the sources, benchmarks, tool agents, executors, agents, environments and planners that are found by name.
 
 Each is an entry point of an installed package, ours too (``pyproject.toml``), so that a team adds its own in a package
 of its own: docs/plugins.md. Looking a name up reads the packages' metadata and imports nothing.
@@ -19,6 +19,7 @@ from tracer.settings import ConfigError
 SOURCES = "tracer.sources"
 BENCHMARKS = "tracer.benchmarks"
 TOOLS = "tracer.tools"
+EXECUTORS = "tracer.executors"
 AGENTS = "tracer.agents"
 ENVIRONMENTS = "tracer.environments"
 PLANNERS = "tracer.planners"
@@ -26,6 +27,7 @@ KINDS = {
     SOURCES: "source",
     BENCHMARKS: "benchmark",
     TOOLS: "tool agent",
+    EXECUTORS: "executor",
     AGENTS: "agent",
     ENVIRONMENTS: "environment",
     PLANNERS: "planner",

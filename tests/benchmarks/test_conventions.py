@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tracer.action import Action
-from tracer.scoring.conventions import LONGEST, ConventionError, parse, smart_resize
+from tracer.grammars.conventions import LONGEST, ConventionError, parse, smart_resize
 
 SIZE, RESIZED = (1080, 2400), (540, 1200)
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from tests.benchmarks.gold import of_agentdojo, of_bfcl
 from tests.benchmarks.test_second import RULES, scorer_of
 from tracer import plugins
+from tracer.grammars.conventions import Convention
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import Benchmark, BenchmarkError, Row
-from tracer.scoring.conventions import Convention
 from tracer.scoring.files import Predictions
 from tracer.scoring.score import _line, judge
 

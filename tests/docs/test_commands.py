@@ -150,6 +150,10 @@ CASES = {
         "--out bootstrapped",
         slow=True,
     ),
+    # docs/plugins.md
+    'tracer train stage2 --set "grounding.executors=[bfcl, calculator, python]"': Case(
+        run=f'tracer train stage2 {MICRO} --set stage2.steps=2 --set "grounding.executors=[calculator]"', slow=True
+    ),
     # docs/full-size.md
     "tracer train stage1 --profile qwen3vl-8b --dry-run": Case(),
     "tracer plan --profile qwen3vl-8b --gpu h100": Case(),
@@ -196,6 +200,10 @@ NOT_RUN = {
         "needs GPUs; tests/integration/test_processes.py launches two processes on the CPU"
     ),
     'tracer evaluate offline --model "openai:http://HOST:PORT/v1#MODEL"': SERVED,
+    "tracer train stage2 --profile qwen3vl-8b --set grounding.agent=served "
+    '--set "grounding.model=openai:http://HOST:PORT/v1#MODEL"': (
+        "needs a GPU and a server; tests/integration/test_grounding.py grounds steps with one"
+    ),
     'tracer forecast "openai:http://127.0.0.1:8000/v1#MODEL" --image screen.png --goal "Open the report"': SERVED,
     "tracer serve": SERVES,
     'tracer act --url http://localhost:8080 --goal "Open the report" --out acted': (
@@ -209,6 +217,9 @@ NOT_RUN = {
     "make vllm": "installs 4.5 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
     "tracer ingest click_log logs --check": PLUGIN,
+    "tracer ingest bfcl build/bench/bfcl_eval/data --out build/sources/bfcl": (
+        "needs what `make items` installs; tests/unit/test_execution.py reads some of it"
+    ),
     "tracer ingest click_log logs --out build/sources/click_log --option split=test": PLUGIN,
     'tracer evaluate online --set "evaluation.strategies=[anticipatory, two_steps]"': PLUGIN,
 }

@@ -15,8 +15,8 @@ from pydantic import Field
 from tracer.benchmarks import os_atlas
 from tracer.benchmarks.android_control import SUBSPLITS, Item, Prediction, smallest_node
 from tracer.benchmarks.gui_r1 import Answer, answer_of, gui_r1_parts
+from tracer.grammars.conventions import OPPOSITE, swipe_direction
 from tracer.scoring.contract import Outcome, Part, Parts, Unparsable
-from tracer.scoring.conventions import OPPOSITE, swipe_direction
 from tracer.scoring.drivers import ScreenBenchmark
 from tracer.scoring.matching import contains_either_way, enlarge, within
 from tracer.scoring.protocol import BenchmarkProtocol

@@ -17,8 +17,8 @@ from rapidfuzz.distance import Levenshtein
 from tracer.action import Action
 from tracer.benchmarks import os_atlas
 from tracer.benchmarks.gui_r1 import Answer, answer_of, gui_r1_parts
+from tracer.grammars.conventions import ConventionError, literal
 from tracer.scoring.contract import Outcome, Part, PredictionRow, Row, Unparsable
-from tracer.scoring.conventions import ConventionError, literal
 from tracer.scoring.drivers import ScreenBenchmark
 from tracer.scoring.matching import contains_either_way
 from tracer.scoring.protocol import BenchmarkProtocol

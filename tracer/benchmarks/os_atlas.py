@@ -11,8 +11,8 @@ import math
 from typing import Any
 
 from tracer.action import Action
+from tracer.grammars.conventions import OPPOSITE
 from tracer.scoring.contract import Unparsable
-from tracer.scoring.conventions import OPPOSITE
 from tracer.scoring.matching import integers, token_f1
 from tracer.scoring.protocol import BenchmarkProtocol
 

@@ -10,10 +10,12 @@ import itertools
 import random
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines, plugins, tools
+from tracer import json_lines, tools
 from tracer import planner as planners
 from tracer.config import Config
 from tracer.dataset import read
@@ -24,6 +26,7 @@ from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
 from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan, Planner
+from tracer.tools.execution import Executors
 from tracer.tools.tool_agent import ToolAgent
 
 SPLITS = ("test", "heldout")
@@ -52,18 +55,19 @@ def recipe(config: Config, trajectories: Path, model: Path) -> dict[str, Any]:
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "reward": config.reward.model_dump(),
             "grounding": config.grounding.model_dump(),
+            **tools.identities(config.grounding),
             "evaluation": config.evaluation.model_dump(include={"max_states", "resamples"}),
         },
         "inputs": {"trajectories": trajectories, "model": model},
         "module": __name__,
-        "plugins": [planners.module(model), plugins.module_of(plugins.TOOLS, config.grounding.agent)],
+        "plugins": [planners.module(model), *tools.plugins_of(config.grounding)],
         "seed": config.seed,
     }
 
 
 def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits: Sequence[str]) -> dict[str, Any]:
     """Forecast and score every case, resuming where a kill left off; the headline metrics."""
-    agent = tools.load(config.grounding)
+    agent, executors = tools.load(config.grounding), Executors(config.grounding.executors)
     sampled = {split: sample(trajectories, split, config.evaluation.max_states, config.seed) for split in splits}
     progress = out / "checkpoints" / RESULTS
     progress.parent.mkdir(exist_ok=True)
@@ -73,7 +77,8 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
     every = (each for split, keys in sampled.items() for each in selected(trajectories, split, keys, horizon))
     for chunk in chunks(itertools.islice(every, len(rows), None), CHUNK):
         plans = planner.forecast([case.state for case in chunk], config.planner.horizon)
-        scored = [_row(config, case, plan, agent) for case, plan in zip(chunk, plans, strict=True)]
+        with ThreadPoolExecutor(tools.together(config.grounding)) as pool:
+            scored = list(pool.map(partial(_row, config, agent, executors), chunk, plans))
         with open(progress, "ab") as file:
             file.writelines(map(json_lines.one, scored))
         rows += scored
@@ -156,9 +161,10 @@ def selected(trajectories: Path, split: str, sampled: Sequence[tuple[str, int]],
     return (each for each in examples(read(trajectories, split=split), horizon) if each.key in wanted)
 
 
-def _row(config: Config, case: Example, plan: Plan, agent: ToolAgent) -> dict[str, Any]:
+def _row(config: Config, agent: ToolAgent, executors: Executors, case: Example, plan: Plan) -> dict[str, Any]:
     executed = agent.ground(case.state, plan.forecast[0]) if plan.forecast else None
     scored = score(plan, executed, case.reference, config.reward, config.grounding.radius)
+    achieved = executors.reward(case, executed)
     return {
         "trajectory": case.trajectory,
         "step_index": case.step,
@@ -171,4 +177,5 @@ def _row(config: Config, case: Example, plan: Plan, agent: ToolAgent) -> dict[st
         "remaining": case.remaining,
         "executed": executed.to_dict() if executed else None,
         **scored.to_dict(),
+        **({} if achieved is None else {"step": achieved, "step_own": achieved}),
     }

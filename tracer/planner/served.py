@@ -41,13 +41,8 @@ class ServedPlanner:
         self.settings = settings
         self.name = name
         self._grammar = grammar(settings.grammar, settings.parse)
-        self.key = os.environ.get("OPENAI_API_KEY") or "none"  # what a server without keys is told
-        self._client = OpenAI(
-            base_url=endpoint.url,
-            api_key=self.key,
-            timeout=endpoint.seconds,
-            max_retries=endpoint.retries,
-        )
+        self.key = api_key()
+        self._client = client(endpoint, self.key)
 
     @classmethod
     def load(cls, folder: str | Path) -> ServedPlanner:
@@ -79,6 +74,16 @@ class ServedPlanner:
         if not getattr(answer, "choices", None):  # the library returns whatever it was sent
             raise ServerError(f"{self.name} sent no chat completion but {str(answer)[:200]!r}; is the address right?")
         return plan_of(answer, self._grammar, state, horizon)
+
+
+def api_key() -> str:
+    """The key from the environment, or what a server without keys is told."""
+    return os.environ.get("OPENAI_API_KEY") or "none"
+
+
+def client(endpoint: Endpoint, key: str) -> OpenAI:
+    """Who talks to the server, as patiently as the endpoint says."""
+    return OpenAI(base_url=endpoint.url, api_key=key, timeout=endpoint.seconds, max_retries=endpoint.retries)
 
 
 def chat_request(state: State, settings: PlannerSettings, model: str, attempt: int = 0) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from tracer import plugins
 from tracer.action import Action, ActionError
+from tracer.grammars.conventions import Convention, ConventionError, parse
 from tracer.planner.plan import Planner
-from tracer.scoring.conventions import Convention, ConventionError, parse
 from tracer.scoring.protocol import BenchmarkProtocol
 from tracer.settings import ConfigError
 from tracer.tools.tool_agent import ToolAgent
@@ -63,7 +63,7 @@ class PredictionRow(Row):
     text: str | None = None
     """A model's raw output; ``convention`` says how to read it."""
     convention: str | None = None
-    """One of tracer/scoring/conventions.py."""
+    """One of tracer/grammars/conventions.py."""
     resized: list[Annotated[int, Field(gt=0)]] | None = Field(default=None, min_length=2, max_length=2)
     """Width and height of the image as the model saw it, for conventions in its pixels; absent: the item's size."""
     error: str | None = None

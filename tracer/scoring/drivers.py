@@ -14,6 +14,7 @@ from tracer.action import Action
 from tracer.planner.plan import Planner
 from tracer.scoring.contract import Benchmark, BenchmarkError, Worker
 from tracer.scoring.run import Row
+from tracer.tools.execution import observed
 from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import Element, State
 
@@ -21,7 +22,6 @@ UNPARSABLE: Row = {"action": {}}
 """A prediction without an action: a counted failure."""
 STEPS = 20
 """Of a played task, where its protocol names no other number."""
-OBSERVED = 4000  # characters of a tool's result that the planner is shown
 
 
 class ScreenBenchmark(Benchmark):
@@ -90,5 +90,5 @@ def converse(
             return calls, str(step.action.get("text", ""))
         calls.append(step.action)
         history.append(step.instruction)
-        observation = tool(step.action.get("name"), step.action.tool_arguments)[:OBSERVED] + "\n" + tools_text
+        observation = observed(tool(step.action.get("name"), step.action.tool_arguments), tools_text)
     return calls, ""

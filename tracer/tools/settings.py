@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -15,6 +15,13 @@ class GroundingConfig(Section):
 
     agent: Annotated[str, AfterValidator(plugins.known(plugins.TOOLS))] = "elements"
     """The frozen tool agent: ``elements`` (the element list), ``ocr`` (pixels alone), ``own`` (none: the planner's own
-    coordinates), or a plugin's."""
+    coordinates), ``served`` (a model behind a server), or a plugin's."""
+    model: str = ""
+    """The grounding model that ``served`` asks, as openai:http://HOST:PORT/v1#MODEL."""
+    convention: Literal["ui-tars", "ui-tars-1.5", "qwen2.5-vl", "qwen3-vl"] = "ui-tars"
+    """How that model writes an action and its coordinates."""
+    executors: tuple[Annotated[str, AfterValidator(plugins.known(plugins.EXECUTORS))], ...] = ()
+    """Who executes a tool call, in stage 2 and where recorded states are evaluated: ``bfcl``, or a plugin's. A call
+    that none of them can run is compared with the reference."""
     radius: float = Field(default=0.04, gt=0)
     """How near, in screen fractions, a place has to be where the target's box is unknown."""

@@ -16,8 +16,10 @@ _STATED = re.compile(r"\bat \((\d+), (\d+)\)")
 class ToolAgent(Protocol):
     """Turns a step into something that can be executed on the state's screen.
 
-    A tool agent is a class without arguments, registered as an entry point of the group ``tracer.tools``. It is frozen:
-    the same state and step give the same action. Weights are loaded on the first screen, not in ``__init__``.
+    A tool agent is a class without arguments, registered as an entry point of the group ``tracer.tools``; one with a
+    class method ``of`` is made from the section ``grounding``. It is frozen: the same state and step give the same
+    action. Weights are loaded on the first screen, not in ``__init__``. One that has ``together`` is called by as many
+    threads.
     One that finds places on a screen is a ``Locator``.
     """
 

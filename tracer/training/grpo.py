@@ -81,7 +81,8 @@ def train(config: Config, objective: Objective, trajectories: Path, start: Path,
             del trainer, planner
             probed = probe.probe(probe.reload(weights, out), score, probes)
         ended = {"ended": budget.ended} if budget.ended else {}
-        return {"states": len(prompts), **headline(history, stage), "warnings": len(signs), "probe": probed, **ended}
+        counted = {"states": len(prompts), **objective.counts(prompts)}
+        return {**counted, **headline(history, stage), "warnings": len(signs), "probe": probed, **ended}
 
 
 def headline(history: Sequence[Mapping[str, Any]], stage: GrpoConfig) -> dict[str, float]:

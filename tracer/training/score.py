@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tracer.examples import Example
@@ -41,3 +42,12 @@ class Objective:
     score: Score
     reads: int
     """How many steps of a forecast the score depends on."""
+    together: int = 1
+    """How many answers are scored at the same time."""
+    counts: Callable[[Sequence[Example]], dict[str, int]] = lambda states: {}
+    """What is to be said of the states that it trained on."""
+
+    def scored(self, prompts: Sequence[Example], texts: Sequence[str]) -> list[Scored]:
+        """Every answer's reward, in order."""
+        with ThreadPoolExecutor(self.together) as pool:
+            return list(pool.map(self.score, prompts, texts))

@@ -54,7 +54,7 @@ def select(
         if kept is None:
             answers = rollouts(planner, prompts, objective, heartbeat)
             rewards = [
-                [objective.score(prompt, text).total for text in texts]
+                [scored.total for scored in objective.scored([prompt] * len(texts), texts)]
                 for prompt, texts in zip(prompts, answers, strict=True)
             ]
             kept = [index for index, group in enumerate(rewards) if not dead(group)]

@@ -6,13 +6,15 @@ report, the registry, the command line) reads these records, and names no stage 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tracer import plugins
+from tracer import tools
 from tracer.config import Config
+from tracer.examples import Example
 from tracer.training import processes, replay
 from tracer.training.score import Objective, Score
 from tracer.training.settings import GrpoConfig
@@ -50,6 +52,8 @@ class Stage:
     """Makes the reward of an answer, in ``parts``."""
     reads: Callable[[Config], int] = lambda config: config.planner.horizon
     """How many steps of a forecast its reward depends on."""
+    counts: Callable[[Config, Sequence[Example]], dict[str, int]] = lambda config, states: {}
+    """What is to be said of the states that it trained on, by name."""
     promises: tuple[Promise, ...] = ()
 
     def options(self, config: Config) -> GrpoConfig:
@@ -65,6 +69,8 @@ class Stage:
             parts=self.parts(config),
             score=self.scorer(config),
             reads=self.reads(config),
+            together=tools.together(config.grounding) if "grounding" in self.judges else 1,
+            counts=partial(self.counts, config),
         )
 
     @property
@@ -79,11 +85,12 @@ class Stage:
 
     def plugins(self, config: Config) -> list[str]:
         """The modules of the plugins that its reward uses."""
-        return [plugins.module_of(plugins.TOOLS, config.grounding.agent)] if "grounding" in self.judges else []
+        return tools.plugins_of(config.grounding) if "grounding" in self.judges else []
 
     def rules(self, config: Config) -> dict[str, Any]:
-        """The sections that its reward reads, as a digest takes them."""
-        return {name: getattr(config, name).model_dump() for name in self.judges}
+        """The sections that its reward reads, as a digest takes them, and the tools that it executes."""
+        executed = tools.identities(config.grounding) if "grounding" in self.judges else {}
+        return {**{name: getattr(config, name).model_dump() for name in self.judges}, **executed}
 
     def recipe(self, config: Config, trajectories: Path, start: Path) -> dict[str, Any]:
         """What its digest is made of, as ``lineage.run_step`` and ``lineage.expected_digest`` take it."""

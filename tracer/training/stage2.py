@@ -1,17 +1,22 @@
 """Stage 2, grounded RL: the forecast's first step goes to a frozen tool agent, and only its outcome is rewarded.
 
 For a step on a screen the tool agent turns the step instruction and the screen into a place, worth 1 if it lies where
-the reference acted, else 0. Nothing holds the later steps; ``stage2.keep`` adds a share of the stage-1 reward. GRPO
-turns the rewards of a group of forecasts into advantages.
+the reference acted, else 0. A tool call is executed (tracer/tools/execution.py), worth 1 if it achieves what the
+reference's call does, else 0; one that no executor can run is compared with the reference. Nothing holds the later
+steps; ``stage2.keep`` adds a share of the stage-1 reward. GRPO turns the rewards of a group of forecasts into
+advantages.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from tracer import tools
 from tracer.config import Config
 from tracer.examples import Example
 from tracer.grammars.grammar import grammar
 from tracer.reward import grounded_reward, trajectory_reward
+from tracer.tools.execution import Executors
 from tracer.training.score import Score, Scored
 from tracer.training.stage import Promise, Stage
 
@@ -31,12 +36,14 @@ def reads(config: Config) -> int:
 def scorer(config: Config) -> Score:
     """The stage-2 reward of an answer: what the tool agent made of its first step, and what is kept of stage 1."""
     written = grammar(config.planner.grammar, config.planner.parse)
-    agent = tools.load(config.grounding)
+    agent, executors = tools.load(config.grounding), Executors(config.grounding.executors)
 
     def score(prompt: Example, answer: str) -> Scored:
         reading = written.read(answer, prompt.state, config.planner.horizon)
         executed = agent.ground(prompt.state, reading.forecast[0]) if reading.forecast else None
-        reward = grounded_reward(executed, prompt.reference[0], config.grounding.radius)
+        reward = executors.reward(prompt, executed)
+        if reward is None:
+            reward = grounded_reward(executed, prompt.reference[0], config.grounding.radius)
         found = {GROUNDED: reward}
         if config.stage2.keep:
             whole = trajectory_reward(reading.forecast, prompt.reference, config.reward)
@@ -44,6 +51,11 @@ def scorer(config: Config) -> Score:
         return Scored(parts=found, reading=reading)
 
     return score
+
+
+def counts(config: Config, states: Sequence[Example]) -> dict[str, int]:
+    """How many states with a tool call were executed, and how many compared with the reference."""
+    return Executors(config.grounding.executors).counts(states)
 
 
 STAGE = Stage(
@@ -55,6 +67,7 @@ STAGE = Stage(
     parts=parts,
     scorer=scorer,
     reads=reads,
+    counts=counts,
     promises=(
         Promise(metric="step", text="Stage 2 takes more right steps than stage 1"),
         Promise(

@@ -46,7 +46,7 @@ class Recorder:
         **_: Any,
     ) -> list[Scored]:
         texts, states = [completion[0]["content"] for completion in completions], [self.states[i] for i in index]
-        scored = [self.objective.score(state, text) for state, text in zip(states, texts, strict=True)]
+        scored = self.objective.scored(states, texts)
         log_metric("unparsable", sum(each.reading.forecast is None for each in scored) / len(texts))
         log_metric("cut", sum(each.reading.cut for each in scored) / len(texts))
         log_metric("dead_groups", health.dead_groups(index, [each.parts for each in scored]))
