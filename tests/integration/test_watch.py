@@ -51,6 +51,14 @@ def no_file_over(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.fixture
+def unheard() -> Iterator[None]:
+    """Nobody listens for SIGTERM: other tests of this process may have left a handler, to which a stage gives way."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
 def config_of(base: Path, seed: int, **stage: object) -> Config:
     return micro_config(base, image=False, stage1=stage).model_copy(update={"seed": seed})
 
@@ -101,7 +109,7 @@ def test_a_full_disk_leaves_nothing_half_written_and_training_goes_on(base: Path
 
 
 def test_sigterm_leaves_a_checkpoint_from_which_training_goes_on_to_the_same_bytes(
-    base: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, shards: Path, monkeypatch: pytest.MonkeyPatch, unheard: None
 ) -> None:
     wanted, left = (
         config_of(base, seed=6, steps=3, checkpoint_every=9).model_copy(update={"build": str(base.parent / name)})
@@ -123,7 +131,9 @@ def test_sigterm_leaves_a_checkpoint_from_which_training_goes_on_to_the_same_byt
     assert ours["output"] == stage1.STAGE.train(left, shards, base, left.out("stage1"))["output"]
 
 
-def test_sigterm_in_a_step_that_takes_too_long_ends_it_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_in_a_step_that_takes_too_long_ends_it_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, unheard: None
+) -> None:
     child = os.fork()
     if not child:
         with Eviction(seconds=0.1).watched():
