@@ -19,7 +19,7 @@ def test_an_op_a_variant_one_after_the_other() -> None:
 
 
 def test_the_command_of_every_op() -> None:
-    settings = Ablations(profile="tiny", seeds=5, overrides=["stage1.steps=9"])
+    settings = Ablations(profile="tiny", seeds=5, settings=["stage1.steps=9"])
     assert settings.arguments() == [
         "--profile", "tiny", "--seeds", "5", "--set", "stage1.steps=9", "--out", "docs/ablations"
     ]  # fmt: skip
