@@ -9,6 +9,9 @@ import typer
 
 from tracer.cli.common import PLANNERS, Count, Result
 from tracer.config import Config
+from tracer.stages import MODELS
+
+ENDS = [MODELS[0], MODELS[-1]]
 
 
 def bench(
@@ -88,15 +91,14 @@ def stages(
 
 def compare_agents(
     config: Config,
-    planners: Annotated[list[str], typer.Option("--model", help=f"A planner to play; may be repeated: {PLANNERS}.")] = [  # noqa: B006
-        "base",
-        "stage2",
-    ],
+    planners: Annotated[
+        list[str], typer.Option("--model", help=f"A planner to play; may be repeated: {PLANNERS}.")
+    ] = ENDS,
     out: Annotated[Path, typer.Option(help="Where agents.md is written.")] = Path("docs"),
 ) -> Result:
     """Compare what agents achieve and cost: every planner played by every one of evaluation.strategies.
 
-    Example: tracer compare-agents --set evaluation.strategies=[anticipatory,blind,react] --set evaluation.episodes=8
+    Example: tracer compare-agents --model base --set evaluation.episodes=8
     """
     from tracer.experiments import agents
 
