@@ -13,6 +13,7 @@ from tracer.benchmarks import bfcl
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.score import score
+from tracer.tools import bfcl as apis
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +97,13 @@ def test_runs_of_one_task_do_not_see_each_other(gold: list[dict[str, Any]]) -> N
     ],
 )
 def test_what_is_no_plain_call_is_never_run(call: str) -> None:
-    assert bfcl.safe(call) == bfcl.REFUSED
+    assert apis.safe(call) == apis.REFUSED
 
 
 def test_every_gold_call_is_a_plain_call(gold: list[dict[str, Any]]) -> None:
     calls = [call for row in gold for turn in row["native"] for step in turn for call in step]
     assert len(calls) > 4000
-    assert [call for call in calls if bfcl.safe(call) != call.strip()] == []
+    assert [call for call in calls if apis.safe(call) != call.strip()] == []
 
 
 def test_the_item_list_is_the_packages() -> None:
@@ -111,4 +112,4 @@ def test_the_item_list_is_the_packages() -> None:
     except BenchmarkError as error:
         pytest.skip(str(error))
     assert len(items) == 800
-    assert {item["category"] for item in items} == set(bfcl.CATEGORIES)
+    assert {item["category"] for item in items} == set(apis.CATEGORIES)
