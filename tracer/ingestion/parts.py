@@ -48,6 +48,8 @@ def parts_of(name: str, path: Path, options: Mapping[str, Any]) -> list[str]:
     """The parts that a source is ingested in, named so that they can name a folder; raises ``SourceError``."""
     found = getattr(source(name), "parts", None)
     if found is None:
+        if not path.exists():
+            raise SourceError(f"{path} does not exist; put the files of the source {name!r} there")
         return [WHOLE]
     taken = inspect.signature(found).parameters
     return found(path, **{key: value for key, value in options.items() if key in taken})
