@@ -64,6 +64,7 @@ def test_variants_are_trained_compared_and_found_again(workspace: Path, monkeypa
     assert {path: path.stat().st_mtime_ns for path in workspace.rglob("lineage.json")} == before
 
 
+@pytest.mark.slow  # goes on in the folder of the one before
 def test_a_closed_gate_ends_an_ablation(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace)
     with pytest.raises(GateError, match=r"paper/micro/seed0/gate-stage1 is closed: .* do not parse"):

@@ -157,7 +157,7 @@ def test_agents_are_compared_on_the_same_episodes(
     assert heldout["over"]["strategy"]["mean"] == 0.0
     # The loop forecasts before each of its one, two and three steps; who acts blindly forecasts once.
     calls = [each["splits"]["test"]["metrics"]["calls"]["mean"] for each in (loop, blind)]
-    assert calls == [2.0, 1.0] and loop["splits"]["test"]["metrics"]["seconds"]["mean"] > 0
+    assert calls == [2.0, 1.0] and 0 <= loop["splits"]["test"]["metrics"]["seconds"]["mean"] < 60
     page = (tmp_path / "docs" / "agents.md").read_text(encoding="utf-8")
     assert f"| heldout | {bells} | blind | 3 | 66.7 [" in page
     assert (tmp_path / "docs" / "agents" / "bells.svg").stat().st_size > 1000
