@@ -19,7 +19,7 @@ from typing import Any
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
-AGAIN = 75  # EX_TEMPFAIL: try again
+AGAIN = os.EX_TEMPFAIL  # 75: try again
 GRACE_SECONDS = 10.0
 EVICTED_SECONDS = 28.0
 """How long a command has for its checkpoint when the machine is wanted back: Kubernetes kills after 30."""

@@ -10,17 +10,20 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from socketserver import BaseServer
+from typing import Any, TypeVar
 
 import psutil
 import pytest
 
 BUCKET = "tracer"
+Server = TypeVar("Server", bound=BaseServer)
 
 
 def free_port() -> int:
@@ -28,6 +31,17 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@contextmanager
+def listening(server: Server) -> Iterator[Server]:
+    """A server of the standard library's, which answers in a thread until the end of the block."""
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
 
 
 def programs() -> Path:

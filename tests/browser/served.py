@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.services import listening
 
 SITE = Path(__file__).parent / "site"
 
@@ -22,7 +23,5 @@ class Quiet(SimpleHTTPRequestHandler):
 @contextmanager
 def served(folder: Path = SITE) -> Iterator[str]:
     """The address of a folder, with a slash at its end."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with listening(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))) as server:
         yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from tests.integration.test_served import free_port
+from tests.services import listening
 from tracer import cli
 from tracer.action import Action
 from tracer.config import Config
@@ -82,10 +82,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with Site() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+    with listening(Site()) as made:
         yield made
-        made.shutdown()
 
 
 class Script:

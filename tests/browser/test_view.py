@@ -1,7 +1,6 @@
 """The pages that people watch, in a real Chromium: films, filters, keys, two runs side by side, and foreign texts."""
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import pytest
 
 from tests.browser.pages import browsing, faults
 from tests.forecasts import sample
+from tests.services import listening
 from tests.traced import evaluated, played
 from tracer.evaluation.episodes import Episode
 from tracer.evaluation.results import RESULTS
@@ -139,10 +139,8 @@ def test_everybody_can_use_the_page(run, scheme, width):
 
 @contextmanager
 def served(run: Path) -> Iterator[str]:
-    with server([run], port=0) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
+    with listening(server([run], port=0)) as serving:
         yield f"http://127.0.0.1:{serving.server_port}/"
-        serving.shutdown()
 
 
 def many(root: Path, number: int) -> None:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.episodes import picture
+from tests.services import listening
 from tracer import tools
 from tracer.action import Action
 from tracer.config import Config
@@ -90,10 +91,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def model() -> Iterator[Model]:
-    with Model() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+    with listening(Model()) as made:
         yield made
-        made.shutdown()
 
 
 def screen(name: str = "screen") -> State:

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from tests.planners import micro_config, trajectories, write_base
+from tests.services import listening
 from tracer import flow, planner
 from tracer.cli import main
 from tracer.dataset import read
@@ -99,10 +100,8 @@ def send(handler: BaseHTTPRequestHandler, status: int, text: str, kind: str = "a
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+    with listening(Server()) as made:
         yield made
-        made.shutdown()
 
 
 def asking(server: Server, tmp_path: Path, **changes: Any) -> ServedPlanner:

@@ -2,13 +2,13 @@
 
 import json
 import re
-import threading
 import urllib.error
 import urllib.request
 
 import pytest
 
 from tests.forecasts import sample
+from tests.services import listening
 from tests.traced import CONFIG, evaluated, played
 from tracer.dataset import find
 from tracer.evaluation.episodes import Episode
@@ -158,10 +158,8 @@ def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
 
 @pytest.fixture(scope="module")
 def address(run):
-    with server([run], port=0) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
+    with listening(server([run], port=0)) as serving:
         yield f"http://127.0.0.1:{serving.server_port}"
-        serving.shutdown()
 
 
 def get(address, **headers):

@@ -18,10 +18,10 @@ from pydantic import Field
 
 from tracer import json_lines, package_data
 from tracer.benchmarks import inert_pickle
+from tracer.evaluation.results import RESULTS
 from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, left_behind
 
 SUFFIX = ".pkl.gz"
-RESULTS = "results.jsonl"
 SEED = 30
 """The suite's seed in run.py."""
 

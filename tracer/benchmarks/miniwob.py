@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tracer import json_lines
-from tracer.evaluation.results import SCORES
+from tracer.evaluation.results import RESULTS, SCORES
 from tracer.json_files import read_json
 from tracer.scoring.contract import (
     Benchmark,
@@ -90,7 +90,7 @@ class MiniWob(Benchmark):
 
     def results(self, folder: Path) -> Iterator[dict[str, Any]]:
         """The predictions of a folder that the step ``online`` wrote: the protocol's strategy, pages and seeds."""
-        path = folder / "results.jsonl"
+        path = folder / RESULTS
         if not path.is_file():
             raise BenchmarkError(f"{folder} contains no results.jsonl; name the folder of the step `online`")
         rules = read_json(folder / SCORES, "protocol")["protocol"]

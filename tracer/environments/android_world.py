@@ -23,6 +23,7 @@ from tracer import json_lines, package_data
 from tracer.action import Action
 from tracer.environments.acting import UnsupportedAction
 from tracer.environments.environment import World
+from tracer.grammars.conventions import OPPOSITE
 from tracer.instruction import describe
 from tracer.trajectory import State
 
@@ -33,8 +34,6 @@ TEMPLATES = tuple(
 SECONDS = 300.0
 """How long a server may take over a call: to initialise a task may install an app."""
 POINTED = {"click": "click", "double_click": "double_tap", "long_press": "long_press"}
-# The server's direction is the content's, which goes against the finger.
-AGAINST = {"up": "down", "down": "up", "left": "right", "right": "left"}
 DONE = {"success": "complete", "failure": "infeasible"}
 PLAIN = ("navigate_back", "navigate_home", "wait")
 
@@ -120,7 +119,8 @@ def as_json(action: Action, width: int, height: int) -> list[dict[str, Any]]:
     if kind in POINTED:
         return [{"action_type": POINTED[kind], **place}]
     if kind == "scroll":
-        return [{"action_type": "scroll", "direction": AGAINST[action.get("direction")]}]
+        # The server's direction is the content's, which goes against the finger.
+        return [{"action_type": "scroll", "direction": OPPOSITE[action.get("direction")]}]
     if kind == "type":
         return [{"action_type": "input_text", "text": action.get("text"), **place}]
     if kind == "key" and action.get("key").lower() == "enter":

@@ -54,7 +54,7 @@ def recipe(config: Config, trajectories: Path, model: Path) -> dict[str, Any]:
         "config": {
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "reward": config.reward.model_dump(),
-            "grounding": config.grounding.model_dump(mode="json"),
+            "grounding": config.grounding.model_dump(),
             **tools.identities(config.grounding),
             "evaluation": config.evaluation.model_dump(include={"max_states", "resamples"}),
         },
@@ -86,7 +86,7 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
     scores = {
         "protocol": {
             **PROTOCOL,
-            "grounding": config.grounding.model_dump(mode="json"),
+            "grounding": config.grounding.model_dump(),
             "horizon": config.planner.horizon,
             "constrained": config.planner.constrain != "off",
             "cases": digest_of([[row["trajectory"], row["step_index"]] for row in rows]),

@@ -103,7 +103,7 @@ def recipe(config: Config, model: Path, trajectories: Path | None = None) -> dic
         "name": "online",
         "config": {
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
-            "grounding": config.grounding.model_dump(mode="json"),
+            "grounding": config.grounding.model_dump(),
             "evaluation": config.evaluation.model_dump(mode="json", exclude={"max_states", "unplayed", "screens"}),
             "pages": {split: list(tasks) for split, tasks in load_world(config).tasks.items()},
             # Another browser is another environment, and one installed later is a reason to run again.
@@ -204,7 +204,7 @@ def score(config: Config, rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "protocol": {
             **PROTOCOL,
-            "grounding": config.grounding.model_dump(mode="json"),
+            "grounding": config.grounding.model_dump(),
             "horizon": config.planner.horizon,
             "constrained": config.planner.constrain != "off",
             "max_steps": config.evaluation.max_steps

@@ -121,5 +121,5 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         axes.set_title(split)
         axes.set_xlabel("tokens an episode")
     panels[0].set_ylabel("episodes solved, %")
-    panels[-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(*panels[-1].get_legend_handles_labels(), fontsize=7, loc="outside right center")
     pages.save(figure, path)

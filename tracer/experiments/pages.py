@@ -45,7 +45,7 @@ def figure(width: float, height: float) -> Figure:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as SVG, without its date."""
-    figure.savefig(path, format="svg", bbox_inches="tight", metadata={"Date": None})
+    figure.savefig(path, format="svg", metadata={"Date": None})
     return path
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from tracer.json_files import write_json
 from tracer.lineage.code import code_of
@@ -34,6 +34,8 @@ from tracer.lineage.digest import (
 )
 from tracer.lineage.provenance import git_commit, hardware, library_versions, lock_digest
 
+JSON = TypeAdapter[Any](Any)
+"""A configuration goes into a lineage as it is read from one: with lists in place of tuples."""
 SCHEME = 2
 """Which rules made a digest. 1 hashed the text of source files, and no data files or library versions."""
 
@@ -103,7 +105,7 @@ def parts_of(
     return {
         "step": name,
         "scheme": SCHEME,
-        "config": config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config),
+        "config": JSON.dump_python(config, mode="json"),
         "inputs": {key: content_digest(Path(path)) for key, path in inputs.items()},
         "code": asdict(code_of(module, plugins)),
         "seed": seed,

@@ -58,7 +58,7 @@ def recipe(config: Config, folders: Mapping[str, Path]) -> dict[str, Any]:
             "profile": config.profile,
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
             "reward": config.reward.model_dump(),
-            "grounding": config.grounding.model_dump(mode="json"),
+            "grounding": config.grounding.model_dump(),
             "evaluation": config.evaluation.model_dump(),
         },
         "inputs": folders,

@@ -67,7 +67,7 @@ def evaluate(
         config={
             "protocol": rules.model_dump(mode="json"),
             "planner": config.planner.model_dump(exclude={"base", "max_prompt_tokens"}),
-            "grounding": config.grounding.model_dump(mode="json"),
+            "grounding": config.grounding.model_dump(),
             "model": "" if "model" in inputs else model,
             "resamples": resamples,
         },

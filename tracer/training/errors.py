@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,8 +36,8 @@ class Evicted(TrainingStopped):
     """The machine is wanted back: nothing is wrong, and the same command continues."""
 
 
-AGAIN = 75
-"""The exit code that says so: EX_TEMPFAIL of sysexits.h."""
+AGAIN = os.EX_TEMPFAIL
+"""The exit code that says so: 75."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors (through Rust) and torch.save (through its own writer) say of the same; neither raises OSError.
 FULL_TEXTS = (
