@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import miniwob
 import pytest
 
 from tests.browser.served import SITE, served
@@ -280,6 +282,92 @@ def _told(step: Step) -> tuple[object, ...]:
     point = tuple(round(each, 3) for name, each in step.action.arguments if name in ("x", "y", "to_x", "to_y"))
     rest = [pair for pair in step.action.arguments if pair[0] not in ("x", "y", "to_x", "to_y", "amount")]
     return step.action.type, rest, point, amount and round(amount, 3), step.elements
+
+
+async def goal(tab: Any) -> str:
+    """What a page of MiniWoB++ asks for, once its task has begun."""
+    await clicks(tab, "#sync-task-cover")
+    return str(await tab.locator("#query").inner_text())
+
+
+async def enters_a_text(tab: Any) -> None:
+    await types(tab, "#tt", (await goal(tab)).split('"')[1])
+    await clicks(tab, "#subbtn")
+
+
+async def enters_a_date(tab: Any) -> None:
+    (date,) = re.findall(r"\d+/\d+/\d+", await goal(tab))
+    box = await tab.locator("#tt").bounding_box()
+    await tab.mouse.click(box["x"] + 8, box["y"] + box["height"] / 2)  # the month
+    await tab.keyboard.type(date.replace("/", ""), delay=20)
+    await pause(tab)
+    await clicks(tab, "#subbtn")
+
+
+async def ticks_boxes(tab: Any) -> None:
+    wanted = (await goal(tab)).removeprefix("Select ").removesuffix(" and click Submit.").split(", ")
+    await clicks(tab, *(f"label:has-text('{each}') input" for each in wanted), "#subbtn")
+
+
+async def chooses_from_a_list(tab: Any) -> None:
+    wanted = (await goal(tab)).removeprefix("Select ").removesuffix(" from the list and click Submit.")
+    texts = await tab.locator("option").all_inner_texts()
+    await clicks(tab, "#options")
+    await presses(tab, *["ArrowDown"] * texts.index(wanted), "Enter")
+    await clicks(tab, "button")
+
+
+async def follows_a_link(tab: Any) -> None:
+    wanted = (await goal(tab)).split('"')[1]
+    await clicks(tab, f".alink >> text='{wanted}'")
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """MiniWoB++'s pages, each with the same task whenever it is opened, and with time for a person."""
+    html, folder = Path(miniwob.__file__).parent / "html", tmp_path_factory.mktemp("miniwob")
+    for name in ("core", "common"):
+        (folder / name).symlink_to(html / name)
+    (folder / "miniwob").mkdir()
+    core = '<script src="../core/core.js"></script>'
+    for page in MINIWOB:
+        text = (html / "miniwob" / f"{page}.html").read_text(encoding="utf-8")
+        assert core in text
+        seeded = f"{core}<script>Math.seedrandom('7'); core.EPISODE_MAX_TIME = 1e9;</script>"
+        (folder / "miniwob" / f"{page}.html").write_text(text.replace(core, seeded), encoding="utf-8")
+    with served(folder) as address:
+        yield f"{address}miniwob/"
+
+
+MINIWOB = {
+    "enter-text": enters_a_text,
+    "enter-date": enters_a_date,
+    "click-checkboxes": ticks_boxes,
+    "choose-list": chooses_from_a_list,
+    "click-link": follows_a_link,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", MINIWOB)
+def test_a_demonstration_on_miniwobs_pages_is_solved_when_it_is_done_again(
+    page: str, browser: Browser, tasks: str, tmp_path: Path
+) -> None:
+    rewards: list[float] = []
+
+    def solving(run: Callable[[Recorder], Awaitable[None]]) -> Callable[[Recorder], Awaitable[None]]:
+        async def watched(recorder: Recorder) -> None:
+            await run(recorder)
+            rewards.append(await recorder.tab.evaluate("WOB_RAW_REWARD_GLOBAL"))
+
+        return watched
+
+    url = f"{tasks}{page}.html"
+    first = demonstrated(browser, url, tmp_path / "a", solving(by_hand(MINIWOB[page])))
+    problems: list[str] = []
+    second = demonstrated(browser, url, tmp_path / "b", solving(again(first.steps, problems)))
+    assert problems == [] and rewards == [1.0, 1.0]
+    assert [_told(step) for step in second.steps] == [_told(step) for step in first.steps]
 
 
 SECRETS = ("Tr0ub4dor", "4111222233334444", "730915", "8127", "Pumpkin")
