@@ -47,7 +47,7 @@ CASES = {
     # README
     "tracer status": Case(),
     "tracer history": Case(),
-    "tracer doctor": Case(codes=(0, 1), browser=True),  # 1: this folder is no checkout
+    "tracer doctor --fix": Case(codes=(0, 1), browser=True),  # 1: this folder is no checkout
     "tracer train stage1 --profile tiny --seed 1 --set stage1.steps=300": Case(
         run=f"tracer train stage1 {MICRO} --seed 1 --set stage1.steps=2", slow=True
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -178,14 +179,19 @@ def dvc_yaml(config: Config) -> Result:
     return Result(data={"dvc.yaml": written.dvc_yaml(config)}, text=written.dvc_yaml(config))
 
 
-def doctor() -> Result:
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Bring back what is absent; change nothing else.")] = False,
+) -> Result:
     """Check this machine and this installation. Exit code 1 if something needs fixing.
 
-    Example: tracer doctor
+    Example: tracer doctor --fix
     """
     from tracer import doctor as examined
 
-    return examination(examined.doctor())
+    findings = examined.doctor()
+    ran = list(examined.fix(findings)) if fix else []
+    found = examination(examined.doctor() if ran else findings)
+    return replace(found, text="\n".join([*ran, str(found.text)]))
 
 
 dvc_yaml.__name__ = "dvc-yaml"
