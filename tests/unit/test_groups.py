@@ -90,6 +90,13 @@ def apart(model: Any, inputs: dict[str, torch.Tensor], of: int, completion: torc
     return chosen, -(logprobs.exp() * logprobs).sum(-1)
 
 
+@pytest.fixture(params=[False, True], ids=["all logits", "the logits of one completion at a time"])
+def many_logits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param:
+        monkeypatch.setattr(groups, "MOST_LOGITS", 0)
+
+
+@pytest.mark.usefixtures("many_logits")
 def test_scores_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
     name, model = named
     inputs = prompts(name, model, (5, 9, 3))
@@ -110,6 +117,7 @@ def test_scores_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
         torch.testing.assert_close(entropy[row, :length], spread, atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("many_logits")
 def test_gradients_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
     name, model = named
     inputs = prompts(name, model, (5, 3))

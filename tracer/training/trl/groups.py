@@ -18,11 +18,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tracer.planner.constraint import Answers
 
 CHUNK = 4
 """Groups that are scored together."""
+MOST_LOGITS = 2**28
+"""Logits that are kept for the gradient: of more, those of one completion at a time are computed, and again for it."""
 
 
 GRID = "image_grid_thw"
@@ -206,27 +209,52 @@ def _score_packed(
     before = prompt_positions(model, inputs)  # (axes, groups, prompt)
     steps = torch.arange(width, device=before.device).repeat(size)[None]  # (1, size * tokens)
     behind = (after(before) + steps).expand(len(before), -1, -1)  # (axes, groups, size * tokens)
+    head = getattr(model, "module", model).get_output_embeddings()  # of a model that DDP holds, too
+    vocabulary = head.weight.shape[0]
+    large = number * size * width * vocabulary > MOST_LOGITS
     output = model(
         input_ids=torch.cat([prompts, beside.view(number, size * width)], dim=1),  # (groups, packed)
         attention_mask=_packed_attention(prompt_mask, size, width),
         position_ids=_as_ids(torch.cat([before, behind], dim=2)),  # (axes, groups, packed)
-        logits_to_keep=size * width + 1,
+        logits_to_keep=1 if large else size * width + 1,
+        output_hidden_states=large,
         use_cache=False,
         **extra,
     )
+    features = output.hidden_states[-1][:, -size * width - 1 :] if large else output.logits
     # The first token of every completion is predicted by the prompt's last position, the others by their predecessor.
-    first = output.logits[:, :1].expand(-1, size, -1)[:, :, None]  # (groups, size, 1, vocabulary)
-    rest = output.logits[:, 1:].view(number, size, width, -1)[:, :, :-1]  # (groups, size, tokens - 1, vocabulary)
-    logits = torch.cat([first, rest], dim=2)[group, slot].float() / temperature  # (batch, tokens, vocabulary)
-    impossible = None if possible is None else ~possible(logits.shape[-1])  # (batch, tokens, vocabulary)
+    first = features[:, :1].expand(-1, size, -1)[:, :, None]  # (groups, size, 1, features)
+    rest = features[:, 1:].view(number, size, width, -1)[:, :, :-1]  # (groups, size, tokens - 1, features)
+    features = torch.cat([first, rest], dim=2)[group, slot]  # (batch, tokens, features)
+    impossible = None if possible is None else ~possible(vocabulary)  # (batch, tokens, vocabulary)
+    if large:
+        masks = [None] * len(completions) if impossible is None else impossible
+        each = [
+            checkpoint(_chosen, *one, temperature, head, use_reentrant=False)
+            for one in zip(features, completions, masks, strict=True)
+        ]
+        chosen, entropy = (torch.stack(found) for found in zip(*each, strict=True))
+    else:
+        chosen, entropy = _chosen(features, completions, impossible, temperature)
+    return chosen.masked_fill(~completion_mask, 0.0), entropy.masked_fill(~completion_mask, 0.0)
+
+
+def _chosen(
+    features: Tensor, tokens: Tensor, impossible: Tensor | None, temperature: float, head: Any = None
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies (..., tokens) of tokens (..., tokens), from logits (..., tokens, vocabulary).
+
+    Or from features of which ``head`` makes logits. ``impossible`` tokens (..., tokens, vocabulary) have no chance.
+    """
+    logits = (features if head is None else head(features)).float() / temperature
     if impossible is not None:
         logits = logits.masked_fill(impossible, -torch.inf)
     logprobs = logits.log_softmax(-1)
-    chosen = logprobs.gather(-1, completions[..., None]).squeeze(-1)  # (batch, tokens)
+    chosen = logprobs.gather(-1, tokens[..., None]).squeeze(-1)
     with torch.no_grad():
         finite = logprobs if impossible is None else logprobs.masked_fill(impossible, 0.0)  # 0 log 0 is 0
-        entropy = -(logprobs.exp() * finite).sum(-1)  # (batch, tokens)
-    return chosen.masked_fill(~completion_mask, 0.0), entropy.masked_fill(~completion_mask, 0.0)
+        entropy = -(logprobs.exp() * finite).sum(-1)
+    return chosen, entropy
 
 
 def slots(group: Tensor, number: int) -> Tensor:

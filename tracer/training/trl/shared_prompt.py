@@ -128,7 +128,10 @@ class SharedPromptTrainer(LiveGroups):
         rows, group = groups.unique_prompts(inputs)
         inputs = groups.taken(inputs, rows)
         allowed = None if self.constraint is None else self._allowed
-        logprobs, entropy = groups.score(model, inputs, completions, completion_mask, group, self.temperature, allowed)
+        with self.accelerator.autocast():
+            logprobs, entropy = groups.score(
+                model, inputs, completions, completion_mask, group, self.temperature, allowed
+            )
         return logprobs, entropy if compute_entropy else None, None
 
 
