@@ -226,6 +226,13 @@ def test_a_tool_call_is_a_function_call_with_its_outcome_and_without_a_screen(tm
     assert result["result"] == [{"type": "function_call_output", "call_id": call["call_id"], "output": "solved"}]
 
 
+def test_the_episodes_of_two_runs_do_not_get_in_each_others_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [played(Path(name, "online-base"), EPISODES[:1], bool).parent for name in ("demo/seed0", "tiny/seed0")]
+    assert export("atif", [*folders, folders[0]], Path("out")) == 2
+    assert {path.name for path in Path("out").iterdir()} == {"demo-seed0", "tiny-seed0"}
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_without_a_trace_or_into_a_full_folder_nothing_is_written(tmp_path, format):
     with pytest.raises(LineageError, match="contains no trace"):

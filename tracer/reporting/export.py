@@ -19,17 +19,19 @@ FORMATS: dict[str, Callable[[Path, Sequence[Row], Path], None]] = {
 
 
 def export(format: str, folders: Sequence[Path], out: Path) -> int:
-    """Write every traced episode of runs and steps' folders; how many there are.
+    """Write every traced episode of runs and steps' folders, each in a folder of its own if they are several.
 
-    Raises ``LineageError`` where there is no trace, and for a folder that is not empty.
+    Returns how many there are. Raises ``LineageError`` where there is no trace, and for a folder that is not empty.
     """
     if out.exists() and any(out.iterdir()):
         raise LineageError(f"{out} is not empty; choose another folder, or empty it")
     number = 0
-    for folder, rows in traced(folders):
-        out.mkdir(parents=True, exist_ok=True)
-        FORMATS[format](folder, rows, out)
-        number += len(rows)
+    for root in dict.fromkeys(folders):
+        into = out if len(folders) == 1 else out / str(root).replace("/", "-").strip("-.")
+        for folder, rows in traced(root):
+            into.mkdir(parents=True, exist_ok=True)
+            FORMATS[format](folder, rows, into)
+            number += len(rows)
     if not number:
         names = ", ".join(map(str, folders))
         raise LineageError(f"{names} contains no trace ({TRACES}); `tracer evaluate online` writes one")

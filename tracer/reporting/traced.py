@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ Row = Mapping[str, Any]
 """An episode as ``evaluation.traces`` keeps it."""
 
 
-def traced(folders: Sequence[Path]) -> Iterator[tuple[Path, list[Row]]]:
-    """The steps' folders that have traces, each with its episodes; of two with the same id, the later one counts."""
-    for root in folders:
-        for path in [root / TRACES, *sorted(root.glob(f"*/{TRACES}"))]:
-            if path.is_file():
-                yield path.parent.parent, list({row["id"]: row for row in json_lines.iterate(path)}.values())
+def traced(root: Path) -> Iterator[tuple[Path, list[Row]]]:
+    """A run's folders that have traces, or a step's, with their episodes; of two with the same id, the later counts."""
+    for path in [root / TRACES, *sorted(root.glob(f"*/{TRACES}"))]:
+        if path.is_file():
+            yield path.parent.parent, list({row["id"]: row for row in json_lines.iterate(path)}.values())
 
 
 def name(folder: Path, row: Row) -> str:
