@@ -30,7 +30,7 @@ demo: $(BASE) data ## the whole pipeline on the sample data; a second run finds 
 dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
 
-test: $(DEV) data build/bench/.stamp ## the tests that need neither GPU nor network, in minutes
+test: $(DEV) data build/bench/.stamp build/inspect/.stamp ## the tests that need neither GPU nor network, in minutes
 	@$(PYTEST) -m "not gpu and not slow and not network and not vllm and not quarter" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
 
 patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights, the docs' commands, a fresh machine
@@ -115,4 +115,11 @@ build/vllm/.stamp: $(PINS) infra/vllm.sh infra/constraints-gpu.txt infra/constra
 build/bench/.stamp: pyproject.toml | $(DEV)
 	@mkdir -p $(@D)
 	@$(PIP) install --no-deps --upgrade --target $(@D) bfcl-eval==2026.3.23
+	@touch $@
+
+# What its log reader imports beside our packages; its requirements exclude our pin of fsspec.
+build/inspect/.stamp: Makefile | $(DEV)
+	@mkdir -p $(@D)
+	@$(PIP) install --no-deps --upgrade --target $(@D) inspect-ai==0.3.285 ijson==3.6.0 jsonlines==4.0.0 mmh3==5.3.1 \
+	  nest-asyncio2==1.7.4 textual==8.2.8 zipfile-zstd==0.0.4
 	@touch $@

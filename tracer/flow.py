@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,8 +147,7 @@ def _train(stage: Stage) -> FlowStep:
     def make(config: Config, at: Folders, out: Path) -> dict[str, Any]:
         if processes.main():
             preflight.before_training(config, stage, at["ingest"], at[stage.start], out)
-        with live.watched(config, stage, at["ingest"], at[stage.start], out):
-            return stage.train(config, at["ingest"], at[stage.start], out)
+        return stage.train(config, at["ingest"], at[stage.start], out, partial(live.watched, config, stage))
 
     return FlowStep(
         kind="train",

@@ -60,6 +60,14 @@ CASES = {
     "tracer view": Case(
         run=f"tracer evaluate offline --model base {MICRO} && tracer view {MICRO} --out watched", slow=True
     ),
+    # docs/how-to.md
+    "tracer view build/demo/seed0 --format inspect --out inspect-logs": Case(
+        run=f"tracer evaluate online --model base {MICRO} --set evaluation.online=true --set evaluation.episodes=1 "
+        f"--set evaluation.max_steps=1 && tracer view {MICRO} --format inspect --out inspected && ls inspected/*.eval",
+        slow=True,
+        browser=True,
+    ),
+    # README
     "tracer lineage tracer-planner@champion": Case(slow=True, champion=True),
     # 1: a champion that had none before it cannot be rolled back, and this is said
     'tracer rollback --reason "worse on the shop pages"': Case(slow=True, champion=True, codes=(0, 1)),

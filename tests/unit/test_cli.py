@@ -193,6 +193,7 @@ def test_a_page_that_nobody_can_play_is_named_before_anything_is_recorded(
         ("train stage1 --start {}", "contains no planner"),
         ("view {}", "contains no evaluation"),
         ("view {}/nowhere", "is not a folder"),
+        ("view {} --format cua", "needs a folder to write into: --out DIR"),
         ("restore {}", "is no backup"),
     ],
 )

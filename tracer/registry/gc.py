@@ -96,6 +96,10 @@ def _registry(config: Config, dry_run: bool) -> Iterator[Removed]:
         if not dry_run:
             tracking.delete_models(client, run.info.experiment_id, run.info.run_id)
             client.delete_run(run.info.run_id)
+    for run in tracking.killed(client, config.registry):
+        yield Removed(what="run of a killed stage, which stays and is ended", where=run.info.run_id, size=0)
+        if not dry_run:
+            client.set_terminated(run.info.run_id, "KILLED")
     for model in unregistered(client, config.registry, every):
         yield Removed(what="model that no version is", where=model.model_id, size=0)
         if not dry_run:

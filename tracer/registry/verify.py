@@ -120,6 +120,9 @@ def _left_over(client: Any, config: RegistryConfig, every: list[Version]) -> Ite
         yield Finding(
             "registry", False, f"orphaned: run {run.info.run_id} ({run.info.run_name}), which nobody writes", fix
         )
+    for run in tracking.killed(client, config):
+        what = f"orphaned: run {run.info.run_id} ({run.info.run_name}), whose stage was killed"
+        yield Finding("registry", False, what, "run the stage again, which goes on in it; `tracer gc` ends it")
     for model in unregistered(client, config, every):
         yield Finding("registry", False, f"orphaned: the logged model {model.model_id}, which no version is", fix)
     database = places.database(config)
