@@ -19,7 +19,6 @@ from tracer.environments.osworld import MachineFailed, OsWorldWorld
 from tracer.environments.pyautogui import code
 from tracer.evaluation import online
 from tracer.evaluation.episodes import Unplayed
-from tracer.json_files import write_json
 from tracer.scoring.paired import read_summary
 from tracer.scoring.score import score
 
@@ -106,9 +105,9 @@ def ready(monkeypatch: pytest.MonkeyPatch, folder: Path, goals: list[str]) -> li
 def test_episodes_of_the_plan_act_loop_are_scored(vm: Vm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = ready(monkeypatch, tmp_path, ["one", "go on", "a phone"])
     assert OsWorldWorld().version() == ("desktop-env 1.0.2, docker", "")
-    write_json(tmp_path / "model.json", {})
     out = tmp_path / "played"
-    online.evaluate(CONFIG, tmp_path / "model.json", out)
+    out.mkdir()
+    online.run(CONFIG, tmp_path / "model", out)
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row["reason"], row["steps"], row["goal"]) for row in rows] == [
         ("solved", 2, "one"), ("solved", 3, "go on"), ("solved", 2, "a phone")

@@ -250,7 +250,7 @@ class OsWorldWorld(World):
         except IndexError:
             from desktop_env.desktop_env import DesktopEnv
 
-            cache = self.enter_context(tempfile.TemporaryDirectory(prefix="osworld-"))
+            cache = self.enter_context(tempfile.TemporaryDirectory(prefix="osworld-", ignore_cleanup_errors=True))
             given = {"cache_dir": cache, "require_a11y_tree": False}
             desktop = DesktopEnv(**given | dict(self.settings.desktop) | {"action_space": "pyautogui"})
             self._started.append(desktop)
