@@ -116,10 +116,10 @@ build/vllm/.stamp: $(PINS) infra/vllm.sh infra/torchvision_operators.py infra/co
 	@touch $@
 
 # desktop-env pins torch 2.5, transformers 4.35 and numpy 1, none of which its classes need.
-build/osworld/.stamp: infra/constraints-osworld.txt infra/constraints-gpu.txt infra/torchvision_operators.py | $(DEV)
+build/osworld/.stamp: infra/constraints-osworld.txt infra/torchvision_operators.py | $(DEV)
 	@echo "installing desktop-env into build/osworld (about 0.6 GB, some minutes)"
 	@rm -rf $(@D)
-	@$(PIP) install --no-deps --target $(@D) -r infra/constraints-osworld.txt -c infra/constraints-gpu.txt torchvision
+	@$(PIP) install --no-deps --target $(@D) -r infra/constraints-osworld.txt
 	@cp infra/torchvision_operators.py $(@D)/sitecustomize.py
 	@touch $@
 
