@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient quarter vllm check docs golden doctor bench bench-gpu items sbom data clean lock environment
+.PHONY: help demo dev test patient quarter vllm osworld check docs golden doctor bench bench-gpu items sbom data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -31,16 +31,19 @@ dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
 
 test: $(DEV) data build/bench/.stamp build/inspect/.stamp ## the tests that need neither GPU nor network, in minutes
-	@$(PYTEST) -m "not gpu and not slow and not network and not vllm and not quarter" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
+	@$(PYTEST) -m "not gpu and not slow and not network and not vllm and not osworld and not quarter" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
 
 patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights, the docs' commands, a fresh machine
-	@$(PYTEST) -m "slow and not gpu and not network and not vllm" $(ARGS)
+	@$(PYTEST) -m "slow and not gpu and not network and not vllm and not osworld" $(ARGS)
 
 quarter: $(DEV) data ## thirteen weeks of a team that retrains, with kills, wrong data and wrong clocks, in about an hour
 	@$(PYTEST) -m quarter -s tests/quarter $(ARGS)
 
 vllm: build/vllm/.stamp ## vLLM on the CPU, in an environment of its own (4.5 GB), and the tests that need it
 	@PYTHONPATH=build/vllm/torchvision:. build/vllm/bin/python -m pytest -m vllm tests/vllm $(ARGS)
+
+osworld: build/osworld/.stamp data ## desktop-env, beside .venv (0.6 GB), and the tests that need it
+	@PYTHONPATH=build/osworld $(PYTEST) -m osworld tests/osworld $(ARGS)
 
 check: $(DEV) ## lint, format, types
 	@$(BIN)/ruff check --quiet .
@@ -107,9 +110,17 @@ $(DEV): $(PINS) | .venv/bin/python
 	@$(PIP) install -c constraints.txt -e '.[browser,ocr,bench,smollm2,cluster,dev]'
 	@touch $(BASE) $@
 
-build/vllm/.stamp: $(PINS) infra/vllm.sh infra/constraints-gpu.txt infra/constraints-vllm.txt
+build/vllm/.stamp: $(PINS) infra/vllm.sh infra/torchvision_operators.py infra/constraints-gpu.txt infra/constraints-vllm.txt
 	@echo "installing vLLM for the CPU into build/vllm (about 4.5 GB, some minutes)"
 	@PYTHON="$$(infra/python.sh)" infra/vllm.sh $(@D)
+	@touch $@
+
+# desktop-env pins torch 2.5, transformers 4.35 and numpy 1, none of which its classes need.
+build/osworld/.stamp: infra/constraints-osworld.txt infra/torchvision_operators.py | $(DEV)
+	@echo "installing desktop-env into build/osworld (about 0.6 GB, some minutes)"
+	@rm -rf $(@D)
+	@$(PIP) install --no-deps --target $(@D) -r infra/constraints-osworld.txt
+	@cp infra/torchvision_operators.py $(@D)/sitecustomize.py
 	@touch $@
 
 build/bench/.stamp: pyproject.toml | $(DEV)

@@ -37,9 +37,4 @@ pip install --no-deps --no-build-isolation "$named"
 
 # Qwen3-VL's processor imports torchvision, and that the operators of its library, which needs CUDA; none is called.
 pip install --no-deps "${pins[@]}" --target "$folder/torchvision" torchvision
-cat >"$folder/torchvision/sitecustomize.py" <<'PYTHON'
-import torch
-
-for name in ("nms", "qnms"):
-    torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-PYTHON
+cp infra/torchvision_operators.py "$folder/torchvision/sitecustomize.py"

@@ -246,7 +246,7 @@ def test_a_browser_that_does_not_even_start_is_no_score(monkeypatch, tmp_path):
 
 
 def test_an_episode_that_hangs_is_no_score(monkeypatch):
-    monkeypatch.setattr(online, "SECONDS", 0.0)
+    monkeypatch.setattr(MiniWobWorld, "seconds", 0.0)
     with pytest.raises(Unplayed, match="NoEnd: no end after 0 seconds"):
         play(LoginPlanner(), episodes("react"))
 

@@ -141,6 +141,16 @@ CASES = {
         '"strategy":"react","reason":"solved","success":1.0,"steps":3}\' > ran/results.jsonl && '
         "tracer score android_world --protocol run-py --predictions ran --out scored/android"
     ),
+    "tracer evaluate online --model M --out played --set evaluation.environment=osworld --set evaluation.episodes=1 "
+    "--set evaluation.max_steps=50 --set grounding.agent=ocr": Case(
+        # without its settings this says that nothing was played
+        run=f"tracer evaluate online --model base --out osworld {MICRO} --set evaluation.environment=osworld "
+        "--set evaluation.online=true"
+    ),
+    "tracer score osworld --protocol verified-50 --predictions played --out DIR": Case(
+        run="TASK=desktop/os/5ea617a3-0e86-4ba6-aab2-dac9aa2e8d57; mkdir -p $TASK && echo 1.0 > $TASK/result.txt && "
+        "tracer score osworld --protocol verified-50 --predictions desktop --out scored/osworld"
+    ),
     "tracer compare DIR1 DIR2": Case(run="tracer compare scored/one scored/two"),
     "tracer published NAME=DIR ... --out table.md": Case(run="tracer published ours=scored/one --out table.md"),
     "tracer items BENCHMARK --protocol P --out items.jsonl": Case(
@@ -223,6 +233,7 @@ NOT_RUN = {
         "needs a server; tests/integration/test_server_registry.py subscribes to one"
     ),
     "make vllm": "installs 4.5 GB",
+    "make osworld": "installs 0.6 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
     "tracer ingest click_log logs --check": PLUGIN,
     "tracer ingest bfcl build/bench/bfcl_eval/data --out build/sources/bfcl": (

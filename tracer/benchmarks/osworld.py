@@ -15,9 +15,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tracer import json_lines, package_data
+from tracer.environments.osworld_results import RESULT, TRAJECTORY
 from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, left_behind
-
-RESULT, TRAJECTORY = "result.txt", "traj.jsonl"
 
 
 class Item(Row):

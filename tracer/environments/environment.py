@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from tracer.action import Action
@@ -47,6 +48,11 @@ class World(ExitStack):
 
     ends: ClassVar[tuple[str, str]] = ("solved", "failed: the page says so")
     """Why an episode is over that succeeded, and one that did not."""
+    seconds: ClassVar[float] = 900.0
+    """After so long a try is given up: a stalled machine must not become a bad score, nor a page that hangs hold up
+    the others for ever."""
+    folder: Path | None = None
+    """The output folder of the step, for a world that has results of its own to write."""
 
     def max_steps(self, task: str) -> int:
         """The steps after which an episode of this task counts as failed."""
@@ -70,6 +76,13 @@ class World(ExitStack):
         not depend on it.
         """
         return [_outcome(getattr(environment, method), arguments) for environment, arguments in calls]
+
+    def begins(self, environment: Environment, episode: str) -> None:
+        """Told before each ``reset`` which episode it is for, by its id; most worlds need not know."""
+
+    def judge(self, environment: Environment) -> bool:
+        """Whether an episode succeeded that something else ended: its last step, or what cannot be executed."""
+        return False
 
     @abstractmethod
     def version(self) -> tuple[str, str]:

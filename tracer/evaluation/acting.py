@@ -42,7 +42,7 @@ def act(config: Config, model: Path, out: Path, errand: Errand, ask: Ask, say: S
     out.mkdir(parents=True, exist_ok=True)
     rows = json_lines.take_up(out / RESULTS)
     episode = Episode(strategy=errand.agent, task=urlsplit(errand.url).hostname or "", split=SPLIT, seed=len(rows))
-    limits = Limits(slots=1, max_steps=errand.steps, seconds=online.SECONDS)
+    limits = Limits(slots=1, max_steps=errand.steps)
     planner = planners.load(model, config.planner.constrain)
     ((row, turns),) = play([episode], planner, lambda: world, online.agents(config), limits)
     TraceLog(out, screens=True).add(row, turns)

@@ -75,8 +75,6 @@ class Limits:
     slots: int
     max_steps: int | None
     """The most steps of an episode; None takes the world's own number for its task."""
-    seconds: float
-    """Wall-clock seconds after which a try is given up: a page that hangs must not hold up the others."""
 
 
 class Pool:
@@ -234,6 +232,7 @@ def _begun(
         episode = waiting.popleft()
         try:
             chosen.append((episode, pool.take(episode.task)))
+            world.begins(chosen[-1][1], episode.id)
         except world.faults as error:
             if not suspects:  # else the world died before
                 suspects[episode.id] = fault(error)
@@ -263,7 +262,11 @@ def _advance(
     reasons: list[str | Exception | None] = []
     for index, (each, decision) in enumerate(zip(running, decisions, strict=True)):
         before = each.state
-        reasons.append(_verdict(each, outcomes[index], limits, world) if index in outcomes else decision.reason)
+        reasons.append(
+            _verdict(each, outcomes[index], limits, world)
+            if index in outcomes
+            else _judged(each, decision.reason, world)
+        )
         if not isinstance(reasons[-1], Exception):
             _note(each, decision, before, reasons[-1])
     return reasons
@@ -286,17 +289,25 @@ def _note(each: Running, decision: Decision, before: State, reason: str | None) 
 def _verdict(each: Running, outcome: Any, limits: Limits, world: World) -> str | Exception | None:
     """What a step came to."""
     if isinstance(outcome, world.impossible):
-        return f"impossible: {outcome}"
+        return _judged(each, f"impossible: {outcome}", world)
     if isinstance(outcome, world.faults):
         return outcome
     each.state, done, success = _returned(outcome)
     if done:
         return world.ends[not success]
     if len(each.turns) + 1 >= (most := limits.max_steps or world.max_steps(each.episode.task)):
-        return f"failed: no end after {most} steps"
-    if time.monotonic() - each.started > limits.seconds:
-        return NoEnd(f"no end after {limits.seconds:g} seconds")
+        return _judged(each, f"failed: no end after {most} steps", world)
+    if time.monotonic() - each.started > world.seconds:
+        return NoEnd(f"no end after {world.seconds:g} seconds")
     return None
+
+
+def _judged(each: Running, reason: str, world: World) -> str | Exception:
+    """Why an episode is over that its environment did not end."""
+    try:
+        return world.ends[0] if world.judge(each.environment) else reason
+    except world.faults as error:
+        return error
 
 
 def _returned(outcome: Any) -> Any:

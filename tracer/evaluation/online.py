@@ -34,8 +34,6 @@ from tracer.planner.plan import Planner
 
 SLOTS = 12
 """Pages open at once, whose states are forecast together: the planner's batch."""
-SECONDS = 900.0
-"""A stalled machine must not become a bad score, nor a page that hangs hold up the others for ever."""
 PROTOCOL = {"name": "tracer-miniwob", "version": 3}
 ENDS = {"solved": "solved", "failed": "failed", "unparsable": "unparsable", "not_grounded": "the tool agent",
         "impossible": "impossible"}  # fmt: skip
@@ -121,9 +119,10 @@ def recipe(config: Config, model: Path, trajectories: Path | None = None) -> dic
     }
 
 
-def load_world(config: Config) -> World:
-    """The world that ``evaluation.environment`` names."""
+def load_world(config: Config, folder: Path | None = None) -> World:
+    """The world that ``evaluation.environment`` names; it may write results of its own into the folder."""
     world: World = plugins.load(plugins.ENVIRONMENTS, config.evaluation.environment)()
+    world.folder = folder
     return world
 
 
@@ -143,7 +142,7 @@ def run(config: Config, model: Path, out: Path) -> dict[str, Any]:
     if left:
         log = TraceLog(out, config.evaluation.screens)
         with open(progress, "ab") as file:
-            for row, turns in play_all(config, left, planners.load(model, config.planner.constrain)):
+            for row, turns in play_all(config, left, planners.load(model, config.planner.constrain), out):
                 log.add(row, turns)  # before the row: a kill between the two plays and logs the episode again
                 done[row["id"]] = row
                 file.write(json_lines.one(row))
@@ -171,12 +170,12 @@ def episodes(config: Config) -> Iterator[Episode]:
 
 
 def play_all(
-    config: Config, wanted: Sequence[Episode], planner: Planner
+    config: Config, wanted: Sequence[Episode], planner: Planner, folder: Path | None = None
 ) -> Iterator[tuple[dict[str, Any], list[Turn]]]:
     """Play the episodes in the configured world; a row and the turns as each ends. Raises ``Unplayed``."""
     slots = min(SLOTS, load_world(config).slots or SLOTS)
-    limits = Limits(slots=slots, max_steps=config.evaluation.max_steps, seconds=SECONDS)
-    yield from play(wanted, planner, lambda: load_world(config), agents(config), limits)
+    limits = Limits(slots=slots, max_steps=config.evaluation.max_steps)
+    yield from play(wanted, planner, lambda: load_world(config, folder), agents(config), limits)
 
 
 def agents(config: Config) -> Callable[[str], Agent]:

@@ -1,5 +1,6 @@
 """Adapters that read published data sets, or recordings of one's own, into trajectories: one per file.
 
 Other rooms use ``source.source(name)`` and the records of ``source``; an adapter reads each record through
-``boundary.Origin``. ``jsonl`` is the project's own format, and ``recording`` writes it.
+``boundary.Origin``. ``actions.PYAUTOGUI`` and ``pyautogui`` also say how pyautogui's
+code is written. ``jsonl`` is the project's own format, and ``recording`` writes it.
 """
