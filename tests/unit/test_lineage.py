@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,24 @@ def _hold(out: Path, ready: multiprocessing.synchronize.Event) -> None:
         signal.pause()
 
 
-def test_two_processes_never_write_one_folder(tmp_path: Path, source: Path) -> None:
+def test_a_folder_that_is_held_for_a_moment_is_waited_for(tmp_path: Path, source: Path) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(tmp_path / "out"):
+            held.set()
+            free.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(30)
+    threading.Timer(0.3, free.set).start()
+    step(tmp_path / "out", source, [])
+    holder.join()
+
+
+def test_two_processes_never_write_one_folder(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.lineage.step.PATIENCE", 0.1)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     holder = context.Process(target=_hold, args=(tmp_path / "out", ready))

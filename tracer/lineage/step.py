@@ -39,6 +39,9 @@ JSON = TypeAdapter[Any](Any)
 SCHEME = 2
 """Which rules made a digest. 1 hashed the text of source files, and no data files or library versions."""
 
+PATIENCE = 10.0
+"""Seconds for which a step waits for its folder: `tracer gc` holds one while it looks at it."""
+
 
 def run_step(
     name: str, *, inputs: Mapping[str, Path], out: Path, body: Callable[[Path], Mapping[str, Any]], **recipe: Any
@@ -54,7 +57,7 @@ def run_step(
     done = finished(out)
     if done is not None and done["digest"] == digest:  # found without a lock, so also on a disk that is read-only
         return done
-    with locked(out):
+    with locked(out, PATIENCE):
         _exchange(out, digest)
         done = finished(out)
         if done is not None:
@@ -164,12 +167,15 @@ def _free(path: Path) -> Path:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold a step's folder, so that nobody else writes it; raises ``LineageError`` where another process does."""
+def locked(out: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold a step's folder, so that nobody else writes it.
+
+    Raises ``LineageError`` where another process still does after so many seconds.
+    """
     # Resolved, since in the image `build` is a link into a volume, which is empty at first.
     out.parent.resolve().mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(out.parent / f".{out.name}.lock", timeout=0):
+        with FileLock(out.parent / f".{out.name}.lock", timeout=patience):
             yield
     except Timeout as error:
         raise LineageError(f"another process is writing {out}; wait for it, or stop it") from error

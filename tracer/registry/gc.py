@@ -76,9 +76,9 @@ def _remove(what: str, folder: Path, out: Path, dry_run: bool) -> Iterator[Remov
             found = Removed(what=what, where=str(folder), size=size_of(folder))
             if not dry_run:
                 shutil.rmtree(folder)
-            yield found
     except LineageError:
         return
+    yield found
 
 
 def size_of(folder: Path) -> int:
