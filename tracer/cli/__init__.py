@@ -19,7 +19,10 @@ from tracer.settings import ConfigError
 from tracer.training.errors import AGAIN, Evicted
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
-
+INTERRUPTION = (
+    "tracer: interrupted; run it again: what is finished is found, and training goes on from its last checkpoint, if "
+    "there is one"
+)
 
 COMMANDS = {
     "Everyday": inspect.COMMANDS,
@@ -83,10 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         application()(args=argv, prog_name="tracer")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            print(
-                "tracer: interrupted; an unfinished step continues from the last checkpoint when run again",
-                file=sys.stderr,
-            )
+            print(INTERRUPTION, file=sys.stderr)
         return ended.code if isinstance(ended.code, int) else 0
     except Exception as error:
         # Our own errors say what is wrong and how to fix it; any other is a bug and keeps its traceback.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -76,7 +77,7 @@ def view(
     if out is not None:
         films, page = viewing.write(where, out), out / "index.html"
         return Result(data={"films": films, "page": page}, text=f"{films} films: {page}")
-    with viewing.server(where, port) as server:
+    with suppress(KeyboardInterrupt), viewing.server(where, port) as server:
         print(f"http://{HOST}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
         server.serve_forever()
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,8 @@ def serve(
     from tracer.serving import server
 
     name = model or f"{config.registry.model}@champion"
-    server.serve(config, name, host, port, say=lambda line: print(line, flush=True))
+    with suppress(KeyboardInterrupt):
+        server.serve(config, name, host, port, say=lambda line: print(line, flush=True))
     return None
 
 
