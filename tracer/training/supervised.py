@@ -12,6 +12,7 @@ import random
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
