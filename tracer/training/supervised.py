@@ -111,10 +111,8 @@ class Said(TrainerCallback):
         """Say it."""
         if logs and "loss" in logs:
             each = (time.monotonic() - self.begun) / max(1, state.global_step - self.first)
-            left = round(each * (state.max_steps - state.global_step) / 60)
-            log.info(
-                "step %d of %d: loss %.3f, about %d min left", state.global_step, state.max_steps, logs["loss"], left
-            )
+            left = timedelta(seconds=round(each * (state.max_steps - state.global_step)))
+            log.info("step %d of %d: loss %.3f, %s left", state.global_step, state.max_steps, logs["loss"], left)
 
 
 class SupervisedTrainer(NamedWeights, Trainer):
