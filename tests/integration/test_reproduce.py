@@ -139,6 +139,7 @@ def test_a_restored_backup_forecasts_and_reproduces(checkout: Path, tmp_path: Pa
             assert done.returncode == 0, done.stdout + done.stderr
         assert "stage2: equal" in done.stdout
     finally:
+        shutil.rmtree(checkout.parent / "remote")  # restoring filled it again
         for path in away:
             path.rename(path.with_suffix(""))
 

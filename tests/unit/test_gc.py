@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from tests.folders import Chain, step
 from tracer import cli
 from tracer.config import Config
 from tracer.json_files import write_json
-from tracer.lineage.digest import STARTED, tree_digest
+from tracer.lineage.digest import LINEAGE, STARTED, tree_digest
 from tracer.lineage.pins import pinned_md5
 from tracer.lineage.step import locked
 from tracer.registry import gc, storage, tracking, verify, versions
@@ -125,6 +127,28 @@ def test_what_a_running_step_writes_or_reads_stays(checkout: Path) -> None:
     assert not Path("build/now").exists()
     gc.collect(settings)
     assert not aside.exists()
+
+
+@pytest.mark.usefixtures("empty_registry")
+def test_a_step_that_finishes_just_before_its_folder_is_removed_keeps_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gone = Path("build/now"), Path("build/moved")
+    for folder in (begun, gone):
+        folder.mkdir()
+        (folder / STARTED).write_text('{"digest": "1", "inputs": {}}')
+
+    @contextmanager
+    def last_moment(out: Path) -> Iterator[None]:
+        if out == begun:
+            (begun / STARTED).rename(begun / LINEAGE)
+        if out == gone:
+            shutil.rmtree(gone)
+        yield
+
+    monkeypatch.setattr(gc, "locked", last_moment)
+    assert not {each.where for each in gc.collect(config())} & {str(begun), str(gone)}
+    assert (begun / LINEAGE).is_file()
 
 
 def test_data_goes_from_the_cache_if_a_remote_has_it_and_no_version_was_made_of_it(checkout: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,15 @@ def begun(out: Path) -> dict[str, Any] | None:
 
 
 def _document(path: Path) -> dict[str, Any] | None:
-    return read_json(path, "digest") if path.is_file() else None
+    try:
+        return dict(read_json(path, "digest"))
+    except (FileNotFoundError, NotADirectoryError):  # asked afterwards: a step may just be moving its folder
+        return None
+
+
+def named(root: Path, name: str) -> list[Path]:
+    """Every file and folder of this name below a folder, in which steps may be moving theirs meanwhile."""
+    return sorted(Path(folder) / name for folder, folders, files in os.walk(root) if name in folders or name in files)
 
 
 def content_digest(path: Path) -> str:
