@@ -73,15 +73,16 @@ def ended(folder: Path, command: str) -> str:
 
 
 def test_the_tutorial_leads_to_a_champion_that_forecasts(folder: Path) -> None:
-    serve, demonstrate, replay, check, *rest = commands(PAGE)
+    serve, demonstrate, scripted, replay, check, *rest = commands(PAGE)
+    assert scripted == f"{demonstrate} --script steps.txt"
+    (script,) = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert serve == "python -m http.server 8000 --directory examples/shop"
     with served(folder / "examples/shop") as address:
         for number, (name, split) in enumerate(zip(NAMES, SPLITS, strict=True)):
             tea = TEAS[number % len(TEAS)]
-            script = f'click button "{tea}"\nclick input:text "Name"\ntype "{name}"\nclick button "Order"\n'
-            (folder / "steps.txt").write_text(script, encoding="utf-8")
-            command = demonstrate.replace("http://127.0.0.1:8000/", address).replace("Mint", tea).replace("Anna", name)
-            assert "4 steps: " in typed(folder, f"{command} --split {split} --script steps.txt")
+            (folder / "steps.txt").write_text(script.replace("Mint", tea).replace("Anna", name), encoding="utf-8")
+            command = scripted.replace("http://127.0.0.1:8000/", address).replace("Mint", tea).replace("Anna", name)
+            assert "4 steps: " in typed(folder, f"{command} --split {split}")
         recording = sorted((folder / "shop/train").glob("*.jsonl"))[0]
         found = typed(folder, replay.replace("RECORDING", recording.stem))
         assert "valid, 4 steps" in found

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, live, registry, training
-from tracer.cli.common import add, group
+from tracer.cli.common import Interrupted, add, group
 from tracer.settings import ConfigError
 from tracer.training.errors import AGAIN, Evicted
 
@@ -94,6 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(error, OSError):
             raise
         print(f"tracer: {error}", file=sys.stderr)
-        codes = {ConfigError: WRONG, Evicted: AGAIN}
+        codes = {ConfigError: WRONG, Evicted: AGAIN, Interrupted: INTERRUPTED}
         return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
     return 0

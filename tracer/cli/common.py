@@ -48,6 +48,10 @@ class Result:
         raise typer.Exit(0 if self.ok else 1)
 
 
+class Interrupted(RuntimeError):
+    """Ctrl-C, which the message says the consequences of."""
+
+
 Command = Callable[..., Result | None]
 
 
