@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer import flow
@@ -48,12 +49,15 @@ def test_a_dry_run_says_all_and_writes_nothing(made: tuple[Config, Path]) -> Non
         "# tokens per step",
         "# digest ",
         "to be made",
-        "# memory a GPU",
+        "# memory",
         "ok   context",
         "ok   prompts",
     ):
         assert said in text
     assert "FAIL" not in text
+    first = text.splitlines()[:8]
+    assert first[0].startswith("# digest ") and any(line.startswith("# time on ") for line in first)
+    assert yaml.safe_load(text)["profile"] == "micro"
 
 
 @pytest.mark.parametrize(

@@ -180,5 +180,5 @@ def test_settings_decide_nothing_but_values() -> None:
         for attribute, value in vars(found[name]).items()
         if (callable(value) or isinstance(value, property)) and not attribute.startswith(("_", "model_"))
     }
-    assert methods == {"tracer.config.Config.folder", "tracer.config.Config.out",
+    assert methods == {"tracer.config.Config.command", "tracer.config.Config.folder", "tracer.config.Config.out",
                        "tracer.training.settings.LaunchConfig.processes"}  # fmt: skip

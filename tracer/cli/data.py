@@ -119,7 +119,9 @@ def ingest(
     from tracer.ingestion.ingest import ingest_source
     from tracer.ingestion.parts import parsed_options
     from tracer.ingestion.settings import DataConfig
+    from tracer.planner import hub
     from tracer.validation.lessons import Lessons
+    from tracer.validation.validate import prompt_counter
 
     if source is None:
         if check:
@@ -130,22 +132,18 @@ def ingest(
     plugins.find(plugins.SOURCES, source)  # an unknown one is named before anything else is looked at
     data = DataConfig(source=source, path=str(path), options=parsed_options(option), workers=workers, pointer="")
     if check:
-        lessons = Lessons(config.planner, _sees(config))
+        counter = prompt_counter(config, hub.folder(config))
+        lessons = Lessons(config.planner, counter.sees if counter else None)
         found = checked(data, lessons.add)
         found["training"] = lessons.warnings()
         wrong = [*found["problems"], *found.get("warnings", ()), *(f"training: {each}" for each in found["training"])]
-        text = "\n".join(wrong) or f"{found['trajectories']} trajectories, and nothing wrong with them"
+        lines = wrong or [f"{found['trajectories']} trajectories, and nothing wrong with them"]
+        if counter is None and config.planner.image:
+            lines.append(f"not checked: whether screens are too large for the planner's pictures; {hub.absent(config)}")
+        text = "\n".join(lines)
         return Result(data=found, text=text, ok=not found["rejected"])
     out = out or Path("build/sources") / source
     return finished(lambda: ingest_source(data, out, progress=sys.stderr.isatty()), out)
-
-
-def _sees(config: Config) -> tuple[int, int] | None:
-    from tracer.planner import hub
-    from tracer.validation.validate import prompt_counter
-
-    counter = prompt_counter(config, hub.folder(config))
-    return counter.sees if counter else None
 
 
 def mix(config: Config, out: Out = None) -> Result:

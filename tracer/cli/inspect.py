@@ -58,7 +58,7 @@ def _outcome(config: Config, registered: bool = False) -> Result:
         return Result(data=data, text=table)
     skipped = flow.unregistered(config)
     champion = None if skipped else versions.aliased(config.registry, record.CHAMPION)
-    named = skipped or "none; `tracer history` says why the challenger was refused"
+    named = skipped or f"none; `{config.command('history')}` says why the challenger was refused"
     if champion is not None:
         named = f"{champion.name} version {champion.version} ({champion.digest[:12]}), {champion.uri}"
     pages = sorted(flow.step("report").out(config).glob("*.html"))
@@ -76,7 +76,7 @@ def status(config: Config) -> Result:
     found = flow.status(config)
     lines = {}
     for name, (state, reasons) in found.items():
-        more = f" (and {len(reasons) - 1} more: tracer why {name})" if len(reasons) > 1 else ""
+        more = f" (and {len(reasons) - 1} more: {config.command(f'why {name}')})" if len(reasons) > 1 else ""
         lines[name] = f"{state}: {reasons[0]}{more}" if reasons else state
     data = {name: {"state": state, "reasons": reasons} for name, (state, reasons) in found.items()}
     return Result(data=data, text=aligned(lines))

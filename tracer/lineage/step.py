@@ -31,6 +31,8 @@ from tracer.lineage.digest import (
     digest_of,
     finished,
     tree_digest,
+    unfinished,
+    writer,
 )
 from tracer.lineage.provenance import git_commit, hardware, library_versions, lock_digest
 
@@ -65,7 +67,7 @@ def run_step(
         out.mkdir(parents=True, exist_ok=True)
         sources = {key: {"path": relative(Path(path)), "digest": parts["inputs"][key]} for key, path in inputs.items()}
         begun_as = {"digest": digest, **parts, "inputs": sources}
-        write_json(out / STARTED, begun_as)
+        write_json(out / STARTED, {**begun_as, "process": os.getpid()})
         started = datetime.now(UTC)
         metrics = dict(body(out))
         lineage = {
@@ -123,6 +125,8 @@ def expected_digest(name: str, **recipe: Any) -> str:
 def read_lineage(out: Path) -> dict[str, Any]:
     """The lineage of a folder that has to be finished; raises ``LineageError``."""
     lineage = finished(out)
+    if lineage is None and writer(out):
+        raise LineageError(unfinished(out))
     if lineage is None:
         raise LineageError(f"{out} contains no {LINEAGE}: the step that makes it has not finished; run that step first")
     return lineage

@@ -16,6 +16,8 @@ from tracer.config import Config
 from tracer.ingestion.quarantine import QUARANTINE, quarantined
 from tracer.json_files import read_json, write_json
 from tracer.lineage.step import read_lineage, run_step
+from tracer.planner import hub
+from tracer.planner.lora import holds_model
 from tracer.planner.plan import PlannerSettings
 from tracer.validation.step_table import KEYS, step_table
 from tracer.validation.suite import Expectation, expectations
@@ -104,7 +106,7 @@ def explain(result: dict[str, Any]) -> str:
 
 def prompt_counter(config: Config, base: Path) -> PromptLength | None:
     """What counts prompts in the base planner's tokens, or None while there is no base planner."""
-    if not base.exists():
+    if not holds_model(base):
         return None
     from tracer.planner.length import PromptLength
 
@@ -123,7 +125,7 @@ def _not_applicable(config: Config, base: Path) -> dict[str, Any]:
         "observed": f"not checked: the base planner {base} does not exist",
         "unexpected": 0,
         "examples": [],
-        "fix": "bring the base planner: `dvc pull`, `tracer base hub`, or build one with `tracer base tiny`",
+        "fix": hub.absent(config),
     }
 
 
