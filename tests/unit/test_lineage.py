@@ -16,7 +16,7 @@ import pytest
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.pins import check_pin, dvc_md5, pinned_md5
-from tracer.lineage.step import read_lineage, run_step, verify_output
+from tracer.lineage.step import locked, read_lineage, run_step, verify_output
 from tracer.lineage.why import state_of
 
 
