@@ -128,7 +128,8 @@ class FlowStep:
     def state(self, config: Config) -> tuple[str, list[str]]:
         """Whether its finished folder is up to date, and if not, why it would run (``lineage.why``)."""
         if self.recipe is None:
-            raise ConfigError(f"{self.name} leaves no folder: `tracer history` shows what the registry decided")
+            shows = f"`{config.command('history')}` shows what the registry decided"
+            raise ConfigError(f"{self.name} leaves no folder: {shows}")
         config = start.resolved(config)
         folders = self.folders(config)
         elsewhere = start.elsewhere(config) if BASE in self.reads else ""
