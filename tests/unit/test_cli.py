@@ -58,6 +58,8 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
     command = COMMANDS[path]
     about, _, example = command.help.rpartition("Example: ")
     assert about.strip() and example.startswith(f"tracer {path}")
+    first = about.strip().split("\n\n")[0]
+    assert first[0].isupper() and first.endswith("."), first
     options = {option for each in command.params for option in each.opts}
     assert "--json" in options
     assert options & CONFIGURED == (set() if path in NO_CONFIGURATION else CONFIGURED)
@@ -227,7 +229,7 @@ def test_any_result_prints_as_json_and_nothing_else_does(capsys: pytest.CaptureF
     assert ended.value.code == 1
     shown = capsys.readouterr()
     assert shown.err == "half done\n"
-    finding = {"name": "disk", "ok": True, "detail": "é", "fix": ""}
+    finding = {"name": "disk", "ok": True, "detail": "é", "fix": "", "command": []}
     assert json.loads(shown.out) == {"1": "x", "nan": None, "finding": finding, "kind": "a", "pair": [1, 2]}
     with pytest.raises(SystemExit):
         app(["speak"])

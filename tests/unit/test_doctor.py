@@ -93,6 +93,16 @@ def test_data_that_changed_under_its_pin(root: Path) -> None:
     bad(doctor.data(root), "does not exist")
 
 
+def test_sample_data_that_nobody_needs_may_be_absent(root: Path) -> None:
+    (root / "params.yaml").write_text("profile: demo\nprofiles: {demo: {}}\n")
+    shutil.rmtree(root / "data")
+    bad(doctor.data(root), "does not exist")
+    (root / "params.yaml").write_text("profile: demo\nprofiles: {demo: {}, shop: {data: {path: shop}}}\n")
+    found = doctor.data(root)
+    assert found.ok and "only the sample profiles need it" in found.detail
+    assert found.command == ("dvc", "pull", "data.dvc")  # --fix brings it
+
+
 def test_a_remote_that_is_gone(root: Path) -> None:
     (root / "remote").rmdir()
     bad(doctor.remote(root), "does not exist")

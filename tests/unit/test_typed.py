@@ -120,8 +120,9 @@ def test_a_base_planner_that_is_missing_is_named_before_any_work_with_what_bring
     assert not (tmp_path / "build").exists()
     (base / "checkpoints").mkdir(parents=True)
     (base / ".started.json").write_text('{"digest": "0"}', encoding="utf-8")
-    assert main(["plan", "--profile", "micro", *own]) == 2
-    assert f"{base} is unfinished: {command}" in capsys.readouterr().err
+    for words in (["plan"], ["train", "stage1"]):
+        assert main([*words, "--profile", "micro", *own]) == 2
+        assert f"{base} is unfinished: {command}" in capsys.readouterr().err
     assert main(["train", "stage1", "--dry-run", "--profile", "micro", *own]) == 0
     assert f"{base} is unfinished: {command}" in capsys.readouterr().out
 

@@ -50,7 +50,7 @@ def training_of(stage: Stage) -> Command:
         result = finished(lambda: step.run(config, out, given={stage.start: begin}), out)
         return result if processes.main() else None
 
-    train.__doc__ = f"""{stage.about}
+    train.__doc__ = f"""{stage.about[0].upper()}{stage.about[1:]}.
 
     Example: tracer train {stage.name} --profile tiny --seed 1 --set {stage.name}.steps=300
     """

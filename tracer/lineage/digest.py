@@ -81,14 +81,13 @@ def lock_of(out: Path) -> Path:
 
 def writer(out: Path) -> int | None:
     """The process that is writing a step's folder at this moment, or None."""
-    started = begun(out)
-    if started is None or not lock_of(out).is_file():
+    if not lock_of(out).is_file() or not (out / STARTED).is_file():
         return None
     try:
         with FileLock(lock_of(out), timeout=0):
             return None
     except Timeout:
-        return started.get("process")
+        return (begun(out) or {}).get("process")
     except OSError:  # a disk that is read-only has no writer
         return None
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tracer.planner.length import PromptLength
 
+log = logging.getLogger(__name__)
 RESULTS = "validation.json"
 FAILURES = "failures.parquet"
 DATA_DOCS = "logs/data_docs"  # they carry the time of the run, and lineage does not hash logs/
@@ -82,10 +83,13 @@ def recipe(config: Config, trajectories: Path, base: Path) -> dict[str, Any]:
 
 
 def raise_on_failure(folder: Path) -> None:
-    """The gate: raises ``ValidationFailed`` if an expectation of severity ``error`` is not met."""
+    """The gate: raises ``ValidationFailed`` if an expectation of severity ``error`` is not met; logs the warnings."""
     read_lineage(folder)
-    results = read_json(folder / RESULTS, "results")["results"]
-    failed = [result for result in results if result["severity"] == "error" and not result["success"]]
+    missed = [result for result in read_json(folder / RESULTS, "results")["results"] if not result["success"]]
+    for result in missed:
+        if result["severity"] == "warning":
+            log.warning("warning %s", explain(result).removeprefix("- "))
+    failed = [result for result in missed if result["severity"] == "error"]
     if failed:
         raise ValidationFailed(
             "\n".join([f"{folder}: the data fails {len(failed)} expectations", *map(explain, failed)])
@@ -148,10 +152,11 @@ def check(
     steps: pd.DataFrame, records: pd.DataFrame, wanted: Sequence[Expectation], out: Path
 ) -> Iterator[dict[str, Any]]:
     """The result of every expectation, in order, with all failing ``rows``; builds the Data Docs under ``out``."""
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    for name in ("great_expectations", ProgressBarsConfig.__module__):  # whose logger has a level of its own
+        logging.getLogger(name).setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for site in list(context.list_data_docs_sites()):
