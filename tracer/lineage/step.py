@@ -30,6 +30,7 @@ from tracer.lineage.digest import (
     content_digest,
     digest_of,
     finished,
+    lock_of,
     tree_digest,
     unfinished,
     writer,
@@ -179,7 +180,7 @@ def locked(out: Path, patience: float = 0.0) -> Iterator[None]:
     # Resolved, since in the image `build` is a link into a volume, which is empty at first.
     out.parent.resolve().mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(out.parent / f".{out.name}.lock", timeout=patience):
+        with FileLock(lock_of(out), timeout=patience):
             yield
     except Timeout as error:
         raise LineageError(f"another process is writing {out}; wait for it, or stop it") from error
