@@ -340,6 +340,7 @@ async def is_cut_by_a_menu(tab: Any) -> None:
 
 
 @pytest.mark.parametrize(("drive", "note"), [(is_changed_by_the_page, "in the end"), (is_cut_by_a_menu, "changed")])
+@pytest.mark.slow
 def test_a_value_that_no_recorded_text_makes_is_said(
     drive: Drive, note: str, browser: Browser, site: str, tmp_path: Path
 ) -> None:
