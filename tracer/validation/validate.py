@@ -152,11 +152,11 @@ def check(
     steps: pd.DataFrame, records: pd.DataFrame, wanted: Sequence[Expectation], out: Path
 ) -> Iterator[dict[str, Any]]:
     """The result of every expectation, in order, with all failing ``rows``; builds the Data Docs under ``out``."""
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)  # before its import, which logs what it finds
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    for name in ("great_expectations", ProgressBarsConfig.__module__):  # whose logger has a level of its own
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger(ProgressBarsConfig.__module__).setLevel(logging.ERROR)  # which sets a level of its own
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for site in list(context.list_data_docs_sites()):
