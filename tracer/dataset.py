@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracer import store
 from tracer.action import Action, ActionError
 from tracer.lineage.digest import digest_of
 from tracer.trajectory import SPLITS, Element, Step, Trajectory
@@ -32,6 +34,9 @@ COLUMNS = (
     "elements", "action_type", "action", "target", "instruction", "observation",
 )  # fmt: skip
 ALWAYS = ("trajectory_id", "step", "steps", "source", "split", "task", "goal", "outcome", "action", "instruction")
+
+
+DAMAGED = "the file is damaged: delete its folder and run the step `ingest` again"
 
 
 class DatasetError(ValueError):
@@ -253,30 +258,46 @@ def write_shards(trajectories: Iterable[Trajectory], out: Path, *, shard_bytes: 
 
 
 def shards(folder: Path, split: str | None = None) -> list[Path]:
-    """The shards of a folder, of one split or all, in the order of their names; raises ``DatasetError`` for none."""
-    found = sorted(path for path in folder.glob("*.parquet") if SHARD.fullmatch(path.name))
+    """The shards of a folder, of one split or all, in the order of their names; raises ``DatasetError`` for none.
+
+    Those in a store (``data.store``) are paths of universal_pathlib, which open like others.
+    """
+    found = sorted(path for path in folder.glob("*.parquet") if SHARD.fullmatch(path.name)) + store.listed(folder)
     if not found:
         raise DatasetError(f"{folder} contains no shards named <split>-00000.parquet; run the step `ingest` first")
     return [path for path in found if split is None or path.name.startswith(f"{split}-")]
 
 
-def batches(path: Path, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """A shard's rows in batches; raises ``DatasetError`` for a truncated or foreign file."""
-    import pyarrow as pa
+@contextmanager
+def parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """An open shard; raises ``DatasetError`` for a foreign file, and in its body what ``unreadable`` turns into one."""
     import pyarrow.parquet as pq
 
-    fix = "the file is damaged: delete its folder and run the step `ingest` again"
+    with store.opened(path) as stream, pq.ParquetFile(stream, pre_buffer=True) as file:
+        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise DatasetError(f"{path} has no column {', '.join(missing)}; {DAMAGED}")
+        yield file
+
+
+def unreadable(path: Path, row: int, error: Exception) -> DatasetError:
+    """The error to raise for a shard that cannot be read from that row on; ``error`` itself if it is one already."""
+    if isinstance(error, DatasetError):
+        return error
+    fix = DAMAGED if isinstance(path, Path) else "see whether the store answers and whether your key may read it"
+    return DatasetError(f"{path}, row {row}: {(str(error) or repr(error)).splitlines()[0]}; {fix}")
+
+
+def batches(path: Path, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """A shard's rows in batches; raises ``DatasetError`` for a truncated or foreign file."""
     row = 0
     try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-            if missing:
-                raise DatasetError(f"{path} has no column {', '.join(missing)}; {fix}")
+        with parquet(path) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=None if columns is None else list(columns)):
                 yield batch
                 row += batch.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DatasetError(f"{path}, row {row}: {str(error).splitlines()[0]}; {fix}") from error
+    except Exception as error:
+        raise unreadable(path, row, error) from error
 
 
 def read(
@@ -303,7 +324,11 @@ def find(folder: Path, trajectory: str, split: str | None = None) -> Trajectory 
     import pyarrow.parquet as pq
 
     for path in shards(folder, split):
-        table = pq.read_table(path, filters=[("trajectory_id", "=", trajectory)])
+        try:
+            with store.opened(path) as stream:
+                table = pq.read_table(stream, filters=[("trajectory_id", "=", trajectory)])
+        except Exception as error:
+            raise unreadable(path, 0, error) from error
         if table.num_rows:
             return next(trajectories_from_rows(table.to_pylist(), str(path)))
     return None

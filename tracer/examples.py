@@ -39,16 +39,20 @@ class Example:
 def examples(trajectories: Iterable[Trajectory], horizon: int) -> Iterator[Example]:
     """Every state of the trajectories, in order, with a reference of at most ``horizon`` steps."""
     for trajectory in trajectories:
-        for step in range(len(trajectory.steps)):
-            yield Example(
-                trajectory=trajectory.id,
-                step=step,
-                task=trajectory.task,
-                split=trajectory.split,
-                state=state_at(trajectory, step),
-                reference=reference(trajectory, step, horizon),
-                remaining=len(trajectory.steps) - step,
-            )
+        yield from (example(trajectory, step, horizon) for step in range(len(trajectory.steps)))
+
+
+def example(trajectory: Trajectory, step: int, horizon: int) -> Example:
+    """The state in which step ``step`` (from 0) was taken."""
+    return Example(
+        trajectory=trajectory.id,
+        step=step,
+        task=trajectory.task,
+        split=trajectory.split,
+        state=state_at(trajectory, step),
+        reference=reference(trajectory, step, horizon),
+        remaining=len(trajectory.steps) - step,
+    )
 
 
 def chunks(found: Iterable[Example], size: int) -> Iterator[list[Example]]:

@@ -67,7 +67,7 @@ def android_control(folder: Path, size: int) -> None:
     shard_bytes, number = size // 2, 0
     for shard in range(2):
         path = folder / f"android_control-0000{shard}-of-00002"
-        with gzip.open(path, "wb", compresslevel=6) as file:
+        with gzip.open(path, "wb", compresslevel=1) as file:
             written = 0
             while written < shard_bytes:
                 actions = [{"action_type": "click", "x": 30 + index, "y": 40} for index in range(5)]

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 ORDER = (
     "action settings package_data json_files json_lines finding alerts progress statistics workers",
     "plugins trajectory lineage",
-    "instruction forecast dataset",
-    "examples reward grammars tools sources",
+    "instruction forecast store dataset",
+    "examples stored reward grammars tools sources",
     "config",
     "planner ingestion",
     "agents environments validation",
@@ -38,7 +38,7 @@ ORDER = (
 LEVEL = {room: level for level, line in enumerate(ORDER) for room in line.split()}
 VOCABULARY = {
     "action", "config", "dataset", "examples", "forecast", "instruction", "json_files", "json_lines", "package_data",
-    "plugins", "progress", "reward", "settings", "statistics", "trajectory", "workers",
+    "plugins", "progress", "reward", "settings", "statistics", "store", "stored", "trajectory", "workers",
 }  # fmt: skip
 ROOMS = {
     "ingest": {"ingestion", "sources"},

@@ -16,8 +16,7 @@ from transformers.trainer_utils import SaveStrategy
 from trl import GRPOTrainer
 
 from tracer.config import Config
-from tracer.dataset import read
-from tracer.examples import examples
+from tracer.stored import Stored
 from tracer.training.stage1 import STAGE
 from tracer.training.start import load_start
 from tracer.training.trl.timed import now, timed
@@ -51,10 +50,11 @@ def run(job: Job, turns: Connection, log: Path) -> None:
     objective = dataclasses.replace(STAGE.objective(config), options=stage)
     set_seed(config.seed)
     planner = load_start(config, stage, job.start)
-    states = list(examples(read(job.trajectories, split="train"), config.planner.horizon))
+    states = Stored(job.trajectories, "train", config.planner.horizon)
     # A pass over every state would outlast the measurement: both sides take the same draw of them instead.
-    random.Random(config.seed).shuffle(states)
-    states = states[: stage.groups * stage.steps]
+    order = list(range(len(states)))
+    random.Random(config.seed).shuffle(order)
+    states = states.taken(order[: stage.groups * stage.steps])
     kind = timed(trainer_class(planner.model, stage) if job.side == "ours" else GRPOTrainer)
     trainer = build(config, objective, planner, states, job.out, kind=kind)
     trainer.args.save_strategy = SaveStrategy.NO

@@ -14,7 +14,7 @@ from typing import Any
 
 from tracer import plugins
 from tracer.config import Config
-from tracer.dataset import ShardWriter
+from tracer.dataset import ShardWriter, shards
 from tracer.ingestion import mixture
 from tracer.ingestion.assembly import assemble
 from tracer.ingestion.counts import Counts, metrics, warnings
@@ -27,6 +27,7 @@ from tracer.lineage.pins import check_pin, pinned_folder, pointer_of
 from tracer.lineage.step import run_step
 from tracer.sources.recording import RECORDED
 from tracer.sources.source import Rejected, SourceError
+from tracer.store import upload
 from tracer.trajectory import Trajectory
 
 MAX_SHOWN = 20
@@ -52,12 +53,14 @@ def ingest_source(data: DataConfig, out: Path, *, progress: bool = False) -> dic
     def body(folder: Path) -> dict[str, Any]:
         if data.limit is None:
             stats = assemble(data.source, ingest_parts(data, folder, progress=progress), folder)
-            shutil.rmtree(folder / PARTS)  # linked shards stay
         else:
             stats = write(limited(items(data), data.limit), ShardWriter(folder))
         if not stats["trajectories"]:
             example = "".join(f", the first {rejected}" for rejected in islice(quarantined(folder), 1))
             raise SourceError(f"{data.path}: not one of {stats['rejected']['total']} records was readable{example}")
+        if data.store:
+            upload(folder, shards(folder), data.store)
+        shutil.rmtree(folder / PARTS, ignore_errors=True)  # linked shards stay
         return {**metrics(stats), "dvc_md5": md5}
 
     return run_step(out=out, body=body, **_recipe(data))

@@ -30,6 +30,9 @@ class DataConfig(Section):
 
     For a ``path`` outside ``data/`` the default is the pointer that ``dvc add`` put beside it or a folder above it; if
     there is none, the data is not tracked."""
+    store: str = Field(default="", pattern=r"^$|^[a-z0-9+]+://[^/]+")
+    """Where the shards go, such as ``s3://BUCKET/PREFIX``; empty: they stay in the step's folder. Steps that read them
+    keep copies in ``$TRACER_SHARD_CACHE`` (.cache/shards) while the disk has room."""
     max_quarantined: float = Field(default=0.01, ge=0, le=1)
     """The share of bad rows above which the gate after ingestion closes."""
     limit: int | None = Field(default=None, gt=0)

@@ -15,9 +15,9 @@ from transformers import set_seed
 from tracer import json_lines
 from tracer.config import Config
 from tracer.dataset import read
-from tracer.examples import examples
 from tracer.json_files import write_json
 from tracer.planner.lora import check_start
+from tracer.stored import Stored
 from tracer.training import health, probe, processes, replay
 from tracer.training.budget import Budget
 from tracer.training.checkpoints import last_checkpoint
@@ -47,7 +47,7 @@ def train(config: Config, objective: Objective, trajectories: Path, start: Path,
         processes.join()
         set_seed(config.seed)
         planner = load_start(config, stage, start)
-        states = list(examples(replay.chosen(config, read(trajectories, split="train")), horizon))
+        states = Stored(trajectories, "train", horizon, replay.chosen(config, read(trajectories, split="train")))
         prompts = select(objective, planner, states, config.seed, out, heartbeat)
         watch = Watch(objective.name, stage, heartbeat)
         budget = Budget(objective.name, config.budget, stage.steps, out)

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import torch
 
-from tracer.dataset import read
-from tracer.examples import Example, examples
+from tracer.examples import Example
 from tracer.lineage.digest import LineageError
 from tracer.planner.lora import is_adapter
 from tracer.planner.transformers import TransformersPlanner
+from tracer.stored import Stored
 from tracer.training.score import Score
 
 STATES = 64
 
 
-def held_out(trajectories: Path, horizon: int) -> list[Example]:
+def held_out(trajectories: Path, horizon: int) -> Stored:
     """The states of the split ``validation``; raises ``LineageError`` if there are none."""
-    found = list(examples(read(trajectories, split="validation"), horizon))
+    found = Stored(trajectories, "validation", horizon)
     if not found:
         raise LineageError(f"{trajectories} has no state in the split 'validation' to probe on")
     return found

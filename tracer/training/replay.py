@@ -6,7 +6,7 @@ Without the old ones, training on a few new pages unlearns the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from tracer.config import Config
@@ -25,15 +25,14 @@ def known_by(config: Config) -> Path | None:
     return None if config.retrain.from_ == "base" or config.retrain.replay == 1 else config.out("base")
 
 
-def chosen(config: Config, trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
-    """The episodes to train on, in their order; the same ones for the same seed.
+def chosen(config: Config, trajectories: Iterable[Trajectory]) -> set[str] | None:
+    """The ids of the episodes to train on, None for all; the same ones for the same seed.
 
     Raises ``LineageError`` if there are none, or if the start does not say what it was made of.
     """
     start = known_by(config)
     if start is None:
-        yield from trajectories
-        return
+        return None
     if not (start / EPISODES).is_file():
         raise LineageError(
             f"{config.retrain.from_} was registered before its episodes were listed, so nothing tells what is new to "
@@ -41,17 +40,18 @@ def chosen(config: Config, trajectories: Iterable[Trajectory]) -> Iterator[Traje
         )
     pages = (page for source in read_json(start / EPISODES).values() for page in source.values())
     known = {digest for page in pages for digest in page.values()}
-    counts = {"new": 0, "replayed": 0, "left out": 0}
+    counts, ids = {"new": 0, "replayed": 0, "left out": 0}, set[str]()
     for each in trajectories:
         digest = content(each)
         drawn = int(digest_of([config.seed, digest])[:8], 16) < config.retrain.replay * 2**32
         what = "new" if digest not in known else "replayed" if drawn else "left out"
         counts[what] += 1
         if what != "left out":
-            yield each
+            ids.add(each.id)
     log.info("episodes beside what %s was made of: %s", config.retrain.from_, counts)
     if not counts["new"] + counts["replayed"]:
         raise LineageError(
             f"no episode to train on: {config.retrain.from_} was made of all {counts['left out']}, and retrain.replay "
             f"takes none of them again; raise it"
         )
+    return ids

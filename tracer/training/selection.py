@@ -14,6 +14,7 @@ from tracer.planner.transformers import TransformersPlanner, image_tokens
 from tracer.progress import bar
 from tracer.reward import dead
 from tracer.settings import ConfigError
+from tracer.stored import Stored
 from tracer.training import processes
 from tracer.training.score import Objective
 from tracer.training.trl import groups
@@ -26,11 +27,11 @@ CHOICE = Path("checkpoints") / "choice.json"
 def select(
     objective: Objective,
     planner: TransformersPlanner,
-    prompts: list[Example],
+    prompts: Stored,
     seed: int,
     out: Path,
     heartbeat: Heartbeat,
-) -> list[Example]:
+) -> Stored:
     """The prompts to train on: ``max_prompts`` drawn with the seed, less those whose rollouts all earn the same.
 
     The choice is kept beside the checkpoints, so that a killed run does not sample for it again. Raises
@@ -38,7 +39,7 @@ def select(
     """
     stage = objective.options
     if stage.max_prompts is not None and stage.max_prompts < len(prompts):
-        prompts = random.Random(seed).sample(prompts, stage.max_prompts)
+        prompts = prompts.taken(random.Random(seed).sample(range(len(prompts)), stage.max_prompts))
     if not prompts:
         raise LineageError("no state to train on: the data set's split 'train' is empty")
     if len(prompts) < stage.groups:
@@ -60,7 +61,7 @@ def select(
             kept = [index for index, group in enumerate(rewards) if not dead(group)]
             save_choice(out, kept)
         chosen = kept
-    found = [prompts[index] for index in processes.agree(chosen)]
+    found = prompts.taken(processes.agree(chosen))
     log.info("%d of %d states have rollouts that disagree; training on those", len(found), len(prompts))
     return found if len(found) >= stage.groups else prompts
 

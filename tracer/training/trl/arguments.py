@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, Features, Image, Value
+from datasets import Dataset, Image
 from peft import LoraConfig
 from trl import GRPOConfig
 
@@ -141,14 +142,25 @@ def lora(stage: GrpoConfig) -> LoraConfig | None:
 
 
 def dataset(states: Sequence[Example], settings: PlannerSettings, tokens: Sequence[str]) -> Dataset:
-    """The prompts as TRL wants them: a conversation, the screenshot, and the index of the state in ``states``."""
-    role = {"role": Value("string"), "content": Value("string")}
-    features = Features({"prompt": [role], "index": Value("int64")})
-    rows: dict[str, list[Any]] = {
-        "prompt": [[{"role": "user", "content": prompt(state.state, settings, tokens)}] for state in states],
-        "index": list(range(len(states))),
-    }
-    if settings.image:
-        features["image"] = Image()
-        rows["image"] = [{"bytes": state.state.image, "path": None} for state in states]
-    return Dataset.from_dict(rows, features=features)
+    """The prompts as TRL wants them: a conversation, the screenshot, and the index of the state in ``states``.
+
+    A row is made when it is asked for, so that no more screens are in memory than a batch has.
+    """
+    return Dataset.from_dict({"index": range(len(states))}).with_transform(_Rows(states, settings, tokens))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A class and no closure: the data set takes a digest of what it is transformed with."""
+
+    states: Sequence[Example]
+    settings: PlannerSettings
+    tokens: Sequence[str]
+
+    def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        states = [self.states[index].state for index in batch["index"]]
+        asked = [prompt(state, self.settings, self.tokens) for state in states]
+        rows: dict[str, list[Any]] = {"prompt": [[{"role": "user", "content": text}] for text in asked], **batch}
+        if self.settings.image:
+            rows["image"] = [Image().decode_example({"bytes": state.image, "path": None}) for state in states]
+        return rows

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
+from tracer.examples import Example
 from tracer.planner.constraint import Constraint
 from tracer.planner.transformers import image_tokens
 from tracer.training.trl import groups
 from tracer.training.trl.live_groups import LiveGroups
-from tracer.trajectory import State
 
 
 class SharedPromptTrainer(LiveGroups):
@@ -29,8 +29,8 @@ class SharedPromptTrainer(LiveGroups):
     """Whether random numbers follow from the seed and the step (GrpoConfig.sampling), in any number of processes."""
     constraint: Constraint | None = None
     """What completions are kept within; their probabilities are those of the model over what it allows."""
-    states: Sequence[State] = ()
-    """The state of each prompt of the data set, which the constraint asks for."""
+    states: Sequence[Example] = ()
+    """The prompts of the data set, whose states the constraint asks for."""
     _rows: Sequence[int] = ()
     """The data set's prompt behind each completion of the batch at hand."""
 
@@ -45,7 +45,7 @@ class SharedPromptTrainer(LiveGroups):
 
     def _allowed(self, members: torch.Tensor, tokens: torch.Tensor, vocabulary: int) -> torch.Tensor:
         assert self.constraint is not None
-        states = [self.states[self._rows[index]] for index in members.tolist()]
+        states = [self.states[self._rows[index]].state for index in members.tolist()]
         return self.constraint.allowed(states, tokens, vocabulary, self.eos_token_ids)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], list[Any] | None, dict[str, Any]]:
@@ -76,7 +76,7 @@ class SharedPromptTrainer(LiveGroups):
         model.eval()
         answers = None
         if self.constraint is not None:
-            answers = self.constraint.answers([self.states[row] for row in self._rows], self.eos_token_ids)
+            answers = self.constraint.answers([self.states[row].state for row in self._rows], self.eos_token_ids)
         completions = groups.sample(
             model,
             inputs,

@@ -62,7 +62,7 @@ def build(
     if sampling:
         trainer.eos_token_ids = planner.ends(config.planner.horizon)
         trainer.by_step = stage.sampling == "step"
-        trainer.states = [prompt.state for prompt in prompts]
+        trainer.states = prompts
     if planner.settings.constrain == "always":
         if not sampling:
             raise ConfigError(
