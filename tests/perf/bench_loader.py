@@ -1,7 +1,8 @@
-"""One epoch of a stage's prompts from ingested shards, without gradient steps: how fast, in how much memory, in what order.
+"""One epoch of a stage's prompts from ingested shards, without gradient steps: how fast, and in how much memory.
 
-    python -m tests.perf.bench_loader INGESTED          # killed with -9 halfway and continued, beside an undisturbed epoch
+    python -m tests.perf.bench_loader FOLDER
 
+A second epoch is killed with -9 halfway and continued: its second half has to be the first one's, in the same order.
 The rows are those that TRL's trainer gets, screenshots decoded, in the order of its sampler.
 """
 
@@ -67,9 +68,10 @@ def main() -> None:
     assert run(0, stop=whole["half"]).returncode == -signal.SIGKILL
     rest = json.loads(run(whole["half"]).stdout)
     size = sum(path.stat().st_size for path in given.folder.glob("*.parquet")) / 10**6
-    print(f"{whole['prompts']} prompts of {size:.0f} MB: {whole['loaded'] / whole['seconds']:.0f} a second, peak "
-          f"{whole['peak_mb']:.0f} MB; continued at {whole['half']}: {rest['second_half'] == whole['second_half'] and 'the same' or 'OTHER'}"
-          " prompts in the same order")  # fmt: skip
+    order = "the same order" if rest["second_half"] == whole["second_half"] else "ANOTHER ORDER"
+    print(f"{whole['prompts']} prompts of {size:.0f} MB")
+    print(f"  {whole['loaded'] / whole['seconds']:.0f} a second, peak {whole['peak_mb']:.0f} MB")
+    print(f"  continued at {whole['half']}: {order}")
 
 
 if __name__ == "__main__":
