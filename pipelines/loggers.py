@@ -5,15 +5,34 @@ import sys
 
 import dagster as dg
 
+from tracer import logs
+
 
 @dg.logger
 def brief(context: dg.InitLoggerContext) -> logging.Logger:
     """One line per message of the assets: the step and the text."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Brief())
+    handler.setFormatter(BriefJson() if logs.as_json() else Brief())
     made = logging.Logger("brief", level=logging.INFO)
     made.addHandler(handler)
     return made
+
+
+def told(record: logging.LogRecord) -> tuple[str, str, str]:
+    """The step, the message and the run of one of Dagster's records."""
+    meta = getattr(record, "dagster_meta", None)
+    meta = meta if isinstance(meta, dict) else {}
+    return meta.get("step_key") or "", meta.get("orig_message") or record.getMessage(), meta.get("run_id") or ""
+
+
+class BriefJson(logs.Json):
+    """The same as JSON."""
+
+    def fields(self, record: logging.LogRecord) -> dict[str, str]:
+        """With Dagster's run and step."""
+        step, message, run = told(record)
+        fields = super().fields(record)
+        return {**fields, "message": message, "run": run or fields["run"], "step": step or fields["step"]}
 
 
 class Brief(logging.Formatter):
@@ -21,7 +40,5 @@ class Brief(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The step and the message."""
-        meta = getattr(record, "dagster_meta", None) or {}
-        step = meta.get("step_key") if isinstance(meta, dict) else None
-        message = meta.get("orig_message") if isinstance(meta, dict) else None
-        return f"{step or 'run'}: {message or record.getMessage()}"
+        step, message, _ = told(record)
+        return f"{step or 'run'}: {message}"

@@ -36,6 +36,8 @@ def main() -> int:
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
     with open_dagster_pipes() as pipes:
+        if isinstance(pipes, PipesContext):  # the command's lines name Dagster's run
+            os.environ["TRACER_RUN_ID"] = pipes.run_id
         return supervise(arguments.command, pipes, arguments.stall, arguments.leash)
 
 

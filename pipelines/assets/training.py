@@ -12,6 +12,7 @@ from pipelines.resources import Tracer, Trainer
 from tracer import json_lines
 from tracer.flow import FlowStep, of
 from tracer.registry import live
+from tracer.training.heartbeat import read_heartbeat
 
 # A process that died or stalled continues from its last checkpoint, so trying again costs little.
 RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
@@ -19,10 +20,8 @@ RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 
 def figures(out: Path) -> dict[str, float]:
     """Of the last step what MLflow shows live: loss, entropy, the reward's parts, and tokens a second."""
-    from tracer.training.watch import read_heartbeat  # it imports transformers
-
     last = json_lines.read(out / "metrics.jsonl")[-1]
-    last |= read_heartbeat(out) or {}
+    last |= (read_heartbeat(out) or {}).get("metrics", {})
     wanted = re.compile(r"loss|entropy|kl|tokens_per_second|rewards/\w+/mean")
     return {f"metric/{name}": value for name, value in last.items() if wanted.fullmatch(name) and value is not None}
 

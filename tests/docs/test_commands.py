@@ -119,6 +119,9 @@ CASES = {
         slow=True, champion=True, codes=(1,)
     ),
     "tracer history --repair": Case(),
+    "tracer metrics --out /var/lib/node_exporter/tracer.prom --every 15": Case(
+        run="tracer metrics --out tracer.prom && grep tracer_registry_up tracer.prom", slow=True
+    ),
     "tracer restore backups/monday": Case(slow=True, champion=True, codes=(1,)),
     # docs/benchmarks.md
     "tracer protocols [BENCHMARK [PROTOCOL]]": Case(run="tracer protocols && tracer protocols gaia validation"),

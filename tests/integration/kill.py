@@ -24,7 +24,7 @@ from tracer.lineage.digest import finished
 from tracer.lineage.step import read_lineage
 from tracer.training import stage1, stage2
 from tracer.training.checkpoints import WHOLE, last_checkpoint
-from tracer.training.watch import read_heartbeat
+from tracer.training.heartbeat import read_heartbeat
 
 STAGES = ("stage1", "stage2")
 # Six states, two per step: the twelve steps are four epochs, so that the order of the prompts has to be taken up too.

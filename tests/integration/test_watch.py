@@ -26,8 +26,8 @@ from tracer.training.budget import SPENT, Budget
 from tracer.training.checkpoints import WHOLE, last_checkpoint
 from tracer.training.errors import CollapsedReward, DiskFull, Evicted, NotANumber
 from tracer.training.eviction import Eviction
+from tracer.training.heartbeat import Heartbeat, read_heartbeat
 from tracer.training.settings import BudgetConfig
-from tracer.training.watch import Heartbeat, read_heartbeat
 
 
 @pytest.fixture(scope="module")

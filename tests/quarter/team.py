@@ -35,7 +35,7 @@ from tracer.config import Config, load
 from tracer.lineage.pins import pinned_md5
 from tracer.registry import promotion
 from tracer.registry.record import Decision
-from tracer.training.watch import read_heartbeat
+from tracer.training.heartbeat import read_heartbeat
 
 ROOT = Path(__file__).parents[2]
 PROFILE = "quarter"

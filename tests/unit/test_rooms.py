@@ -18,7 +18,7 @@ from tracer.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 ORDER = (
-    "action settings package_data json_files json_lines finding alerts progress statistics workers",
+    "action settings package_data exposition json_files json_lines finding alerts logs progress statistics workers",
     "plugins trajectory lineage",
     "instruction forecast store dataset",
     "examples stored reward grammars tools sources",

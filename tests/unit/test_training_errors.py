@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from tracer.config import Config
 from tracer.training.errors import CollapsedReward, DiskFull, NotANumber, OutOfMemory, TrainingStopped, explained
 from tracer.training.health import WINDOW
-from tracer.training.watch import Heartbeat, Watch, read_heartbeat
+from tracer.training.heartbeat import Heartbeat, read_heartbeat
+from tracer.training.watch import Watch
 
 FULL = Path("/dev/full")  # every write to it finds the disk full
 CONFIG = Config.model_validate({"profile": "micro", "stage2": {"groups": 6, "accumulation": 2, "patience": 3}})

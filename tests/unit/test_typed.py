@@ -20,7 +20,8 @@ from tracer.lineage.digest import tree_digest
 from tracer.lineage.step import run_step
 from tracer.settings import ConfigError
 from tracer.training.grpo import headline
-from tracer.training.watch import Heartbeat, Watch
+from tracer.training.heartbeat import Heartbeat
+from tracer.training.watch import Watch
 
 ROOT = Path(__file__).parents[2]
 LINE = '{"action": "click", "x": 500, "y": 500, "step": "click"}\n'

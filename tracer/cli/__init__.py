@@ -7,12 +7,12 @@ ends in an example. To add one, write it into the file of its subject and into `
 from __future__ import annotations
 
 import io
-import logging
 import sys
 from collections.abc import Callable, Sequence
 
 import typer
 
+from tracer import logs
 from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, live, registry, training
 from tracer.cli.common import Interrupted, add, group
 from tracer.settings import ConfigError
@@ -81,19 +81,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a goal in another script must not end a command in a plain locale
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logs.begin()
     try:
         application()(args=argv, prog_name="tracer")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            print(INTERRUPTION, file=sys.stderr)
+            logs.complain(INTERRUPTION)
         return ended.code if isinstance(ended.code, int) else 0
     except Exception as error:
         # Our own errors say what is wrong and how to fix it; any other is a bug and keeps its traceback.
         # A full disk, a folder without write permission or a server that does not answer are not bugs either.
         if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(error, OSError):
             raise
-        print(f"tracer: {error}", file=sys.stderr)
+        logs.complain(f"tracer: {error}")
         codes = {ConfigError: WRONG, Evicted: AGAIN, Interrupted: INTERRUPTED}
         return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
     return 0

@@ -1,7 +1,9 @@
-"""Run everything, and look at it: run, demo, status, why, reward, forecast, schema, dvc-yaml, doctor."""
+"""Run everything, and look at it: run, demo, status, why, reward, forecast, schema, dvc-yaml, doctor, metrics."""
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -194,5 +196,34 @@ def doctor(
     return replace(found, text="\n".join([*ran, str(found.text)]))
 
 
+def metrics(
+    config: Config,
+    out: Annotated[
+        Path | None, typer.Option(help="Write this file, in the folder of node_exporter's textfiles.")
+    ] = None,
+    every: Annotated[
+        float | None, typer.Option(min=1, metavar="SECONDS", help="Write it again and again, until Ctrl-C.")
+    ] = None,
+    queue: Annotated[bool, typer.Option(help="Of runs, batches and the champion, too.")] = True,
+) -> Result | None:
+    """Print the metrics of training and of the queue in Prometheus's format.
+
+    Example: tracer metrics --out /var/lib/node_exporter/tracer.prom --every 15
+    """
+    from pipelines import metrics as exported
+
+    if out is None:
+        if every is not None:
+            raise ConfigError("--every needs --out: which file is written again and again")
+        content = exported.text(config, queue)
+        return Result(data=content.splitlines(), text=content)
+    exported.write(out, exported.text(config, queue))
+    with suppress(KeyboardInterrupt):
+        while every is not None:
+            time.sleep(every)
+            exported.write(out, exported.text(config, queue))
+    return None
+
+
 dvc_yaml.__name__ = "dvc-yaml"
-COMMANDS = (run, demo, status, why, forecast, reward, schema, dvc_yaml, doctor)
+COMMANDS = (run, demo, status, why, forecast, reward, schema, dvc_yaml, doctor, metrics)

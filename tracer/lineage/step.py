@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, TypeAdapter
 
+from tracer import logs
 from tracer.json_files import write_json
 from tracer.lineage.code import code_of
 from tracer.lineage.digest import (
@@ -70,7 +71,8 @@ def run_step(
         begun_as = {"digest": digest, **parts, "inputs": sources}
         write_json(out / STARTED, {**begun_as, "process": os.getpid()})
         started = datetime.now(UTC)
-        metrics = dict(body(out))
+        with logs.about(name, digest):
+            metrics = dict(body(out))
         lineage = {
             **begun_as,
             "output": tree_digest(out),

@@ -13,10 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
+from tracer.exposition import TYPE
 from tracer.serving.forecasting import Forecaster
 from tracer.serving.guard import HEALTH
 from tracer.serving.local import Local
-from tracer.serving.metrics import TYPE, Metrics
+from tracer.serving.metrics import Metrics
 from tracer.serving.settings import ServingConfig
 from tracer.serving.upstream import Upstream
 from tracer.serving.wire import ApiError, ChatRequest, ForecastRequest, chunks

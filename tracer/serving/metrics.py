@@ -1,10 +1,11 @@
-"""What Prometheus reads of ``/metrics``, in its text format."""
+"""What Prometheus reads of ``/metrics``."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from tracer import exposition
+from tracer.exposition import Family
 
 
 class Metrics:
@@ -24,26 +25,16 @@ class Metrics:
 
     def text(self, fingerprint: str, alive: bool) -> str:
         """All of it."""
-        lines = ["# TYPE tracer_requests_total counter"]
-        lines += [
-            f'tracer_requests_total{{path="{path}",status="{status}"}} {count}'
-            for (path, status), count in sorted(self.requests.items())
+        requests = [({"path": path, "status": status}, n) for (path, status), n in sorted(self.requests.items())]
+        seconds = [({"path": path}, each) for path, each in sorted(self.seconds.items())]
+        tokens = [({"kind": kind}, n) for kind, n in sorted(self.tokens.items())]
+        renewals = [({"outcome": outcome}, n) for outcome, n in sorted(self.renewals.items())]
+        families = [
+            Family("tracer_requests_total", "counter", "Answered requests.", requests),
+            Family("tracer_request_seconds_total", "counter", "Seconds that answers took.", seconds),
+            Family("tracer_tokens_total", "counter", "Tokens of prompts and completions.", tokens),
+            Family("tracer_renewals_total", "counter", "Versions that the alias moved to.", renewals),
+            Family("tracer_requests_inside", "gauge", "Requests that are being answered.", [({}, self.inside)]),
+            Family("tracer_up", "gauge", "Whether the planner answers.", [({"model": fingerprint}, int(alive))]),
         ]
-        lines.append("# TYPE tracer_request_seconds summary")
-        for path, seconds in sorted(self.seconds.items()):
-            count = sum(each for (where, _), each in self.requests.items() if where == path)
-            lines.append(f'tracer_request_seconds_sum{{path="{path}"}} {seconds:.6f}')
-            lines.append(f'tracer_request_seconds_count{{path="{path}"}} {count}')
-        for name, label, counts in (
-            ("tracer_tokens_total", "kind", self.tokens),
-            ("tracer_renewals_total", "outcome", self.renewals),
-        ):
-            lines.append(f"# TYPE {name} counter")
-            lines += [f'{name}{{{label}="{key}"}} {count}' for key, count in sorted(counts.items())]
-        lines += ["# TYPE tracer_requests_inside gauge", f"tracer_requests_inside {self.inside}"]
-        lines += ["# TYPE tracer_up gauge", f'tracer_up{{model="{_quoted(fingerprint)}"}} {int(alive)}']
-        return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        return exposition.text(families)

@@ -23,13 +23,14 @@ from tracer.training.budget import Budget
 from tracer.training.checkpoints import last_checkpoint
 from tracer.training.errors import explained
 from tracer.training.eviction import Eviction
+from tracer.training.heartbeat import Heartbeat
 from tracer.training.score import Objective
 from tracer.training.selection import select
 from tracer.training.settings import GrpoConfig
 from tracer.training.start import dtype_of, load_start
 from tracer.training.trl.named_weights import unwrapped_names
 from tracer.training.trl.trainer import build
-from tracer.training.watch import Heartbeat, Watch
+from tracer.training.watch import Watch
 
 TIMINGS = ("runtime", "per_second", "step_time", "profiling", "epoch", "num_tokens", "total_flos")
 

@@ -16,9 +16,9 @@ from tracer.reward import dead
 from tracer.settings import ConfigError
 from tracer.stored import Stored
 from tracer.training import processes
+from tracer.training.heartbeat import Heartbeat
 from tracer.training.score import Objective
 from tracer.training.trl import groups
-from tracer.training.watch import Heartbeat
 
 log = logging.getLogger(__name__)
 CHOICE = Path("checkpoints") / "choice.json"

@@ -4,24 +4,20 @@ can no longer come to anything.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
-import time
-from pathlib import Path
+import resource
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
-from tracer.json_files import read_json
 from tracer.training import health, processes
 from tracer.training.errors import CollapsedReward, NotANumber, nan_advice
+from tracer.training.heartbeat import Heartbeat
 from tracer.training.settings import GrpoConfig
 
 log = logging.getLogger(__name__)
-HEARTBEAT = Path("logs") / "heartbeat.json"
-SAY_EVERY_SECONDS = 30.0
 TOLD = {
     "reward": "reward",
     "dead_groups": "dead groups",
@@ -34,43 +30,11 @@ TOLD = {
 """What the log says of a step; everything else is in metrics.jsonl."""
 
 
-class Heartbeat:
-    """``logs/heartbeat.json`` of a stage's folder: the step, what it is at, and when that was.
-
-    A line of the log goes with it at most every 30 seconds: pipelines/supervisor.py ends a run that says nothing.
-    """
-
-    def __init__(self, out: Path, steps: int):
-        self.path = out / HEARTBEAT
-        self.steps = steps
-        self.step = 0
-        self.tokens_per_second: float | None = None
-        self._said = time.monotonic()
-        if processes.main():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-
-    def beat(self, doing: str, step: int | None = None) -> None:
-        """Say that the run lives. Written whole or not at all, but not forced to the disk: it is only about now."""
-        if not processes.main():
-            return
-        self.step = self.step if step is None else step
-        found = {"step": self.step, "steps": self.steps, "doing": doing, "time": time.time(), "pid": os.getpid()}
-        found["tokens_per_second"] = self.tokens_per_second
-        temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps(found), encoding="utf-8")
-        os.replace(temporary, self.path)
-        if time.monotonic() - self._said > SAY_EVERY_SECONDS:
-            self._said = time.monotonic()
-            log.info("step %d of %d: %s", self.step, self.steps, doing)
-
-
-def read_heartbeat(out: Path) -> dict[str, Any] | None:
-    """The last heartbeat of a stage's folder, with its age in seconds; None before the first."""
-    path = out / HEARTBEAT
-    if not path.is_file():
-        return None
-    beat: dict[str, Any] = read_json(path, "time")
-    return {**beat, "age": time.time() - beat["time"]}
+def memory() -> int:
+    """The most bytes that this process held: of its GPU, or of the machine where it has none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Watch(TrainerCallback):
@@ -101,10 +65,11 @@ class Watch(TrainerCallback):
         if logs is None or "reward" not in logs:
             return
         self._finite(state.global_step, logs)
-        self.heartbeat.tokens_per_second = logs.get("tokens_per_second", self.heartbeat.tokens_per_second)
         if processes.main():
-            told = (f"{text} {float(logs[name]):.3f}" for name, text in TOLD.items() if name in logs)
-            log.info("step %d of %d: %s", state.global_step, self.stage.steps, ", ".join(told))
+            told = {name: float(logs[name]) for name in ("loss", *TOLD) if name in logs}
+            self.heartbeat.metrics = {**told, "memory_bytes": memory()}
+            shown = ", ".join(f"{text} {told[name]:.3f}" for name, text in TOLD.items() if name in told)
+            log.info("step %d of %d: %s", state.global_step, self.stage.steps, shown)
         history = [entry for entry in state.log_history if "reward" in entry]
         self._warn(history)
         if self.stage.tokens is not None and health.sampled(history, self.stage) >= self.stage.tokens:
