@@ -21,7 +21,7 @@ from tracer.registry import promotion, record, register, roles, tracking, versio
 from tracer.registry.tracking import RegistryError
 
 ROOT = Path(__file__).parents[2]
-PASSWORD = "not a secret, as it is only here"
+PASSWORD = "not a secret, as it is only here"  # pragma: allowlist secret
 RIGHT, ONLINE = [1.0] * STATES, [1.0] * 24
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

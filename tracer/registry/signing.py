@@ -30,7 +30,7 @@ from tracer.settings import ConfigError
 
 SIGNATURE = "tracer.signature"
 """The tag of a version."""
-KEY, PASSWORD = "TRACER_SIGNING_KEY", "TRACER_SIGNING_KEY_PASSWORD"
+KEY, PASSWORD = "TRACER_SIGNING_KEY", "TRACER_SIGNING_KEY_PASSWORD"  # pragma: allowlist secret
 """The variables that name the private key's file, and its password where it has one."""
 HASHES: Mapping[str, Callable[[], hashes.HashAlgorithm]] = {
     "secp256r1": hashes.SHA256,
