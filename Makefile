@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient quarter vllm osworld check docs golden doctor bench bench-gpu items sbom data clean lock environment
+.PHONY: help demo dev test patient quarter vllm osworld check docs golden doctor bench bench-gpu items sbom audit data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -45,10 +45,11 @@ vllm: build/vllm/.stamp ## vLLM on the CPU, in an environment of its own (4.5 GB
 osworld: build/osworld/.stamp data ## desktop-env, beside .venv (0.6 GB), and the tests that need it
 	@PYTHONPATH=build/osworld $(PYTEST) -m osworld tests/osworld $(ARGS)
 
-check: $(DEV) ## lint, format, types
+check: $(DEV) ## lint, format, types, secrets
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "not formatted; run $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy --no-error-summary
+	@git ls-files -z -- ':!infra/dvc-remote' ':!*.svg' | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
 
 docs: $(DEV) ## the docs as a site, in build/site/index.html; a link that leads nowhere is an error
 	@$(BIN)/zensical build --strict
@@ -78,6 +79,9 @@ sbom: $(BASE) ## what is installed in .venv, with versions and licences, as Cycl
 	@test -x build/sbom/bin/cyclonedx-py || { $(BIN)/python -m venv --without-pip build/sbom && \
 	  $(PIP) --python build/sbom/bin/python install cyclonedx-bom==7.5.0; }
 	@build/sbom/bin/cyclonedx-py environment --output-file build/sbom.json $(BIN)/python
+
+audit: build/audit/.stamp ## known vulnerabilities of what is pinned; ARGS=--require: an error where nobody could be asked
+	@$(BIN)/python infra/audit.py $(ARGS)
 
 lock: ## rewrite constraints.txt from a fresh installation of pyproject.toml
 	@PYTHON="$$(infra/python.sh)" infra/lock.sh
@@ -121,6 +125,11 @@ build/osworld/.stamp: infra/constraints-osworld.txt infra/torchvision_operators.
 	@rm -rf $(@D)
 	@$(PIP) install --no-deps --target $(@D) -r infra/constraints-osworld.txt
 	@cp infra/torchvision_operators.py $(@D)/sitecustomize.py
+	@touch $@
+
+build/audit/.stamp: Makefile | $(DEV)
+	@$(BIN)/python -m venv --without-pip $(@D)
+	@$(PIP) --python $(@D)/bin/python install pip-audit==2.10.1
 	@touch $@
 
 build/bench/.stamp: pyproject.toml | $(DEV)

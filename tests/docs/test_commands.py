@@ -210,6 +210,7 @@ NOT_RUN = {
     "make check docs test": "what CI runs (.ci/run)",
     "make patient": "what runs this",
     "make quarter": "takes an hour",
+    "make audit": "asks a service on the network",
     "make golden": "tests/integration/test_curves.py compares the same curves",
     ".venv/bin/pre-commit install": "changes the hooks of the checkout it runs in",
     "tracer reproduce tracer-planner@champion": "tests/integration/test_reproduce.py makes a version again",

@@ -208,7 +208,7 @@ def test_a_server_that_stays_away_ends_the_batch(server: Server, tmp_path: Path)
     [
         ("openai:127.0.0.1:8000#small", "write openai:http"),
         ("openai:http://127.0.0.1:8000", "write openai:http"),
-        ("openai:https://me:secret@host/v1#small", "give its key as OPENAI_API_KEY"),
+        ("openai:https://me:secret@host/v1#small", "give its key as OPENAI_API_KEY"),  # pragma: allowlist secret
         ("openai:https://host/v1?key=secret#small", "give its key as OPENAI_API_KEY"),
     ],
 )

@@ -27,7 +27,7 @@ from tracer.settings import ConfigError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 LOCAL = checkouts.config
-SECRET = "between the two of us"
+SECRET = "between the two of us"  # pragma: allowlist secret
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster_pipes import PipesContextData, encode_param
 
 from pipelines.loggers import Brief, BriefJson
 from tracer import logs
@@ -80,6 +81,17 @@ def test_every_line_of_a_stage_is_json(tmp_path: Path) -> None:
     found = lines(done.stderr)
     trained = [each for each in found if each["step"] == "stage1"]
     assert any(each["message"].startswith("step 2 of 2: reward") and each["digest"] for each in trained)
+
+
+def test_a_command_that_dagster_starts_names_its_run(tmp_path: Path) -> None:
+    context = dict.fromkeys(PipesContextData.__annotations__) | {"run_id": "8a1b", "retry_number": 0, "extras": {}}
+    given = {
+        "DAGSTER_PIPES_CONTEXT": encode_param({"data": context}),
+        "DAGSTER_PIPES_MESSAGES": encode_param({"path": str(tmp_path / "messages")}),
+    }
+    program = f"import os; print(os.environ['{logs.RUN}'])"
+    done = run([sys.executable, "-m", "pipelines.supervisor", "--", sys.executable, "-c", program], tmp_path, **given)
+    assert (done.returncode, done.stdout) == (0, "8a1b\n"), done.stderr
 
 
 def test_a_run_of_dagster_s_is_told_as_json_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ def stage(build: Path, name: str, seed: int = 0) -> Path:
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     (tmp_path / "inbox" / "monday").mkdir(parents=True)
     sections = {
         "registry": {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"},

@@ -15,13 +15,15 @@ import pytest
 import requests
 
 from tests.folders import STATES, Chain, episodes, results, step
+from tests.keys import write_keys
 from tracer import cli, json_lines
 from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import LINEAGE, LineageError, digest_of
 from tracer.lineage.step import read_lineage, run_step
-from tracer.registry import policy, promotion, record, register, review, tracking, versions
+from tracer.registry import policy, promotion, record, register, review, signing, tracking, verify, versions
 from tracer.registry.settings import RegistryConfig
+from tracer.registry.tracking import RegistryError
 
 POLICY = Path(__file__).parents[2] / "mlflow" / "promotion.yaml"
 WEAK = [1.0 if index % 5 == 0 else 0.0 for index in range(STATES)]  # 20 % right
@@ -673,3 +675,44 @@ def test_min_items_of_an_evaluation_that_nothing_looks_at_is_refused(tmp_path: P
     path.write_text(POLICY.read_text().replace("  online: 20", "  onlin: 20"))
     with pytest.raises(policy.ConfigError, match="min_items: no comparison and no limit looks at onlin"):
         policy.load(path)
+
+
+def test_with_a_policy_that_asks_for_it_only_a_signed_version_is_promoted_and_loaded(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = write_keys(tmp_path / "keys", monkeypatch)
+    key = os.environ.pop(signing.KEY)
+    strict = tmp_path / "strict.yaml"
+    asked = f"signature: required\npublic_key: {public}"
+    strict.write_text(POLICY.read_text(encoding="utf-8").replace("signature: none", asked), encoding="utf-8")
+    off = config.registry
+    config = config.model_copy(update={"registry": off.model_copy(update={"policy": str(strict)})})
+    chain = Chain(config)
+    version = registered(config, chain, 1, STRONG)
+    base = chain.base(WEAK, ONLINE)
+    refused = promotion.promote(config, base, chain.ingest)
+    assert [check.name for check in refused.checks if not check.passed] == ["signature"] and not refused.promoted
+    assert "it is not signed" in refused.reason
+    with pytest.raises(RegistryError, match="signature: required"):
+        versions.model(version.uri, config.registry)
+    record.move(tracking.connect(config.registry), config.registry, 1)
+    with pytest.raises(RegistryError, match="signature: required"):
+        promotion.adopt(config.registry, "by hand")
+    tracking.connect(config.registry).delete_registered_model_alias("tracer-planner", "champion")
+    assert versions.model(version.uri, off).is_dir()
+
+    monkeypatch.setenv(signing.KEY, key)
+    signed = registered(config, chain, 1, STRONG)
+    assert signed.version == 1 and signing.SIGNATURE in signed.tags
+    assert promotion.promote(config, base, chain.ingest).champion == 1
+    folder = versions.model("tracer-planner@champion", config.registry)
+    lineage = folder.parent / "lineage.json"
+    for altered in (lineage, folder / "config.json"):
+        before = altered.read_bytes()
+        altered.write_bytes(before + b" ")
+        with pytest.raises(RegistryError, match=f"signed: .*{altered.name}"):
+            versions.model("tracer-planner@champion", config.registry)
+        found = [finding.detail for finding in verify.verify(config) if not finding.ok]
+        assert len([each for each in found if altered.name in each and "signature: required" in each]) == 1
+        altered.write_bytes(before)
+    assert versions.model("tracer-planner@champion", config.registry) == folder

@@ -307,7 +307,10 @@ def test_the_report_is_attached_to_the_version_that_it_is_about(config: Config, 
     ("given", "pages"),
     [
         ({"tracking_uri": "sqlite:///mlflow.db"}, "http://127.0.0.1:5010"),
-        ({"tracking_uri": "https://me:secret@mlflow.example.org/team/"}, "https://mlflow.example.org/team"),
+        (
+            {"tracking_uri": "https://me:secret@mlflow.example.org/team/"},  # pragma: allowlist secret
+            "https://mlflow.example.org/team",
+        ),
         ({"tracking_uri": "http://mlflow:5000", "pages": "https://mlflow.example.org"}, "https://mlflow.example.org"),
     ],
 )

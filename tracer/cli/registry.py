@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tracer.cli.common import Result, examination
+from tracer.cli.common import Result, aligned, examination
 from tracer.config import Config
 from tracer.settings import ConfigError
 
@@ -275,6 +276,24 @@ def webhook(config: Config, url: Annotated[str, typer.Argument(help="Who is told
     return Result(data={"webhook": made, "url": url}, text=f"{url} is told when an alias moves (webhook {made})")
 
 
+Role = StrEnum("Role", {name: name for name in ("trainer", "promoter")})  # type: ignore[misc]
+
+
+def grant(
+    config: Config,
+    user: Annotated[str, typer.Argument(help="A user of MLflow's server.")],
+    role: Annotated[Role, typer.Argument(help="trainer registers versions; promoter decides on them, too.")],
+) -> Result:
+    """Grant a user what a role needs on MLflow's server, as its administrator. Run it before the first registration.
+
+    Example: tracer grant nightly trainer
+    """
+    from tracer.registry import roles
+
+    granted = roles.grant(config.registry, user, role)  # type: ignore[arg-type]
+    return Result(data={"user": user, "granted": granted}, text=aligned(granted))
+
+
 def _contents(found: dict[str, Any]) -> str:
     numbers = ", ".join(map(str, found["versions"])) or "none"
     return f"{found['model']}, versions {numbers}, champion {found['champion']}, made {found['made']}"
@@ -282,5 +301,5 @@ def _contents(found: dict[str, Any]) -> str:
 
 COMMANDS = (
     register, promote, approve, reject, rollback, history, lineage, reproduce, diff, verify, gc, backup, restore,
-    webhook,
+    webhook, grant,
 )  # fmt: skip

@@ -95,6 +95,10 @@ class Policy(Section):
     """Whether a version that cannot be made again from a clone may be promoted, or is only marked."""
     approval: Literal["required", "none"] = "none"
     """Whether somebody else than its author has to approve a version that passes."""
+    signature: Literal["required", "none"] = "none"
+    """Whether a version is loaded and promoted only with a signature (tracer/registry/signing.py)."""
+    public_key: Path | None = None
+    """The file, in PEM, that signatures are verified with."""
 
     @field_validator("primary", mode="before")
     @classmethod
@@ -103,6 +107,8 @@ class Policy(Section):
 
     @model_validator(mode="after")
     def _looked_at(self) -> Policy:
+        if (self.signature == "required") != (self.public_key is not None):
+            raise ValueError("`signature: required` needs a `public_key`, and nothing else reads it")
         rules: tuple[Comparison | Limit, ...] = (*self.primary, *self.guards, *self.limits)
         unknown = self.min_items.keys() - {rule.evaluation for rule in rules}
         if unknown:

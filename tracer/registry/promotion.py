@@ -21,7 +21,7 @@ from tracer.evaluation import offline, online
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import content_digest, digest_of, finished, writer
 from tracer.registry import policy as policies
-from tracer.registry import record, tracking, users, versions
+from tracer.registry import record, signing, tracking, users, versions
 from tracer.registry.policy import Check, Policy
 from tracer.registry.record import CHAMPION, DECISION, Decision, Record
 from tracer.registry.register import RECEIPT
@@ -83,6 +83,7 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, past:
                 "incumbent": [champion.version, champion.output] if champion else BASE,
                 "policy": policy.model_dump(mode="json"),
                 "not rebuildable": challenger.not_rebuildable if policy.rebuildable == "required" else [],
+                "signature": challenger.tags.get(signing.SIGNATURE) if policy.public_key else None,
                 "evaluations": [_digests(ours), _digests(theirs)],
             }
         )
@@ -251,6 +252,10 @@ def required(policy: Policy, challenger: Version, ours: Mapping[str, Path], conf
         reasons = challenger.not_rebuildable
         text = "; ".join(reasons) or "it can be made again from a clone"
         found.append(Check(name="rebuildable", passed=not reasons, description=text, numbers={}))
+    if policy.public_key:
+        wrong = versions.unsigned(challenger, config)
+        text = wrong or f"signed with the private key of {policy.public_key}"
+        found.append(Check(name="signature", passed=not wrong, description=text, numbers={}))
     return found
 
 
@@ -347,7 +352,12 @@ def _once(config: RegistryConfig, decision: Decision) -> Decision:
 
 
 def entry(config: RegistryConfig, past: Record, *, version: Version, **fields: Any) -> Decision:
-    """The next entry of a record, by the present user."""
+    """The next entry of a record, by the present user.
+
+    Raises ``RegistryError`` for a version that nobody could load as champion, because the policy asks for a signature.
+    """
+    if fields["outcome"] in RAISING:
+        versions.require_signed(version, config)
     return Decision(
         model=version.name,
         version=version.version,

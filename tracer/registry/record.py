@@ -169,7 +169,15 @@ def whole(config: RegistryConfig) -> Record:
 
 
 def append(config: RegistryConfig, decision: Decision) -> bool:
-    """Add an entry; False if another one came first, so that this one is void."""
+    """Add an entry; False if another one came first, so that this one is void.
+
+    Raises ``RegistryError`` where the server lets the user not decide.
+    """
+    with tracking.permitted("decide on versions"):
+        return _append(config, decision)
+
+
+def _append(config: RegistryConfig, decision: Decision) -> bool:
     client, stored = tracking.connect(config), json.loads(json.dumps(asdict(decision)))
     mark = fingerprint(stored)
     run = client.create_run(
@@ -242,10 +250,11 @@ def misplaced(config: RegistryConfig, record: Record, alias: int | None) -> str:
 
 def move(client: Any, config: RegistryConfig, champion: int | None) -> None:
     """Point the alias at a version, or delete it."""
-    if champion is None:
-        client.delete_registered_model_alias(config.model, CHAMPION)
-    else:
-        client.set_registered_model_alias(config.model, CHAMPION, str(champion))
+    with tracking.permitted(f"move the alias {CHAMPION!r} of {config.model}"):
+        if champion is None:
+            client.delete_registered_model_alias(config.model, CHAMPION)
+        else:
+            client.set_registered_model_alias(config.model, CHAMPION, str(champion))
 
 
 def _stored(client: Any, config: RegistryConfig) -> Iterable[tuple[str, tuple[int, int, str], str, str]]:

@@ -16,7 +16,7 @@ from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.lora import model_folder
-from tracer.registry import links, tracking, users, versions
+from tracer.registry import links, signing, tracking, users, versions
 from tracer.registry.episodes import listed
 from tracer.registry.rebuild import CHAIN, document, starts_from
 from tracer.registry.rebuildable import reasons
@@ -63,9 +63,11 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
 
     ``evaluations`` maps ``evaluate``, ``online`` (where there is one) and ``validate`` to their folders. Every training
     step of the chain and every evaluation becomes a run. The same folder again finds its version. The version is
-    created last, from a model that is logged whole, so that an interruption leaves no incomplete one behind. Raises
-    ``LineageError`` for a folder, or a chain, whose contents are not what its lineage says.
+    created last, from a model that is logged whole, so that an interruption leaves no incomplete one behind. Where
+    ``signing.KEY`` names a key, it is signed, also one that was there. Raises ``LineageError`` for a folder, or a
+    chain, whose contents are not what its lineage says, and ``ConfigError`` for a key that cannot be used.
     """
+    key = signing.private_key()
     lineages = chain(folder)
     lineage = verify_output(folder)
     check_evaluations(folder, lineages, evaluations)
@@ -79,8 +81,14 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
     run_id = tracking.log_step(client, config, folder)
     version = versions.find(client, name, lineage)
     made = document(config, lineages)
-    model_id = None if version is not None else log_model(client, config, run_id, folder, made)
-    tags = {
+    model_id: str | None = None
+    tags: dict[str, str] = {}
+    if version is None or key:
+        with tempfile.TemporaryDirectory() as temporary:
+            files = artifacts(folder, made, Path(temporary))
+            model_id = log_model(client, config, run_id, files) if version is None else None
+            tags |= {signing.SIGNATURE: signing.sign(name, files.values(), key)} if key else {}
+    tags |= {
         f"{EVALUATION}{step}": tracking.log_step(client, config, path, model_id if step != "validate" else None)
         for step, path in evaluations.items()
     }
@@ -96,8 +104,8 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
         number = str(created.version)
     else:
         number = str(version.version)
-        for key, value in tags.items():
-            client.set_model_version_tag(name, number, key, value)
+        for tag, value in tags.items():
+            client.set_model_version_tag(name, number, tag, value)
     client.set_registered_model_alias(name, CHALLENGER, number)
     found = versions.read(client.get_model_version(name, number))
     write_json(config.folder / RECEIPT, {"uri": found.uri, "digest": found.digest, "output": found.output})
@@ -195,8 +203,16 @@ def check_evaluations(folder: Path, lineages: Mapping[str, Any], evaluations: Ma
                 )
 
 
-def log_model(client: Any, config: Config, run_id: str, folder: Path, made: Mapping[str, Any]) -> str:
-    """Log the planner as a model of the run, with ``made``, ``rebuild.document``; return the model's id.
+def artifacts(folder: Path, made: Mapping[str, Any], to: Path) -> dict[str, Path]:
+    """The files of a version: its weights, its lineage (``made``, of ``rebuild.document``) and its episodes."""
+    write_json(to / CHAIN, {**made, "weights": content_digest(weights_folder(folder))})
+    source = read_lineage(folder)["inputs"].get("trajectories")
+    write_json(to / EPISODES, listed(Path(source["path"])) if source else {})
+    return {"planner": weights_folder(folder), "lineage": to / CHAIN, "episodes": to / EPISODES}
+
+
+def log_model(client: Any, config: Config, run_id: str, files: Mapping[str, Path]) -> str:
+    """Log the planner as a model of the run, with ``artifacts``; return the model's id.
 
     It is whole when this returns.
     """
@@ -213,26 +229,17 @@ def log_model(client: Any, config: Config, run_id: str, folder: Path, made: Mapp
     )
     tracking.delete_models(client, client.get_run(run_id).info.experiment_id, run_id)
     client.set_tag(run_id, tracking.WRITER, tracking.writer())  # the run is open again, for `tracer gc` to leave alone
-    with tempfile.TemporaryDirectory() as temporary:
-        chained, episodes = Path(temporary) / CHAIN, Path(temporary) / EPISODES
-        write_json(chained, {**made, "weights": content_digest(weights_folder(folder))})
-        source = read_lineage(folder)["inputs"].get("trajectories")
-        write_json(episodes, listed(Path(source["path"])) if source else {})
-        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-            # It asks for an example of the input, to hold the signature to, which a test does.
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
-            info = mlflow.pyfunc.log_model(
-                name="planner",
-                python_model=str(Path(__file__).with_name("pyfunc.py")),
-                artifacts={
-                    "planner": str(weights_folder(folder)),
-                    "lineage": str(chained),
-                    "episodes": str(episodes),
-                },
-                code_paths=[str(Path(tracer.__file__).parent)],
-                signature=signature,
-                pip_requirements=requirements(),
-            )
+    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+        # It asks for an example of the input, to hold the signature to, which a test does.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
+        info = mlflow.pyfunc.log_model(
+            name="planner",
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={name: str(path) for name, path in files.items()},
+            code_paths=[str(Path(tracer.__file__).parent)],
+            signature=signature,
+            pip_requirements=requirements(),
+        )
     return str(info.model_id)
 
 

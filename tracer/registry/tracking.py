@@ -12,6 +12,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,20 @@ def mlflow_error() -> type[Exception]:
     from mlflow.exceptions import MlflowException
 
     return MlflowException
+
+
+@contextmanager
+def permitted(what: str) -> Iterator[None]:
+    """Raises ``RegistryError`` where the server does not let the user do ``what``."""
+    try:
+        yield
+    except mlflow_error() as error:
+        if getattr(error, "error_code", "") != "PERMISSION_DENIED":
+            raise
+        said = str(error).splitlines()[0][:300]
+        raise RegistryError(
+            f"you may not {what}: {said}. Somebody with the role promoter may (SECURITY.md, `tracer grant`)"
+        ) from error
 
 
 def persistently(make: Callable[[], Any]) -> Any:

@@ -16,7 +16,8 @@ from typing import Any
 from tracer.config import load as load_config
 from tracer.lineage.digest import content_digest
 from tracer.planner.plan import Planner
-from tracer.registry import record, tracking
+from tracer.registry import policy as policies
+from tracer.registry import record, signing, tracking
 from tracer.registry.record import CHAMPION
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError, UnknownVersion
@@ -170,12 +171,32 @@ def load(where: str, config: RegistryConfig | None = None) -> Planner:
 
 
 def model(where: str, config: RegistryConfig) -> Path:
-    """The local model folder of a version; raises ``RegistryError``, also for files that are not those registered."""
+    """The local model folder of a version.
+
+    Raises ``RegistryError``, also for files that are not those registered, or not signed where the policy asks for it.
+    """
     version = version_of(where, config)
+    require_signed(version, config)
     folder = weights(download(version.uri, config))
     if content_digest(folder) != version.tags.get(WEIGHTS):
         raise RegistryError(f"the weights of {version.uri} are not those that were registered: restore {folder}")
     return folder
+
+
+def unsigned(version: Version, config: RegistryConfig) -> str:
+    """What is wrong with a version's signature; empty where nothing is, or where the policy asks for none."""
+    path = Path(config.policy)
+    public_key = policies.load(path).public_key if path.is_file() else None
+    if public_key is None:
+        return ""
+    return signing.fault(version.tags.get(signing.SIGNATURE), download(version.uri, config) / "artifacts", public_key)
+
+
+def require_signed(version: Version, config: RegistryConfig) -> None:
+    """Raise ``RegistryError`` for a version without the signature that the policy asks for."""
+    wrong = unsigned(version, config)
+    if wrong:
+        raise RegistryError(f"{version.uri} is refused, since {config.policy} says `signature: required`: {wrong}")
 
 
 def weights(downloaded: Path) -> Path:

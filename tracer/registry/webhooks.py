@@ -14,7 +14,7 @@ from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError
 from tracer.settings import ConfigError
 
-SECRET = "TRACER_WEBHOOK_SECRET"
+SECRET = "TRACER_WEBHOOK_SECRET"  # pragma: allowlist secret
 EVENTS = ("model_version_alias.created", "model_version_alias.deleted")
 """An alias that moves to another version is created there."""
 
