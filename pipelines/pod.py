@@ -88,10 +88,10 @@ class Client(PipesK8sClient):
     watched: Watched | None = None
 
     @contextmanager
-    def consume_pod_logs(self, context: Any, client: Any, **options: Any) -> Iterator[None]:
+    def consume_pod_logs(self, context: Any, client: Any, *given: Any, **options: Any) -> Iterator[None]:
         """As the base class does it."""
         client.core_api = self.watched = Watched(client.core_api)
-        with super().consume_pod_logs(context=context, client=client, **options):
+        with super().consume_pod_logs(context, client, *given, **options):
             yield
 
 

@@ -121,5 +121,5 @@ class Trainer(dg.ConfigurableResource[Any]):
         gpus = gpus if pod.gpus is None else pod.gpus
         words = ["python" if word == sys.executable else word for word in command]
         supervised = processes.supervised(words, self.stall_seconds, interpreter="python")
-        memory = host_memory(config, max(1, gpus))
-        run(context, pods.spec(gpus, pod.volume, memory, image=pod.image, args=supervised), pod.namespace, str(out))
+        spec = pods.spec(gpus, host_memory(config, max(1, gpus)), pod.image, supervised, pod.volume)
+        run(context, spec, pod.namespace, str(out))

@@ -116,98 +116,96 @@ def now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-def handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
-    """What answers a cluster's requests."""
+class Handler(BaseHTTPRequestHandler):
+    """Answers the requests to ``cluster``."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    cluster: Cluster
+    protocol_version = "HTTP/1.1"
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def log_message(self, *_: object) -> None:
+        pass
 
-        def answer(self, document: dict[str, Any], status: int = 200) -> None:
-            body = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(self, document: dict[str, Any], status: int = 200) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-        def missing(self) -> None:
-            self.answer({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}, 404)
+    def missing(self) -> None:
+        self.answer({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}, 404)
 
-        def do_GET(self) -> None:
-            address = urlsplit(self.path)
-            asked, words = parse_qs(address.query), address.path.split("/")
-            if cluster.away > 0:
-                cluster.away -= 1
-                self.answer({"kind": "Status", "code": 503}, 503)
-            elif words[-1] == "log":
-                self.log(words[-2], asked)
-            elif words[-1] == "pods":
-                found = [pod.shown() for pod in list(cluster.pods.values()) if chosen(pod.name, pod.labels, asked)]
-                self.answer({"kind": "PodList", "items": found})
-            elif words[-1] == "jobs":
-                found = [each for name, each in cluster.jobs.items() if chosen(name, {}, asked)]
-                self.answer({"kind": "JobList", "items": found})
-            elif words[-1] == "status" and words[-2] in cluster.jobs:
-                self.answer(cluster.jobs[words[-2]])
-            elif words[-1] == "events":
-                self.answer({"kind": "EventList", "items": []})
-            else:
-                self.missing()
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        asked, words = parse_qs(address.query), address.path.split("/")
+        if self.cluster.away > 0:
+            self.cluster.away -= 1
+            self.answer({"kind": "Status", "code": 503}, 503)
+        elif words[-1] == "log":
+            self.log(words[-2], asked)
+        elif words[-1] == "pods":
+            found = [pod.shown() for pod in list(self.cluster.pods.values()) if chosen(pod.name, pod.labels, asked)]
+            self.answer({"kind": "PodList", "items": found})
+        elif words[-1] == "jobs":
+            found = [each for name, each in self.cluster.jobs.items() if chosen(name, {}, asked)]
+            self.answer({"kind": "JobList", "items": found})
+        elif words[-1] == "status" and words[-2] in self.cluster.jobs:
+            self.answer(self.cluster.jobs[words[-2]])
+        elif words[-1] == "events":
+            self.answer({"kind": "EventList", "items": []})
+        else:
+            self.missing()
 
-        def log(self, name: str, asked: dict[str, list[str]]) -> None:
-            pod = cluster.pods.get(name)
-            if pod is None:
-                return self.missing()
-            pod.streams += 1
-            follow, limit = "follow" in asked, cluster.cut(pod)
-            since = time.time() - float(asked["sinceSeconds"][0]) if "sinceSeconds" in asked else 0.0
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            sent = seen = 0
-            while True:
-                ended = pod.ended
-                for at, line in pod.lines[seen:]:
-                    seen += 1
-                    if at < since:
-                        continue
-                    if sent == limit:
-                        return None
-                    stamp = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z ")
-                    self.wfile.write(f"{stamp if 'timestamps' in asked else ''}{line}\n".encode())
-                    self.wfile.flush()
-                    sent += 1
-                if not follow or ended or name not in cluster.pods:
+    def log(self, name: str, asked: dict[str, list[str]]) -> None:
+        pod = self.cluster.pods.get(name)
+        if pod is None:
+            return self.missing()
+        pod.streams += 1
+        follow, limit = "follow" in asked, self.cluster.cut(pod)
+        since = time.time() - float(asked["sinceSeconds"][0]) if "sinceSeconds" in asked else 0.0
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        sent = seen = 0
+        while True:
+            ended = pod.ended
+            for at, line in pod.lines[seen:]:
+                seen += 1
+                if at < since:
+                    continue
+                if sent == limit:
                     return None
-                time.sleep(0.02)
+                stamp = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z ")
+                self.wfile.write(f"{stamp if 'timestamps' in asked else ''}{line}\n".encode())
+                self.wfile.flush()
+                sent += 1
+            if not follow or ended or name not in self.cluster.pods:
+                return None
+            time.sleep(0.02)
 
-        def do_POST(self) -> None:
-            document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path.endswith("/jobs"):
-                cluster.jobs[document["metadata"]["name"]] = {**document, "status": {"active": 1, "startTime": now()}}
-            else:
-                pod = cluster.born(document)
-                cluster.made.append(pod)
-                cluster.pods[pod.name] = pod
-            self.answer(document, 201)
+    def do_POST(self) -> None:
+        document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/jobs"):
+            self.cluster.jobs[document["metadata"]["name"]] = {**document, "status": {"active": 1, "startTime": now()}}
+        else:
+            pod = self.cluster.born(document)
+            self.cluster.made.append(pod)
+            self.cluster.pods[pod.name] = pod
+        self.answer(document, 201)
 
-        def do_DELETE(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            address = urlsplit(self.path)
-            name, asked = address.path.rpartition("/")[2], parse_qs(address.query)
-            several = [each for each in cluster.pods.values() if chosen(each.name, each.labels, asked)]
-            found = several if name == "pods" else [each for each in cluster.pods.values() if each.name == name]
-            if name != "pods" and not found:
-                return self.missing()
-            for pod in found:
-                cluster.gone(pod)
-            return self.answer({"kind": "Status", "status": "Success"})
-
-    return Handler
+    def do_DELETE(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        address = urlsplit(self.path)
+        name, asked = address.path.rpartition("/")[2], parse_qs(address.query)
+        several = [each for each in self.cluster.pods.values() if chosen(each.name, each.labels, asked)]
+        found = several if name == "pods" else [each for each in self.cluster.pods.values() if each.name == name]
+        if name != "pods" and not found:
+            return self.missing()
+        for pod in found:
+            self.cluster.gone(pod)
+        return self.answer({"kind": "Status", "status": "Success"})
 
 
 def chosen(name: str, labels: dict[str, str], asked: dict[str, list[str]]) -> bool:
@@ -220,7 +218,7 @@ def chosen(name: str, labels: dict[str, str], asked: dict[str, list[str]]) -> bo
 @contextmanager
 def serving(cluster: Cluster, kubeconfig: Path) -> Iterator[Cluster]:
     """Serve a cluster, and write how it is reached."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(cluster))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Ours", (Handler,), {"cluster": cluster}))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     settings = {

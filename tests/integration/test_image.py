@@ -47,14 +47,16 @@ class Builder:
 def registries(folder: Path) -> list[str]:
     """Volumes that let a build reach the registries as pip does here: its settings, and the files that they name."""
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, encoding="utf-8")
-    settings = dict(line.split("=", 1) for line in listed.stdout.splitlines())
-    lines, found = ["[global]"], {str(folder / "pip.conf"): "/etc/pip.conf"}
-    for name, quoted in settings.items():
+    settings, found = {}, {str(folder / "pip.conf"): "/etc/pip.conf"}
+    for name, quoted in (line.split("=", 1) for line in listed.stdout.splitlines()):
         value = quoted.strip("'\"")
-        lines.append(f"{name.removeprefix(':env:.').rpartition('.')[2]} = {value}")
-        found |= {path: path for each in value.split() if Path(path := each.removeprefix("file://")).is_absolute()}
+        if Path(value).is_absolute():  # not where it is here: a package may want to write there
+            value = found.setdefault(value, f"/run/registry{len(found)}")
+        if "file:" not in value:
+            settings[name.removeprefix(":env:.").rpartition(".")[2]] = value
+    lines = ["[global]", *(f"{name} = {value}" for name, value in settings.items())]
     (folder / "pip.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return [f"--volume={source}:{target}:ro" for source, target in found.items() if Path(source).exists()]
+    return [f"--volume={source}:{target}:ro" for source, target in found.items()]
 
 
 @pytest.fixture(scope="module")

@@ -204,7 +204,7 @@ def test_a_backfill_over_seeds_runs_the_whole_chain_on_each(defs: dg.Definitions
 def test_a_pod_asks_for_its_gpus_and_mounts_the_volume_of_the_manifests(defs: dg.Definitions) -> None:
     from tracer.capacity import pods
 
-    pod = pods.spec(4)
+    pod = pods.spec(4, 8.0, pods.IMAGE, ["tracer"])
     container = pod["containers"][0]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
     values = yaml.safe_load((ROOT / "infra/k8s/values.yaml").read_text())
@@ -215,4 +215,4 @@ def test_a_pod_asks_for_its_gpus_and_mounts_the_volume_of_the_manifests(defs: dg
     assert container["volumeMounts"][0]["mountPath"] == deployment["volumeMounts"][0]["mountPath"]
     op = defs.resolve_asset_graph().get(dg.AssetKey("stage1")).assets_def.op
     tag = json.loads(op.tags["dagster-k8s/config"])["pod_spec_config"]
-    assert tag == {key: pods.spec(1)[key] for key in ("nodeSelector", "tolerations")}
+    assert tag == {key: pods.spec(1, 8.0, pods.IMAGE, ["tracer"])[key] for key in ("nodeSelector", "tolerations")}

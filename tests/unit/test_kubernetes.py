@@ -109,7 +109,7 @@ def test_serving_on_a_gpu_asks_for_it_as_training_does() -> None:
         node[last] = change["value"]
     valid(deployment)
     pod = deployment["spec"]["template"]["spec"]
-    wanted = pods.spec(1)
+    wanted = pods.spec(1, 8.0, pods.IMAGE, ["tracer"])
     assert pod["nodeSelector"] == wanted["nodeSelector"] and pod["tolerations"] == wanted["tolerations"][:1]
     assert pod["containers"][0]["resources"]["limits"].items() >= wanted["containers"][0]["resources"]["limits"].items()
     assert pod["containers"][0]["image"] == pods.IMAGE
@@ -118,7 +118,7 @@ def test_serving_on_a_gpu_asks_for_it_as_training_does() -> None:
 def templates(jobset: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The pods of everything that is ours, by name."""
     jobs = {each["name"]: each["template"]["spec"]["template"] for each in jobset["spec"]["replicatedJobs"]}
-    piped = {"metadata": {"labels": pods.LABELS}, "spec": pods.spec(1, image=pods.IMAGE)}
+    piped = {"metadata": {"labels": pods.LABELS}, "spec": pods.spec(1, 8.0, pods.IMAGE, ["tracer"])}
     return {each["metadata"]["name"]: each["spec"]["template"] for each in kind("Deployment")} | jobs | {"pipes": piped}
 
 

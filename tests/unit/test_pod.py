@@ -49,7 +49,7 @@ def run(command: list[str], retries: int = 2) -> dg.ExecuteInProcessResult:
 
     @dg.op(retry_policy=dg.RetryPolicy(max_retries=retries, delay=0.1))
     def step(context: dg.OpExecutionContext) -> None:
-        pods.run(context, spec(0, image="image", args=supervised(command, 60, "python")), "tracer", "build/out")
+        pods.run(context, spec(0, 4.0, "image", supervised(command, 60, "python")), "tracer", "build/out")
 
     @dg.job
     def job() -> None:
@@ -81,9 +81,9 @@ def test_a_command_that_succeeds_leaves_no_pod(cluster: Cluster, tmp_path: Path)
     assert LABELS.items() <= cluster.made[0].labels.items()  # which the network policies know it by
 
 
-@pytest.mark.parametrize(("code", "tries"), [(1, 1), (2, 1), (75, 3), (137, 3)])
+@pytest.mark.parametrize(("code", "tries"), [(1, 1), (75, 2)])
 def test_an_error_that_the_command_reports_is_not_tried_again(cluster: Cluster, code: int, tries: int) -> None:
-    found = run(["sh", "-c", f"echo why; exit {code}"])
+    found = run(["sh", "-c", f"echo why; exit {code}"], retries=1)
     assert not found.success and len(cluster.made) == tries and not cluster.pods
     message = found.get_step_failure_events()[0].event_specific_data.error.to_string()
     assert f"ended with code {code}" in message and "why" in message
