@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 import torch
 import yaml
 
-from tests.cluster import Cluster, serving
 from tracer import cli
 from tracer.config import load
 from tracer.dvc_yaml import dvc_yaml
@@ -127,34 +125,6 @@ def test_dvc_compares_a_few_dozen_headline_figures(workspace: Path, piped: dg.Ex
     files = [Path("piped", *Path(each).parts[1:]) for each in listed]
     columns = {name for file in files for name in json.loads(file.read_text(encoding="utf-8"))}
     assert {"test_step", "unparsable"} <= columns and len(columns) <= 48, sorted(columns)
-
-
-@pytest.mark.slow
-def test_in_pods_that_are_evicted_the_same_steps_leave_the_same_bits(
-    workspace: Path, piped: dg.ExecuteInProcessResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stage 1's node is drained after its first checkpoint, and stage 2's pod vanishes (tests/cluster.py)."""
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(workspace / "kubeconfig"))
-    monkeypatch.setattr("pipelines.pod.POLL_SECONDS", 0.2)
-    happens = {"stage1": "drained", "stage2": "gone"}
-
-    def strike(cluster: Cluster, stage: str) -> None:
-        checkpoints = Path("pods") / "micro" / "seed0" / stage / "checkpoints"
-        while not list(checkpoints.glob("checkpoint-1*")):
-            time.sleep(0.01)
-        getattr(cluster, happens[stage])(cluster.made[-1])
-
-    with dg.DagsterInstance.ephemeral() as instance, serving(Cluster(workspace), workspace / "kubeconfig") as cluster:
-        for stage in happens:
-            threading.Thread(target=strike, args=(cluster, stage), daemon=True).start()
-        result = materialise("pods", "kubernetes", instance)
-        assert result.success, failures(result)
-        ran = [" ".join(pod.document["spec"]["containers"][0]["args"]) for pod in cluster.made]
-        assert {stage: sum(f"train {stage}" in each for each in ran) for stage in happens} == {"stage1": 2, "stage2": 2}
-        assert sum("evaluate offline" in each for each in ran) >= 3
-    for step in ("ingest", "stage1", "stage2", "evaluate-stage2"):
-        there, here = (read_lineage(Path(build) / "micro" / "seed0" / step) for build in ("piped", "pods"))
-        assert (here["digest"], here["output"]) == (there["digest"], there["output"]), step
 
 
 @pytest.mark.slow
