@@ -7,7 +7,7 @@ pip install --no-cache-dir --no-deps -e .
 dvc config --local core.no_scm true
 dvc pull --quiet
 tools="$(mktemp -d)"
-infra/sbom.sh "$tools" python sbom.json
+infra/sbom.sh "$tools" /opt/venv/bin/python sbom.json
 rm -rf "$tools"
 useradd --create-home --uid 1000 tracer
 mkdir -p /var/lib/tracer /artifacts /users /opt/dagster
