@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient quarter vllm osworld check docs golden doctor bench bench-gpu items sbom audit data clean lock environment
+.PHONY: help demo dev test patient quarter images vllm osworld check docs golden doctor bench bench-gpu items sbom audit data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -38,6 +38,9 @@ patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights
 
 quarter: $(DEV) data ## thirteen weeks of a team that retrains, with kills, wrong data and wrong clocks, in about an hour
 	@$(PYTEST) -m quarter -s tests/quarter $(ARGS)
+
+images: $(DEV) ## the image for processors, built with buildah and run without root (9 GB, half an hour)
+	@$(PYTEST) -m "slow and network" tests/integration/test_image.py $(ARGS)
 
 vllm: build/vllm/.stamp ## vLLM on the CPU, in an environment of its own (4.5 GB), and the tests that need it
 	@PYTHONPATH=build/vllm/torchvision:. build/vllm/bin/python -m pytest -m vllm tests/vllm $(ARGS)
@@ -76,9 +79,7 @@ items: $(DEV) build/bench/.stamp ## the items of the tool-use benchmarks
 	@:
 
 sbom: $(BASE) ## what is installed in .venv, with versions and licences, as CycloneDX: build/sbom.json
-	@test -x build/sbom/bin/cyclonedx-py || { $(BIN)/python -m venv --without-pip build/sbom && \
-	  $(PIP) --python build/sbom/bin/python install cyclonedx-bom==7.5.0; }
-	@build/sbom/bin/cyclonedx-py environment --output-file build/sbom.json $(BIN)/python
+	@infra/sbom.sh build/sbom $(BIN)/python build/sbom.json
 
 audit: build/audit/.stamp ## known vulnerabilities of what is pinned; ARGS=--require: an error where nobody could be asked
 	@$(BIN)/python infra/audit.py $(ARGS)

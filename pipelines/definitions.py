@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import dagster as dg
 
 from pipelines import benchmarks, checks, sources, steps
@@ -31,7 +33,8 @@ defs = dg.Definitions(
     sensors=[data_arrived, data_pinned, run_failed, watch, *sources.sensors],
     resources={
         "tracer": Tracer(profile=PROFILES[0], seed=steps.settings().seed),
-        "trainer": Trainer(),
+        # In a cluster models run in pods: Kubernetes sets this variable in every container.
+        "trainer": Trainer(mode="kubernetes" if "KUBERNETES_SERVICE_HOST" in os.environ else "subprocess"),
         "sources": sources.Sources(),
     },
     loggers={"brief": brief, "console": dg.colored_console_logger},

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from pipelines import dead_runs, processes
+from tracer.capacity import pods
 from tracer.config import PARAMS, Config, load, profiles
-from tracer.flow import FlowStep
+from tracer.flow import FlowStep, Kind
 from tracer.lineage.step import read_lineage
 from tracer.training import launch
 
 GPU = "gpu"
 """The pool of the steps that run a model."""
-GPU_TAGS = {"dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}}
+GPU_TAGS = {"dagster-k8s/config": pods.tags()}
+"""For Dagster's executor of a pod a step; the pods of ``Trainer`` are made of the same."""
+MODELS_RUN: tuple[Kind, ...] = ("train", "offline", "online")
 
 
 PROFILES = profiles() if PARAMS.is_file() else ("none",)
@@ -60,75 +64,62 @@ class Tracer(dg.ConfigurableResource[Any]):
 
 
 class Pod(dg.Config):
-    """A pod that trains."""
+    """The pods that models run in."""
 
-    gpus: int = 1
-    image: str = "tracer:gpu"
-    namespace: str = "tracer"
-    volume: str = "tracer-work"
-    """The claim of the volume that runs share (infra/k8s/volume.yaml), mounted where the image's `build` leads."""
-
-    def spec(self) -> dict[str, Any]:
-        """The pod: its GPUs, and the volume with the outputs; code and data are those of the image.
-
-        When its node is drained, it has half a minute for a checkpoint (tracer/training/eviction.py).
-        """
-        return {
-            "restart_policy": "Never",
-            "termination_grace_period_seconds": 30,
-            "security_context": {"run_as_non_root": True, "run_as_user": 1000, "fs_group": 1000},
-            "containers": [
-                {
-                    "name": "tracer",
-                    "resources": {"limits": {"nvidia.com/gpu": str(self.gpus)}},
-                    "volume_mounts": [{"name": "work", "mount_path": "/var/lib/tracer"}],
-                }
-            ],
-            "volumes": [{"name": "work", "persistent_volume_claim": {"claim_name": self.volume}}],
-        }
+    gpus: int | None = None
+    """By default as many as the profile trains on, and one to evaluate; 0 in a cluster without any."""
+    image: str = pods.IMAGE
+    namespace: str = pods.NAMESPACE
+    volume: str = pods.VOLUME
 
 
 class Trainer(dg.ConfigurableResource[Any]):
-    """Where training runs. Everywhere it is the same step, so its outputs and digests are the same."""
+    """Where models run. Everywhere it is the same step, so its outputs and digests are the same."""
 
     mode: Literal["subprocess", "in_process", "kubernetes"] = "subprocess"
-    """A process of its own through Dagster Pipes; this process; or a pod through Dagster Pipes."""
+    """Training in a process of its own through Dagster Pipes, and the rest in this process; all of it in this process;
+    or all of it in pods through Dagster Pipes."""
     stall_seconds: int = 3600
     """How long a process may say nothing before it is taken for stuck and ended; the retry resumes it."""
-    pod: Pod | None = Field(default=None, description="The pod of the mode kubernetes; without one, one with one GPU.")
+    pod: Pod | None = Field(default=None, description="The pods of the mode kubernetes.")
 
-    def train(self, context: dg.AssetExecutionContext, tracer: Tracer, step: FlowStep) -> dict[str, Any]:
-        """Run ``tracer train STAGE``; return the lineage of its folder."""
+    def run(self, context: dg.AssetExecutionContext, tracer: Tracer, step: FlowStep) -> dict[str, Any]:
+        """Run a step; return the lineage of its folder."""
         config = tracer.config()
-        out, options = step.out(config), config.launch
-        if self.mode == "in_process":
+        trains, out = step.kind == "train", step.out(config)
+        if self.mode == "in_process" or not (trains or (self.mode == "kubernetes" and step.kind in MODELS_RUN)):
             done: dict[str, Any] = step.run(config)
             return done
-        if options.nodes > 1:
+        if found := step.current(config):
+            return found  # without the time that a process or a pod takes to start
+        more, options = [*tracer.arguments(), "--out", str(out)], config.launch
+        if trains and options.nodes > 1:
+            where = f"{step.name} --profile {config.profile}"
             raise dg.Failure(
-                f"{step.name} trains on {options.nodes} machines, which Dagster does not start: run `sbatch "
-                f"infra/accelerate/slurm.sbatch {step.name} {config.profile}`, and materialize again; it is found "
-                f"finished"
+                f"{step.name} trains on {options.nodes} machines, which Dagster does not start: run `tracer manifest "
+                f"{where} | kubectl apply -f -`, or `sbatch infra/accelerate/slurm.sbatch {step.name} "
+                f"{config.profile}`, and materialize again; it is found finished"
             )
-        command = launch.command(options, step.name, config.profile, more=[*tracer.arguments(), "--out", str(out)])
+        command = (
+            launch.command(options, step.name, config.profile, more=more)
+            if trains
+            else [sys.executable, "-m", "tracer", *step.command.split(), "--profile", config.profile, *more]
+        )
         if self.mode == "subprocess":
             processes.run(context, command, self.stall_seconds)
         else:
-            self._train_in_pod(
-                context, options.gpus, ["python" if word == sys.executable else word for word in command]
-            )
+            self._run_in_pod(context, config, options.gpus if trains else 1, command, out)
         return read_lineage(out)
 
-    def _train_in_pod(self, context: dg.AssetExecutionContext, gpus: int, command: list[str]) -> None:
-        from dagster_k8s import PipesK8sClient
+    def _run_in_pod(
+        self, context: dg.AssetExecutionContext, config: Config, gpus: int, command: list[str], out: Path
+    ) -> None:
+        from pipelines.pod import run  # Kubernetes' client takes half a second to import
+        from tracer.capacity.jobset import host_memory
 
         pod = self.pod or Pod()
-        if gpus > pod.gpus:
-            raise dg.Failure(f"launch.gpus is {gpus}, and the pod has {pod.gpus}; set gpus of the trainer's pod")
-        PipesK8sClient().run(
-            context=context,
-            image=pod.image,
-            namespace=pod.namespace,
-            command=processes.supervised(command, self.stall_seconds, interpreter="python"),
-            base_pod_spec=pod.spec(),
-        )
+        gpus = gpus if pod.gpus is None else pod.gpus
+        words = ["python" if word == sys.executable else word for word in command]
+        supervised = processes.supervised(words, self.stall_seconds, interpreter="python")
+        spec = pods.spec(gpus, host_memory(config, max(1, gpus)), pod.image, supervised, pod.volume)
+        run(context, spec, pod.namespace, str(out))

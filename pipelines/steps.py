@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import TypeAdapter
 
-from pipelines.resources import GPU, GPU_TAGS, Tracer
+from pipelines.resources import GPU, GPU_TAGS, MODELS_RUN, Tracer, Trainer
 from tracer.config import PARAMS, Config, load
 from tracer.flow import RAW, STEPS, FlowStep, Kind
 from tracer.lineage.code import code_digest
@@ -25,7 +25,6 @@ CHECKS: tuple[Kind, ...] = ("validate", "gate")
 """Steps that are no assets: they check one, and block what comes after it."""
 GROUPS: dict[Kind, str] = {"ingest": "data", "train": "training", "offline": "evaluation", "online": "evaluation",
                            "report": "evaluation", "register": "registry", "promote": "registry"}  # fmt: skip
-MODELS_RUN: tuple[Kind, ...] = ("train", "offline", "online")
 
 FRESH_DATA = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=28), warn_window=timedelta(days=14))
 """New data is expected every two weeks; the sensor ``watch`` says when there was none for four."""
@@ -108,10 +107,10 @@ def asset(
     """The asset of a step that needs no more than to be run; ``shown`` gives further metadata."""
 
     @dg.asset(**declared(step, **more))
-    def made_here(context: dg.AssetExecutionContext, tracer: Tracer) -> dg.MaterializeResult[Any]:
+    def made_here(context: dg.AssetExecutionContext, tracer: Tracer, trainer: Trainer) -> dg.MaterializeResult[Any]:
         config, since = tracer.config(), datetime.now(UTC)
         with interruptible(context):
-            done = step.run(config)
+            done = trainer.run(context, tracer, step)
         return made(config, step.out(config), done, since, **shown(context, config))
 
     return made_here

@@ -34,8 +34,7 @@ def stage_asset(step: FlowStep) -> dg.AssetsDefinition:
         config = tracer.config()
         out, since = step.out(config), datetime.now(UTC)
         with steps.interruptible(context):
-            # What is finished is found here, without the seconds that a process and torch take to start.
-            done = step.current(config) or trainer.train(context, tracer, step)
+            done = trainer.run(context, tracer, step)
         shown = {"reward": pictures.curves(out), "rollouts": pictures.rollouts(out), **figures(out)}
         page = live.page(config, done["digest"]) if "mlflow" in config.launch.report_to else None
         return steps.made(config, out, done, since, **shown, **({"live": dg.MetadataValue.url(page)} if page else {}))

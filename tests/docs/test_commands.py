@@ -179,6 +179,7 @@ CASES = {
     "tracer train stage1 --profile qwen3vl-8b --dry-run": Case(),
     "tracer plan --profile qwen3vl-8b --gpu h100": Case(),
     "tracer plan --profile qwen3vl-4b --gpu rtx-4090 --prompt-tokens 2500 --completion-tokens 300 --json": Case(),
+    "tracer manifest stage1 --profile qwen3vl-32b --gpu h100": Case(),
     "make bench-gpu": Case(
         run=f"cp {ROOT}/docs/full-size.md measured.md && tracer ingest {MICRO} && "
         f"tracer measure {MICRO} --steps 2 --page measured.md && grep 'tokens per second' measured.md",
@@ -198,6 +199,7 @@ CASES = {
 FRESH = "tests/docs/test_fresh.py runs it on a machine that has nothing"
 PLUGIN = "tests/integration/test_plugin.py installs the example and runs it"
 NETWORK = "needs the network"
+CLUSTER = "needs a cluster; tests/unit/test_kubernetes.py checks what is applied"
 SERVED = "needs a server; tests/integration/test_served.py asks one"
 SERVES = "does not end; tests/integration/test_serve.py serves"
 TUTORIAL = "tests/docs/test_tutorial.py runs it in its place"
@@ -238,7 +240,13 @@ NOT_RUN = {
     ),
     "make vllm": "installs 4.5 GB",
     "make osworld": "installs 0.6 GB",
+    "make images": "installs 4 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
+    "kubectl apply -k infra/k8s": CLUSTER,
+    "helm upgrade --install dagster dagster/dagster --namespace tracer -f infra/k8s/values.yaml": CLUSTER,
+    "docker build -f infra/docker/Dockerfile --target cpu -t tracer:local --build-arg COMMIT=$(git rev-parse HEAD) .": (
+        "tests/integration/test_image.py builds it with buildah"
+    ),
     "tracer ingest click_log logs --check": PLUGIN,
     "tracer ingest bfcl build/bench/bfcl_eval/data --out build/sources/bfcl": (
         "needs what `make items` installs; tests/unit/test_execution.py reads some of it"

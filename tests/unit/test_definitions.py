@@ -201,17 +201,18 @@ def test_a_backfill_over_seeds_runs_the_whole_chain_on_each(defs: dg.Definitions
     assert {node.name for node in job.nodes} == {node.name for node in whole.nodes}
 
 
-def test_a_pod_asks_for_its_gpus_and_mounts_the_volume_of_the_manifests() -> None:
-    from pipelines.resources import Pod, Trainer
+def test_a_pod_asks_for_its_gpus_and_mounts_the_volume_of_the_manifests(defs: dg.Definitions) -> None:
+    from tracer.capacity import pods
 
-    trainer = Trainer(mode="kubernetes", pod=Pod(gpus=4))
-    assert trainer.pod is not None
-    pod = trainer.pod.spec()
+    pod = pods.spec(4, 8.0, pods.IMAGE, ["tracer"])
     container = pod["containers"][0]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
     values = yaml.safe_load((ROOT / "infra/k8s/values.yaml").read_text())
     deployment = values["dagster-user-deployments"]["deployments"][0]
     claim = yaml.safe_load((ROOT / "infra/k8s/volume.yaml").read_text())["metadata"]["name"]
-    assert pod["volumes"][0]["persistent_volume_claim"]["claim_name"] == claim
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
     assert deployment["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
-    assert container["volume_mounts"][0]["mount_path"] == deployment["volumeMounts"][0]["mountPath"]
+    assert container["volumeMounts"][0]["mountPath"] == deployment["volumeMounts"][0]["mountPath"]
+    op = defs.resolve_asset_graph().get(dg.AssetKey("stage1")).assets_def.op
+    tag = json.loads(op.tags["dagster-k8s/config"])["pod_spec_config"]
+    assert tag == {key: pods.spec(1, 8.0, pods.IMAGE, ["tracer"])[key] for key in ("nodeSelector", "tolerations")}

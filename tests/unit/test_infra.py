@@ -3,7 +3,6 @@
 import ast
 import configparser
 import importlib.util
-import json
 import os
 import re
 import signal
@@ -13,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -84,17 +82,39 @@ def test_compose_services_use_files_that_exist() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published), "Dagster has no login: the loopback interface only"
 
 
-@pytest.mark.parametrize("name", ["docker/Dockerfile", "docker/Dockerfile.gpu"])
-def test_images_copy_what_the_ignore_file_lets_through_and_run_without_root(name: str) -> None:
-    lines = (INFRA / name).read_text().splitlines()
-    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+def test_images_copy_what_the_ignore_file_lets_through_and_run_without_root() -> None:
+    lines = (INFRA / "docker" / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = [line[1:] for line in ignored if line.startswith("!")]
     copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1] if word != "."]
     assert "constraints.txt" in copied
-    for path in copied:
+    run = [line.split()[1] for line in lines if line.startswith("RUN infra/")]
+    for path in [
+        *copied,
+        "infra/docker/finish.sh",
+        "infra/docker/start.sh",
+        "infra/docker/healthy.sh",
+        "infra/sbom.sh",
+    ]:
         assert (ROOT / path).exists(), path
         assert any(path == entry or path.startswith(f"{entry}/") for entry in allowed), f".dockerignore hides {path}"
-    assert [line for line in lines if line.startswith("USER ")] == ["USER tracer"]
+    assert set(run) == {"infra/packages.sh", "infra/docker/finish.sh"}
     assert not any(SECRET.search(line) for line in lines if line.startswith(("ARG ", "ENV ")))
+
+
+def test_both_images_end_in_the_same_way() -> None:
+    text = (INFRA / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    stages = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM|^#|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert set(stages) == {f"{name}{part}" for name in ("cpu", "gpu") for part in ("-system", "-packages", "")}
+    assert stages["cpu"].strip() == stages["gpu"].strip()
+    for line in ("USER 1000", "HEALTHCHECK ", "ENTRYPOINT ", "ARG COMMIT"):
+        assert line in stages["cpu"]
+    bases = re.findall(r"^ARG \w+_BASE=(\S+)$", text, re.MULTILINE)
+    assert len(bases) == 2 and all(re.fullmatch(r"[\w./-]+:[\w.-]+(@sha256:[0-9a-f]{64})?", base) for base in bases)
+    named = {word for line in text.splitlines() if line.startswith("FROM ") for word in line.split()[1:2]}
+    assert named == {"${CPU_BASE}", "${GPU_BASE}", "cpu-system", "gpu-system", "cpu-packages", "gpu-packages"}
+    for overlay, target in (("compose.yaml", "cpu"), ("compose.gpu.yaml", "gpu")):
+        assert f"target: {target}\n" in (INFRA / overlay).read_text(encoding="utf-8")
 
 
 def test_the_logins_of_mlflow_have_no_default_password() -> None:
@@ -240,43 +260,6 @@ def test_dagster_reads_what_the_values_of_the_chart_become(tmp_path: Path) -> No
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
     with pytest.raises(dg.DagsterInvalidConfigError), dg.DagsterInstance.from_config(str(tmp_path)):
         pass
-
-
-def test_kubernetes_knows_every_key_of_the_manifests() -> None:
-    """Read into the models that are generated from its API and written again: a key that it does not know is lost, and
-    one that it needs and is missing raises."""
-    from dagster_k8s.pipes import build_pod_body
-    from kubernetes.client import ApiClient
-
-    from pipelines.resources import Pod
-
-    client = ApiClient()
-
-    def through(document: dict[str, Any], kind: str) -> Any:
-        response = SimpleNamespace(data=json.dumps(document))
-        return client.sanitize_for_serialization(client.deserialize(response, kind))
-
-    manifests = [*documents(INFRA / "k8s/mlflow.yaml"), *documents(INFRA / "k8s/volume.yaml")]
-    for document in manifests:
-        assert through(document, f"V1{document['kind']}") == document
-    wrong = {**manifests[0], "spec": {**manifests[0]["spec"], "replica": 2}}
-    assert through(wrong, "V1Deployment") != wrong
-    values = documents(INFRA / "k8s/values.yaml")[0]
-    code = values["dagster-user-deployments"]["deployments"][0]
-    container = {key: code[key] for key in ("name", "env", "resources", "securityContext", "volumeMounts")}
-    spec = {"containers": [container], "volumes": code["volumes"], "securityContext": code["podSecurityContext"]}
-    assert through(spec, "V1PodSpec") == spec
-    launcher = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
-    runs = {"containers": [{"name": "run"}], **launcher["podSpecConfig"]}
-    assert through(runs, "V1PodSpec") == runs
-    assert through(template := {"template": {}, **launcher["jobSpecConfig"]}, "V1JobSpec") == template
-    pod = Pod().spec()
-    built = build_pod_body(pod_name="a", image="b", command=["c"], env_vars={}, base_pod_meta=None, base_pod_spec=pod)
-    assert built.spec.termination_grace_period_seconds == 30
-    assert built.spec.security_context.run_as_user == launcher["podSpecConfig"]["securityContext"]["runAsUser"]
-    claims = {value for each in (*manifests, values, pod) for keys, value in leaves(each)
-              if keys[-1] in ("claimName", "claim_name")}  # fmt: skip
-    assert claims == {documents(INFRA / "k8s/volume.yaml")[0]["metadata"]["name"]}
 
 
 def test_a_pod_that_has_to_go_lets_its_command_finish_and_says_again() -> None:

@@ -14,7 +14,7 @@ import typer
 
 from tracer import logs
 from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, live, registry, training
-from tracer.cli.common import Interrupted, add, group
+from tracer.cli.common import Command, Interrupted, add, group
 from tracer.settings import ConfigError
 from tracer.training.errors import AGAIN, Evicted
 
@@ -24,7 +24,7 @@ INTERRUPTION = (
     "there is one"
 )
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[Command, ...]] = {
     "Everyday": inspect.COMMANDS,
     "Steps of the pipeline": (*data.COMMANDS, *training.COMMANDS, *evaluation.COMMANDS),
     "Registered versions": registry.COMMANDS,

@@ -164,6 +164,44 @@ def plan(
     return Result(data=found.to_dict(), text=str(found), ok=not found.refused)
 
 
+def manifest(
+    config: Config,
+    overrides: list[str],
+    stage: Annotated[StageName, typer.Argument()],
+    gpu: Annotated[str | None, typer.Option(help="As `tracer plan` takes it; two-cores is a pod without one.")] = None,
+    image: Annotated[str | None, typer.Option(help="By default tracer:gpu, and tracer:local for two-cores.")] = None,
+) -> Result:
+    """Print a stage as a JobSet for Kubernetes: its machines, and a vLLM server where it asks one.
+
+    What cannot fit is refused, as by `tracer plan`.
+
+    Example: tracer manifest stage1 --profile qwen3vl-32b --gpu h100
+    """
+    import yaml
+
+    from tracer import flow
+    from tracer.capacity import fleet as fleets
+    from tracer.capacity import jobset, pods
+    from tracer.capacity import plan as planning
+
+    gpu = gpu or fleets.usual(config)
+    found = planning.plan(config, gpu, fleets.gpu(gpu))
+    if found.refused:
+        raise ConfigError("; ".join(found.refused))
+    cpu = gpu == fleets.CPU
+    record = next(each for each in STAGES if each.name == stage)
+    more = ["--seed", str(config.seed), *(word for each in overrides for word in ("--set", each))]
+    document = jobset.jobset(
+        config,
+        record,
+        flow.model(config, record.start) / "model",
+        0 if cpu else config.launch.gpus,
+        image or (pods.IMAGE_CPU if cpu else pods.IMAGE),
+        more,
+    )
+    return Result(data=document, text=yaml.safe_dump(document, sort_keys=False))
+
+
 TRAIN = tuple(map(training_of, STAGES))
 BASE = (tiny, hub, registered, smollm2)
-COMMANDS = (gate, plan)
+COMMANDS = (gate, plan, manifest)
