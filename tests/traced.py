@@ -18,6 +18,7 @@ from tracer.evaluation.traces import TraceLog, Turn
 from tracer.forecast import Forecast
 from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan
+from tracer.registry import spans
 from tracer.trajectory import State, Trajectory
 
 CONFIG = Config(profile="demo", seed=3, planner={"horizon": 3}, evaluation={"resamples": 50, "episodes": 2})
@@ -83,3 +84,22 @@ def evaluated(root: Path, known: Sequence[Trajectory], planners: dict[str, float
             lambda out, oracle=oracle: offline.run(CONFIG, data, oracle, out, offline.SPLITS),
         )  # fmt: skip
     return found
+
+
+def logged(client: Any, run_id: str, folder: Path) -> dict[str, Any]:
+    """Log three episodes with a run of MLflow's; its traces as ``found`` gives them."""
+    episodes = [Episode(strategy="anticipatory", task="page", split="test", seed=seed) for seed in range(3)]
+    experiment_id = client.get_run(run_id).info.experiment_id
+    logged = spans.log_traces(experiment_id, run_id, played(folder, episodes, lambda number: number == 1), {})
+    traces = found(client, run_id)
+    assert logged == len(traces) == 3
+    return traces
+
+
+def found(client: Any, run_id: str) -> dict[str, Any]:
+    """The traces of a run by their ids, without the place of their files."""
+    traces = client.search_traces(locations=[client.get_run(run_id).info.experiment_id], run_id=run_id)
+    kept = {trace.info.trace_id: trace.to_dict() for trace in traces}
+    for trace in kept.values():
+        del trace["info"]["tags"]["mlflow.artifactLocation"]
+    return kept

@@ -113,6 +113,10 @@ class Config(Section):
         """The output folder of a step of this profile and seed."""
         return self.folder / step
 
+    def command(self, words: str) -> str:
+        """A command for this profile and seed, as messages show it."""
+        return f"tracer {words} --profile {self.profile}" + (f" --seed {self.seed}" if self.seed else "")
+
 
 def load(profile: str | None = None, overrides: Sequence[str] = (), path: Path = PARAMS, force: bool = False) -> Config:
     """The resolved configuration of a profile of params.yaml; raises ``ConfigError``.

@@ -8,12 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 import psutil
 
-from tracer.config import PARAMS, load
+from tracer.config import PARAMS, load, profiles
 from tracer.dvc_yaml import dvc_yaml
 from tracer.finding import Finding
 from tracer.lineage.digest import LineageError
@@ -40,6 +41,11 @@ def fault(name: str, detail: str, fix: str) -> Finding:
     return Finding(name, False, detail, fix)
 
 
+def absent(name: str, detail: str, *command: str) -> Finding:
+    """A finding of something that is not there, with the command that brings it."""
+    return Finding(name, False, detail, " ".join(command), command)
+
+
 def doctor(root: Path | None = None) -> list[Finding]:
     """Every finding, good and bad, for the checkout at ``root`` (default: the current folder)."""
     root = root or Path.cwd()
@@ -60,6 +66,15 @@ def doctor(root: Path | None = None) -> list[Finding]:
     ]
 
 
+def fix(findings: Iterable[Finding]) -> Iterator[str]:
+    """Run the commands that bring what is absent; what was run, and what came of it."""
+    for command in (finding.command for finding in findings if finding.command):
+        program = [sys.executable, "-m", "dvc"] if command[0] == "dvc" else [command[0]]
+        done = subprocess.run([*program, *command[1:]], capture_output=True, encoding="utf-8")
+        said = "done" if done.returncode == 0 else " ".join(done.stderr.split())[-300:]
+        yield f"{' '.join(command)}: {said}"
+
+
 def python(version: tuple[int, ...]) -> Finding:
     """Whether this is a Python that the pins support."""
     shown = ".".join(map(str, version))
@@ -71,7 +86,7 @@ def python(version: tuple[int, ...]) -> Finding:
 def pins(constraints: Path) -> Finding:
     """Whether what is installed is what constraints.txt pins; only its packages that are installed are compared."""
     if not constraints.is_file():
-        return fault("pins", f"{constraints} does not exist", "git checkout constraints.txt")
+        return absent("pins", f"{constraints} does not exist", "git", "checkout", "constraints.txt")
     found = [re.fullmatch(r"([\w.-]+)==(\S+)", line.strip()) for line in constraints.read_text("utf-8").splitlines()]
     pinned = {match[1]: match[2] for match in found if match}
     installed = {name: version for name in pinned if (version := _version(name)) is not None}
@@ -150,18 +165,32 @@ def remote(root: Path) -> Finding:
     folder = (root / ".dvc" / url).resolve()
     if folder.is_dir():
         return well("dvc remote", f"{name}: {folder}")
-    return fault("dvc remote", f"{name}: {folder} does not exist", f"git checkout {folder}")
+    return absent("dvc remote", f"{name}: {folder} does not exist", "git", "checkout", str(folder))
 
 
 def data(root: Path) -> Finding:
     """Whether the data is there and is what ``data.dvc`` pins."""
     folder, pointer = root / "data", root / "data.dvc"
+    if not folder.is_dir() and own_data(root):
+        detail = "absent: only the sample profiles need it; `dvc pull`, or `tracer doctor --fix`, brings it"
+        return Finding("data", True, detail, command=("dvc", "pull", "data.dvc"))
     if not folder.is_dir():
-        return fault("data", f"{folder} does not exist", "dvc pull")
+        return absent("data", f"{folder} does not exist", "dvc", "pull", "data.dvc")
     try:
         return well("data", f"{check_pin(folder, pointer)}, as data.dvc pins it")
     except LineageError as error:
         return fault("data", str(error), "dvc checkout data.dvc, or dvc add data to accept it")
+
+
+def own_data(root: Path) -> bool:
+    """Whether a profile reads data of its own, and so somebody works here without the sample."""
+    try:
+        found = [load(name, path=root / PARAMS) for name in profiles(root / PARAMS)]
+    except ConfigError:
+        return False
+    sample = (root / "data").resolve()
+    return any(not each.mixture.sources and not (root / each.data.path).resolve().is_relative_to(sample)
+               for each in found)  # fmt: skip
 
 
 def dvc_stages(root: Path) -> Finding:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +22,9 @@ from tracer.evaluation import offline, online
 from tracer.ingestion import ingest
 from tracer.json_files import write_json
 from tracer.lineage import why
-from tracer.lineage.digest import LineageError, finished
+from tracer.lineage.digest import LineageError, MissingInput, begun, finished
 from tracer.lineage.step import reused
-from tracer.planner import address
+from tracer.planner import address, hub
 from tracer.planner.lora import model_folder
 from tracer.registry import live, promotion, register, start, versions
 from tracer.registry.record import DECISION, Decision
@@ -127,7 +128,8 @@ class FlowStep:
     def state(self, config: Config) -> tuple[str, list[str]]:
         """Whether its finished folder is up to date, and if not, why it would run (``lineage.why``)."""
         if self.recipe is None:
-            raise ConfigError(f"{self.name} leaves no folder: `tracer history` shows what the registry decided")
+            shows = f"`{config.command('history')}` shows what the registry decided"
+            raise ConfigError(f"{self.name} leaves no folder: {shows}")
         config = start.resolved(config)
         folders = self.folders(config)
         elsewhere = start.elsewhere(config) if BASE in self.reads else ""
@@ -135,7 +137,8 @@ class FlowStep:
             return why.STALE if self.made(config) else why.MISSING, [elsewhere]
         missing = [name for name, path in folders.items() if not path.exists()]
         if missing:
-            return why.MISSING, [f"{name} comes first" for name in missing]
+            first = {RAW: f"the data {config.data.path} does not exist", BASE: hub.absent(config)}
+            return why.MISSING, [first.get(name, f"{name} comes first") for name in missing]
         try:
             return why.state_of(self.out(config), self.recipe(config, folders))
         except LineageError as error:
@@ -146,8 +149,7 @@ def _train(stage: Stage) -> FlowStep:
     def make(config: Config, at: Folders, out: Path) -> dict[str, Any]:
         if processes.main():
             preflight.before_training(config, stage, at["ingest"], at[stage.start], out)
-        with live.watched(config, stage, at["ingest"], at[stage.start], out):
-            return stage.train(config, at["ingest"], at[stage.start], out)
+        return stage.train(config, at["ingest"], at[stage.start], out, partial(live.watched, config, stage))
 
     return FlowStep(
         kind="train",
@@ -352,6 +354,7 @@ def status(config: Config) -> dict[str, tuple[str, list[str]]]:
 
 def run(config: Config, say: Callable[[str], None] = print) -> Mapping[str, dict[str, Any]]:
     """Run every step up to the report; finished ones are found by their digest. Returns each step's lineage."""
+    _require_base(config, STEPS)
     done: dict[str, dict[str, Any]] = {}
     for step in STEPS:
         if not step.receipt:
@@ -374,14 +377,21 @@ def prepare(config: Config, step: FlowStep, given: Collection[str] = ()) -> None
     if missing and step.receipt:
         names = ", ".join(each.name for each in missing)
         command = "register" if missing[-1].receipt else "run"
-        raise ConfigError(
-            f"{step.name} comes after {names}, not made yet: "
-            f"`tracer {command} --profile {config.profile} --seed {config.seed}` comes first"
-        )
+        raise ConfigError(f"{step.name} comes after {names}, not made yet: `{config.command(command)}` comes first")
+    _require_base(config, [each for each in (*before(step), step) if not each.made(config)], given)
     for each in missing:
         prepare(config, each, given)
-        log.info("%s comes first and is not made yet: tracer %s", each.name, each.command)
+        log.info("making %s first: %s", each.name, config.command(each.command))
         each.run(config)
+
+
+def _require_base(config: Config, steps: Collection[FlowStep], given: Collection[str] = ()) -> None:
+    """Raise ``MissingInput`` before any work if the base planner is not finished; validation alone needs none."""
+    needed = BASE not in given and any(BASE in each.reads for each in steps if each.kind != "validate")
+    if needed and start.resolved(config).retrain.from_ == BASE:
+        base = hub.folder(config)
+        if not base.exists() or begun(base):
+            raise MissingInput(hub.absent(config))
 
 
 def report_folders(config: Config) -> dict[str, Path]:
@@ -424,8 +434,7 @@ def trained(config: Config, name: str) -> Path:
     """The folder of a planner that is there: as ``model``, but a stage that has not run raises ``ConfigError``."""
     found = model(config, name)
     if name in MODELS and name != BASE and finished(found) is None:
-        what = f"--profile {config.profile} --seed {config.seed}"
-        raise ConfigError(f"{found} holds no finished {name}: `tracer train {name} {what}` comes first")
+        raise ConfigError(f"{found} holds no finished {name}: `{config.command(f'train {name}')}` comes first")
     return found
 
 

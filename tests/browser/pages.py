@@ -16,8 +16,11 @@ SERIOUS = ("serious", "critical")
 
 
 @contextmanager
-def browsing(address: str, scheme: Any = "light", width: int = 1280) -> Iterator[Any]:
-    """A page on which nothing fails: an error of a script, or on the console, fails the test."""
+def browsing(address: str, scheme: Any = "light", width: int = 1280, known: tuple[str, ...] = ()) -> Iterator[Any]:
+    """A page on which nothing fails: an error of a script, or on the console, fails the test.
+
+    ``known`` are parts of what the console may say all the same, with the address that it is about.
+    """
     from playwright.sync_api import sync_playwright
 
     said: list[str] = []
@@ -26,7 +29,13 @@ def browsing(address: str, scheme: Any = "light", width: int = 1280) -> Iterator
             executable_path=find_chromium(), args=list(CHROMIUM_FLAGS), env=environment(Path(home))
         )
         page = browser.new_context(viewport={"width": width, "height": 860}, color_scheme=scheme).new_page()
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+
+        def console(message: Any) -> None:
+            text = f"{message.text} {message.location['url']}"
+            if message.type == "error" and not any(part in text for part in known):
+                said.append(text)
+
+        page.on("console", console)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(address)
         yield page

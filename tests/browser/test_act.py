@@ -18,7 +18,8 @@ from tracer import cli
 from tracer.action import Action
 from tracer.config import Config
 from tracer.environments import website
-from tracer.environments.website import PageFailed, WebWorld
+from tracer.environments.address import NoPage
+from tracer.environments.website import WebWorld
 from tracer.evaluation import acting
 from tracer.evaluation.acting import Errand
 from tracer.forecast import ForecastStep
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, body: str) -> None:
         self.server.asked.append((self.headers["Host"].partition(":")[0], self.path, body))
         page = PAGE.format(port=self.server.server_port) if self.path == "/" else f"<p>This is {self.path}</p>"
-        self.send_response(302 if self.path == "/redirect" else 200)
+        self.send_response({"/redirect": 302, "/missing": 404}.get(self.path, 200))
         if self.path == "/redirect":
             self.send_header("Location", f"http://localhost:{self.server.server_port}/other")
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -91,16 +92,20 @@ class Script:
 
     name = "script"
 
-    def __init__(self, *steps: str | Action, before: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, *steps: str | Action | Plan, before: Callable[[int], None] = lambda _: None) -> None:
         self.steps = steps
         self.before = before
         self.screens: list[list[str]] = []
+        self.size = (0, 0)
 
     def forecast(self, states: Any, horizon: int, attempt: int = 0) -> list[Plan]:
         (state,) = states
         self.screens.append([element.text for element in state.elements])
+        self.size = (state.width, state.height)
         self.before(len(state.history))
         step = self.steps[len(state.history)]
+        if isinstance(step, Plan):
+            return [step]
         if isinstance(step, Action):
             return [Plan(text="", forecast=(ForecastStep(action=step, instruction=describe(step)),))]
         element = next(element for element in state.elements if element.text == step)
@@ -193,15 +198,23 @@ def test_a_page_that_crashes_ends_the_episode(act: Any) -> None:
     assert "crash" in row["reason"].lower() or "failed" in row["reason"]
 
 
-def test_a_page_that_is_not_there_is_said(act: Any, tmp_path: Path) -> None:
-    with pytest.raises(PageFailed, match="ERR_CONNECTION_REFUSED"):
-        act(Script(DONE), url=f"http://127.0.0.1:{free_port()}/")
+def test_a_page_that_is_not_there_is_said_before_a_planner_is_loaded(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting.planners, "load", lambda *_: pytest.fail("it was loaded"))
+    for url, why in ((f"http://127.0.0.1:{free_port()}/", "ERR_CONNECTION_REFUSED"), (f"{site.url}missing", "404")):
+        with pytest.raises(NoPage, match=f"^{url} .*{why}"):
+            acting.act(
+                CONFIG, tmp_path, tmp_path / "out", Errand(url=url, goal="?", agent="react", steps=1), bool, print
+            )
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_asks_and_takes_no_answer_for_no(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(acting.planners, "load", lambda *_: Script("Send", DONE))
+    given = Script("Send", DONE)
+    monkeypatch.setattr(acting.planners, "load", lambda *_: given)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     (tmp_path / "planner.json").write_text("{}", encoding="utf-8")
     command = ["act", "--model", str(tmp_path), "--url", site.url, "--goal", "Order it", "--agent", "react"]
@@ -209,11 +222,15 @@ def test_the_command_asks_and_takes_no_answer_for_no(
     assert cli.main(command) == 1
     shown = capsys.readouterr()
     assert "POST" in shown.err and "not sent, as you said" in shown.out and site.reached("/order") == []
-    assert cli.main([*command, "--yes"]) == 0
-    assert acting.DONE in capsys.readouterr().out and site.reached("/order") == ["name="]
+    assert cli.main([*command, "--yes", "--size", "400x300"]) == 0
+    assert f"{acting.DONE}, after 2 steps and 2 forecasts" in capsys.readouterr().out
+    assert site.reached("/order") == ["name="] and given.size == (400, 300)
+    given.steps = (Plan(text="fly", forecast=None, error="unknown action: 'fly'"),)
+    assert cli.main(command) == 1
+    assert ", after 0 steps and " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "javascript:1", "shop.example", "http://"])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "javascript:1", "shop", "http://"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="no address of a web page"):
         WebWorld(url, "?", (), lambda _: True)

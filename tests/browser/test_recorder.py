@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,27 +14,37 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import miniwob
 import pytest
 
 from tests.browser.served import SITE, served
-from tracer.environments.browser import Browser
+from tests.integration.test_served import free_port
+from tracer import cli
+from tracer.action import Action
+from tracer.environments.address import NoPage, page_address
+from tracer.environments.browser import Browser, parsed_size
 from tracer.environments.demonstration import (
     SIZE,
     Episode,
     NoDisplay,
+    Replayed,
     listen,
+    misspelt,
     record,
     redo,
 )
 from tracer.environments.privacy import MASK
-from tracer.environments.recorder import Recorder
+from tracer.environments.recorder import STOP, Recorder
+from tracer.environments.script import LINES, script
 from tracer.ingestion.ingest import check
 from tracer.ingestion.settings import DataConfig
+from tracer.settings import ConfigError
 from tracer.sources import jsonl
-from tracer.trajectory import Step, Trajectory
+from tracer.trajectory import Element, Step, Trajectory
 
 pytestmark = pytest.mark.browser
 Drive = Callable[[Any], Awaitable[None]]
+LATER = Action.of("key", key="Enter")
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +293,209 @@ def _told(step: Step) -> tuple[object, ...]:
     return step.action.type, rest, point, amount and round(amount, 3), step.elements
 
 
+KEYLESS = ("Zoë", "Иван 🫖日本", f"{'x' * 39}🫖!", " שלום e\u0301")
+
+
+async def enters_without_keys(tab: Any) -> None:
+    await types(tab, "#text", "Zoëx")
+    await presses(tab, "Backspace")
+    await types(tab, "#query", "Иван 🫖")
+    cdp = await tab.context.new_cdp_session(tab)
+    await cdp.send("Input.imeSetComposition", {"text": "に", "selectionStart": 1, "selectionEnd": 1})
+    await tab.keyboard.insert_text("日本")  # what an input method, dictation or a list of emoji does
+    await clicks(tab, "#area")
+    await tab.keyboard.insert_text(KEYLESS[2])  # longer than an element's value is told
+    await clicks(tab, "#edit")
+    await tab.keyboard.insert_text(KEYLESS[3])
+
+
+def test_a_text_that_comes_without_keys_is_recorded_from_its_field(browser: Browser, site: str, tmp_path: Path) -> None:
+    url, notes = site + "kinds.html", list[str]()
+
+    async def hand(recorder: Recorder) -> None:
+        await by_hand(enters_without_keys)(recorder)
+        await recorder.tab.evaluate("__tracerRecorder.finish()")
+        await pause(recorder.tab)
+        notes.extend(recorder.notes)
+
+    first = demonstrated(browser, url, tmp_path / "a", hand)
+    assert tuple(step.action.get("text") for step in first.steps if step.action.type == "type") == KEYLESS
+    problems: list[str] = []
+    second = demonstrated(browser, url, tmp_path / "b", again(first.steps, problems))
+    assert (notes, problems) == ([], [])
+    assert [_told(step) for step in second.steps] == [_told(step) for step in first.steps]
+
+
+async def is_changed_by_the_page(tab: Any) -> None:
+    await tab.evaluate("text.value = '12'; text.addEventListener('input', () => { text.value = 'X' })")
+    await clicks(tab, "#text")
+    await tab.keyboard.insert_text("é")
+    await clicks(tab, "#query")
+
+
+async def is_cut_by_a_menu(tab: Any) -> None:
+    await types(tab, "#text", "tea")
+    await clicks(tab, "#query", "#text")
+    await tab.evaluate("text.select(); document.execCommand('delete')")
+
+
+@pytest.mark.parametrize(("drive", "note"), [(is_changed_by_the_page, "in the end"), (is_cut_by_a_menu, "changed")])
+@pytest.mark.slow
+def test_a_value_that_no_recorded_text_makes_is_said(
+    drive: Drive, note: str, browser: Browser, site: str, tmp_path: Path
+) -> None:
+    episode = Episode(site + "kinds.html", "Try it.", tmp_path, "train", "kinds")
+    _, notes = browser.run(listen(browser, site + "kinds.html", episode, "", SIZE, by_hand(drive)))
+    assert len(notes) == 1 and note in notes[0]
+
+
+def test_a_replay_whose_screens_differ_is_not_plainly_valid() -> None:
+    assert str(Replayed(id="a", steps=4)) == "a: valid, 4 steps"
+    assert "valid" not in str(Replayed(id="a", steps=4, changed=(4,)))
+
+    def field(value: str) -> Element:
+        return Element(role="input:text", text="Name", box=(0.0, 0.0, 1.0, 1.0), value=value, state="focused")
+
+    step = Step(action=LATER, instruction="click", elements=(field("Zo"),))
+    assert misspelt(step, (field("Zo"),)) == ""
+    assert misspelt(step, (field("Zoë"),)).startswith("input:text \"Name\" holds 'Zoë', and held 'Zo'")
+
+
+def test_what_cannot_be_recorded_is_refused_before_it_begins(
+    browser: Browser, site: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def opened(url: str, private: str = "") -> None:
+        browser.run(listen(browser, url, Episode(url, "Try it.", tmp_path, "train", ""), private, SIZE, again((), [])))
+
+    for url, reason in (
+        (f"http://127.0.0.1:{free_port()}/", "ERR_CONNECTION_REFUSED"), ("http://127.0.0.1:1/", "ERR_UNSAFE_PORT"),
+        (site + "absent.html", "status 404"),
+    ):  # fmt: skip
+        with pytest.raises(NoPage, match=f"^{re.escape(url)} .*{reason}"):
+            opened(url)
+    with pytest.raises(ConfigError, match=r"--private: '\[\[' is no CSS selector"):
+        opened(site + "kinds.html", "[[")
+    for size in ("10x10", "1280", "99x720"):
+        with pytest.raises(ConfigError, match="at least 100x100"):
+            parsed_size(size)
+    assert cli.main(["record", "--url", "a.example", "--pages", "base"]) == 2
+    assert "--pages goes with neither" in capsys.readouterr().err
+    assert cli.main(["record", "--help"]) == 0 and STOP in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_address_may_lack_its_scheme() -> None:
+    for url in ("127.0.0.1:8000", "localhost", "shop:8000/tea?x=1", "shop.example/a", "[::1]:80"):
+        assert page_address(url) == f"http://{url}"
+    assert page_address("https://a/b") == "https://a/b"
+    names = {
+        Episode(page_address(url), "", Path(), "train", "").path.name.split("-")[0] for url in ("a.b", "http://a.b")
+    }
+    assert names == {"a.b"}
+    for url in ("javascript:1", "data:text/html,x", "file:///etc/passwd", "http://", "shop"):
+        with pytest.raises(ConfigError, match="no address"):
+            page_address(url)
+
+
+def test_a_script_is_read_before_anything_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "steps.txt"
+    path.write_text("# all of them\n" + "\n".join(LINES.values()), encoding="utf-8")
+    script(path)
+    tutorial = (Path(__file__).parents[2] / "docs/tutorial.md").read_text(encoding="utf-8")
+    assert not [kind for kind in LINES if f"`{kind}`" not in tutorial]
+    for line, wrong in (("tap 3", "no action 'tap'; write one of: click"), ("type Anna", "should look like 'type \"so"),
+                        ("scroll", "should look like"), ("wait long", "should look like 'wait 2'")):  # fmt: skip
+        path.write_text(f"\n{line}\n", encoding="utf-8")
+        with pytest.raises(ConfigError, match=f"steps.txt, line 2: .*{wrong}"):
+            script(path)
+
+
+async def goal(tab: Any) -> str:
+    """What a page of MiniWoB++ asks for, once its task has begun."""
+    await clicks(tab, "#sync-task-cover")
+    return str(await tab.locator("#query").inner_text())
+
+
+async def enters_a_text(tab: Any) -> None:
+    await types(tab, "#tt", (await goal(tab)).split('"')[1])
+    await clicks(tab, "#subbtn")
+
+
+async def enters_a_date(tab: Any) -> None:
+    (date,) = re.findall(r"\d+/\d+/\d+", await goal(tab))
+    box = await tab.locator("#tt").bounding_box()
+    await tab.mouse.click(box["x"] + 8, box["y"] + box["height"] / 2)  # the month
+    await tab.keyboard.type(date.replace("/", ""), delay=20)
+    await pause(tab)
+    await clicks(tab, "#subbtn")
+
+
+async def ticks_boxes(tab: Any) -> None:
+    wanted = (await goal(tab)).removeprefix("Select ").removesuffix(" and click Submit.").split(", ")
+    await clicks(tab, *(f"label:has-text('{each}') input" for each in wanted), "#subbtn")
+
+
+async def chooses_from_a_list(tab: Any) -> None:
+    wanted = (await goal(tab)).removeprefix("Select ").removesuffix(" from the list and click Submit.")
+    texts = await tab.locator("option").all_inner_texts()
+    await clicks(tab, "#options")
+    await presses(tab, *["ArrowDown"] * texts.index(wanted), "Enter")
+    await clicks(tab, "button")
+
+
+async def follows_a_link(tab: Any) -> None:
+    wanted = (await goal(tab)).split('"')[1]
+    await clicks(tab, f".alink >> text='{wanted}'")
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """MiniWoB++'s pages, each with the same task whenever it is opened, and with time for a person."""
+    html, folder = Path(miniwob.__file__).parent / "html", tmp_path_factory.mktemp("miniwob")
+    for name in ("core", "common"):
+        (folder / name).symlink_to(html / name)
+    (folder / "miniwob").mkdir()
+    core = '<script src="../core/core.js"></script>'
+    for page in MINIWOB:
+        text = (html / "miniwob" / f"{page}.html").read_text(encoding="utf-8")
+        assert core in text
+        seeded = f"{core}<script>Math.seedrandom('7'); core.EPISODE_MAX_TIME = 1e9;</script>"
+        (folder / "miniwob" / f"{page}.html").write_text(text.replace(core, seeded), encoding="utf-8")
+    with served(folder) as address:
+        yield f"{address}miniwob/"
+
+
+MINIWOB = {
+    "enter-text": enters_a_text,
+    "enter-date": enters_a_date,
+    "click-checkboxes": ticks_boxes,
+    "choose-list": chooses_from_a_list,
+    "click-link": follows_a_link,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", MINIWOB)
+def test_a_demonstration_on_miniwobs_pages_is_solved_when_it_is_done_again(
+    page: str, browser: Browser, tasks: str, tmp_path: Path
+) -> None:
+    rewards: list[float] = []
+
+    def solving(run: Callable[[Recorder], Awaitable[None]]) -> Callable[[Recorder], Awaitable[None]]:
+        async def watched(recorder: Recorder) -> None:
+            await run(recorder)
+            rewards.append(await recorder.tab.evaluate("WOB_RAW_REWARD_GLOBAL"))
+
+        return watched
+
+    url = f"{tasks}{page}.html"
+    first = demonstrated(browser, url, tmp_path / "a", solving(by_hand(MINIWOB[page])))
+    problems: list[str] = []
+    second = demonstrated(browser, url, tmp_path / "b", solving(again(first.steps, problems)))
+    assert problems == [] and rewards == [1.0, 1.0]
+    assert [_told(step) for step in second.steps] == [_told(step) for step in first.steps]
+
+
 SECRETS = ("Tr0ub4dor", "4111222233334444", "730915", "8127", "Pumpkin")
 
 
@@ -365,10 +579,12 @@ def test_the_command_records_a_script_and_does_it_again(site: str, tmp_path: Pat
     checked = check(DataConfig(source="jsonl", path=str(tmp_path / "my-episodes"), pointer=""))
     assert (checked["trajectories"], checked["rejected"]) == (1, 0)
     assert "valid, 4 steps" in typed(tmp_path, "--replay", found["path"])
-    (tmp_path / "steps.txt").write_text('click button "Fly"\n', encoding="utf-8")
-    assert "line 1: 'click button \"Fly\"' is not on the screen, which shows: button" in typed(
+    before = {path: path.read_bytes() for path in (tmp_path / "my-episodes").rglob("*.*")}
+    (tmp_path / "steps.txt").write_text('click button "Press"\nclick button "Fly"\n', encoding="utf-8")
+    assert "line 2: 'click button \"Fly\"' is not on the screen, which shows: button" in typed(
         tmp_path, *given[:-1], code=1
     )
+    assert {path: path.read_bytes() for path in (tmp_path / "my-episodes").rglob("*.*")} == before  # nothing is kept
 
 
 def test_without_a_display_a_person_is_told_what_to_do(
@@ -394,11 +610,16 @@ def test_a_killed_recording_keeps_the_steps_that_were_whole(sent: int, code: int
         time.sleep(0.2)
     time.sleep(3)
     os.killpg(process.pid, sent) if sent == signal.SIGINT else process.kill()  # Ctrl-C reaches the whole group
-    assert process.wait(60) == code
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == code
     episode = read(found[0])
     assert episode.outcome == "unknown"
     whole = [step.instruction for step in episode.steps]
     assert whole and whole == ['click the input:text "Name"', 'type "kale"'][: len(whole)]
     if sent == signal.SIGINT:
         assert len(whole) == 2  # what was being typed is kept
+        assert "tracer: interrupted; kept 2 steps, outcome unknown: my-episodes/train/" in said
+        assert "checkpoint" not in said
+        found_wrong = check(DataConfig(source="jsonl", path=str(tmp_path / "my-episodes"), pointer=""))["warnings"]
+        assert any(episode.id in line and "without a known outcome" in line for line in found_wrong)
     assert not list(tmp_path.glob("my-episodes/train/.*"))

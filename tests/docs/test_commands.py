@@ -47,7 +47,7 @@ CASES = {
     # README
     "tracer status": Case(),
     "tracer history": Case(),
-    "tracer doctor": Case(codes=(0, 1), browser=True),  # 1: this folder is no checkout
+    "tracer doctor --fix": Case(codes=(0, 1), browser=True),  # 1: this folder is no checkout
     "tracer train stage1 --profile tiny --seed 1 --set stage1.steps=300": Case(
         run=f"tracer train stage1 {MICRO} --seed 1 --set stage1.steps=2", slow=True
     ),
@@ -60,6 +60,14 @@ CASES = {
     "tracer view": Case(
         run=f"tracer evaluate offline --model base {MICRO} && tracer view {MICRO} --out watched", slow=True
     ),
+    # docs/how-to.md
+    "tracer view build/demo/seed0 --format inspect --out inspect-logs": Case(
+        run=f"tracer evaluate online --model base {MICRO} --set evaluation.online=true --set evaluation.episodes=1 "
+        f"--set evaluation.max_steps=1 && tracer view {MICRO} --format inspect --out inspected && ls inspected/*.eval",
+        slow=True,
+        browser=True,
+    ),
+    # README
     "tracer lineage tracer-planner@champion": Case(slow=True, champion=True),
     # 1: a champion that had none before it cannot be rolled back, and this is said
     'tracer rollback --reason "worse on the shop pages"': Case(slow=True, champion=True, codes=(0, 1)),

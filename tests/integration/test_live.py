@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import mlflow
@@ -10,6 +11,7 @@ import pytest
 
 from tests.planners import micro_config, trajectories, write_base
 from tracer import flow, json_lines
+from tracer.lineage import step
 from tracer.lineage.step import read_lineage
 from tracer.registry import live, tracking
 from tracer.training import stage1
@@ -40,11 +42,19 @@ def test_mlflow_has_every_steps_metrics_and_rollouts_and_the_planner_is_the_same
     with pytest.MonkeyPatch.context() as patch, pytest.raises((Killed, TrainingStopped)):
         patch.setattr("tracer.training.watch.health.collapse", lambda *_: (_ for _ in ()).throw(Killed()))
         train.make(told, {"ingest": shards, "base": base}, out)
-    for _ in range(2):  # the second finds it finished
-        assert train.make(told, {"ingest": shards, "base": base}, out)["output"] == quiet["output"]
-    assert mlflow.active_run() is None
     client = tracking.connect(told.registry)
     watched = client.get_experiment_by_name("ours-live")
+    assert {run.info.status for run in client.search_runs([watched.experiment_id])} == {"FAILED"}
+    dead = {tracking.WRITER: f"{socket.gethostname()}/{2**22 + 1}/1"}  # no process has so high an id
+    another = client.create_run(watched.experiment_id, tags=dead).info.run_id
+    hashed, parts_of = list[str](), step.parts_of
+    monkeypatch.setattr(step, "parts_of", lambda name, **recipe: hashed.append(name) or parts_of(name, **recipe))
+    for _ in range(2):  # the second finds it finished
+        assert train.make(told, {"ingest": shards, "base": base}, out)["output"] == quiet["output"]
+    assert hashed == ["stage1"] * 2, "a step's inputs are hashed once, who watches it asks for them no second time"
+    assert mlflow.active_run() is None
+    assert client.get_run(another).info.status == "KILLED", "the next stage ends the runs of those that were killed"
+    client.delete_run(another)
     assert watched.tags["mlflow.experimentKind"] == "custom_model_development", "it opens on runs and charts"
     runs = client.search_runs([watched.experiment_id])
     (run,) = (each for each in runs if "mlflow.parentRunId" in each.data.tags)

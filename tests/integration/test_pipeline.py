@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from tracer import cli
 from tracer.config import load
 from tracer.dvc_yaml import dvc_yaml
 from tracer.lineage.step import read_lineage
@@ -243,5 +244,5 @@ def test_ctrl_c_ends_the_training_and_says_how_to_go_on(workspace: Path) -> None
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said[-3000:]
-    assert "an unfinished step continues from the last checkpoint when run again" in said
+    assert cli.INTERRUPTION in said
     assert not alive(trained)

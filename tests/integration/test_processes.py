@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from tests.planners import trajectories, write_base
+from tracer import cli
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import launch
 from tracer.training.checkpoints import WHOLE
@@ -28,13 +30,21 @@ TOLERANCE = 1e-3
 a step would move the mean reward by more."""
 
 
+def ingested(shards: Path, build: Path) -> dict[str, object]:
+    """Settings under which the steps before training have read and validated the episodes behind the shards."""
+    settings: dict[str, object] = {"build": build, "data.path": shards.parent / "raw", "data.limit": "null"}
+    settings["data.pointer"] = ""
+    assert cli.main(["validate", "--profile", "micro", *words(settings)]) == 0
+    return settings
+
+
+def words(settings: Mapping[str, object]) -> list[str]:
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
 def train(base: Path, shards: Path, build: Path, options: LaunchConfig) -> Path:
     """Stage 1 through the command line, in as many processes as ``options`` say; the output folder."""
-    ingested = build / "micro" / "seed0" / "ingest"
-    ingested.parent.mkdir(parents=True)
-    ingested.symlink_to(shards, target_is_directory=True)
-    settings = {
-        "build": build,
+    settings = ingested(shards, build) | {
         "planner.base": base,
         "planner.image": "false",
         "planner.horizon": 2,
@@ -47,10 +57,9 @@ def train(base: Path, shards: Path, build: Path, options: LaunchConfig) -> Path:
         "stage1.sampling": "step",
     }
     settings |= {f"launch.{key}": value for key, value in options.model_dump(exclude_defaults=True).items()}
-    more = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        launch.command(options, "stage1", "micro", more=more),
+        launch.command(options, "stage1", "micro", more=words(settings)),
         capture_output=True,
         text=True,
         env=environment,
@@ -100,12 +109,12 @@ def test_more_processes_than_groups_are_refused_by_all_of_them(tmp_path: Path) -
     shards = trajectories(tmp_path)
     base = write_base(tmp_path / "base", shards, image=False, steps=0)
     options = LaunchConfig(strategy="cpu", gpus=2, main_port=free_port())
-    command = launch.command(
-        options, "stage1", "micro", more=["--set", "stage1.groups=3", "--set", f"planner.base={base}"]
-    )
-    command += ["--set", "planner.image=false", "--set", f"build={tmp_path / 'build'}"]
-    (tmp_path / "build" / "micro" / "seed0").mkdir(parents=True)
-    (tmp_path / "build" / "micro" / "seed0" / "ingest").symlink_to(shards, target_is_directory=True)
+    settings = ingested(shards, tmp_path / "build") | {
+        "stage1.groups": 3,
+        "planner.base": base,
+        "planner.image": "false",
+    }
+    command = launch.command(options, "stage1", "micro", more=words(settings))
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=500, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -120,18 +129,14 @@ MANY = 6
 
 def sharded(strategy: str, base: Path, shards: Path, build: Path, adapter: bool, until: Path | None = None) -> Path:
     """Stage 1 with the repository's own launch file, on two processes; killed once ``until`` is there."""
-    ingested = build / "micro" / "seed0" / "ingest"
-    if not ingested.exists():
-        ingested.parent.mkdir(parents=True)
-        ingested.symlink_to(shards, target_is_directory=True)
+    settings = ingested(shards, build)
     file = yaml.safe_load((launch.FOLDER / SHARDED[strategy]).read_text())
     file |= {"num_processes": 2, "mixed_precision": "no", "main_process_ip": "127.0.0.1"}
     file |= {"main_process_port": free_port()}
     if strategy == "fsdp2":
         file["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"] = "LlamaDecoderLayer"
     (build / "launch.yaml").write_text(yaml.safe_dump(file))
-    settings = {
-        "build": build,
+    settings |= {
         "launch.strategy": strategy,
         "launch.gpus": 2,
         "planner.base": base,
@@ -148,7 +153,7 @@ def sharded(strategy: str, base: Path, shards: Path, build: Path, adapter: bool,
     settings |= {"stage1.lora.rank": 4, "stage1.lora.alpha": 8} if adapter else {}
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(build / "launch.yaml")]
     command += ["tests/integration/sharded.py", "train", "stage1", "--profile", "micro"]
-    command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    command += words(settings)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (".", os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
@@ -158,8 +163,8 @@ def sharded(strategy: str, base: Path, shards: Path, build: Path, adapter: bool,
         family = [*psutil.Process(process.pid).children(recursive=True), process]
         for member in family:  # the launcher puts its processes into sessions of their own
             member.kill()
-    words = process.communicate(timeout=500)[1]
-    assert until is not None or process.returncode == 0, words[-9000:]
+    said = process.communicate(timeout=500)[1]
+    assert until is not None or process.returncode == 0, said[-9000:]
     return build / "micro" / "seed0" / "stage1"
 
 

@@ -464,10 +464,8 @@ def started(folder: Path, more: Sequence[str] = ()) -> Iterator[tuple[subprocess
             process.kill()
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_signal_ends_the_server_after_the_requests_that_are_being_answered(
-    sent: signal.Signals, code: int, text: Base
-) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_server_after_the_requests_that_are_being_answered(sent: signal.Signals, text: Base) -> None:
     with started(text.folder) as (process, url), ThreadPoolExecutor(1) as pool:
         body = text.request(text.states[0], model=str(text.folder))
         host, _, port = url.removeprefix("http://").partition(":")
@@ -482,8 +480,5 @@ def test_a_signal_ends_the_server_after_the_requests_that_are_being_answered(
             answer = pool.submit(connection.recv, 65536).result(60)
         assert answer.startswith(b"HTTP/1.1 200")
         _, said = process.communicate(timeout=120)
-    assert process.returncode == code
-    lines = [line for line in said.splitlines() if line.strip() and "Loading weights" not in line]
-    assert lines == (
-        ["tracer: interrupted; an unfinished step continues from the last checkpoint when run again"] if code else []
-    )
+    assert process.returncode == 0
+    assert [line for line in said.splitlines() if line.strip() and "Loading weights" not in line] == []

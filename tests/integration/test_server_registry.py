@@ -18,7 +18,7 @@ import boto3
 import pytest
 from cryptography.fernet import Fernet
 
-from tests import checkouts, services
+from tests import checkouts, services, traced
 from tracer import cli
 from tracer.config import Config, load
 from tracer.lineage.digest import content_digest
@@ -69,6 +69,7 @@ def test_a_backup_is_a_local_registry_with_the_same_numbers(team: Path, address:
     every = {each.version: each for each in versions.every(config.registry)}
     runs = {run: client.get_run(run) for each in every.values() for run in (each.run_id, *each.evaluations().values())}
     documents = {number: rebuild.document_of(each.uri, config.registry) for number, each in every.items()}
+    traces = traced.logged(client, every[1].run_id, tmp_path / "online-stage2")
     found = backup.backup(config, folder)
     assert (found["versions"], found["champion"], len(found["data"])) == ([1, 2], 1, 2)
     with pytest.MonkeyPatch.context() as patch:
@@ -90,6 +91,7 @@ def test_a_backup_is_a_local_registry_with_the_same_numbers(team: Path, address:
             assert content_digest(weights) == each.tags[versions.WEIGHTS] and weights.is_relative_to(tmp_path / "new")
             assert rebuild.document_of(again.uri, local.registry) == documents[number]
         mlflow = tracking.connect(local.registry)
+        assert traced.found(mlflow, every[1].run_id) == traces
         for run, then in runs.items():
             now = mlflow.get_run(run)
             assert (now.data.params, now.data.metrics, now.data.tags) == (

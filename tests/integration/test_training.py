@@ -185,7 +185,7 @@ def test_the_trainer_that_serves_a_model(llama: Path) -> None:
     stage = micro_config(llama, image=False).stage1
     assert trainer_class(model, stage).__name__ == "SharedPromptTrainer"
     assert trainer_class(model, stage.model_copy(update={"sampling": "step"})).__name__ == "SharedPromptTrainer"
-    assert trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server"})).__name__ == "LiveGroups"
+    assert trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server"})).__name__ == "SharedPromptTrainer"
     with pytest.raises(ConfigError, match="set sampling to 'stream'"):
         trainer_class(model, stage.model_copy(update={"rollouts": "vllm_server", "sampling": "step"}))
 

@@ -210,7 +210,7 @@ def test_a_state_under_another_id_in_another_split_is_found(broken):
 def test_other_types_and_missing_splits_are_found(broken):
     types = broken["results"]["columns have the canonical types"]
     assert [example["found"] for example in types["examples"]] == ["step is int64, not int32"] * 3
-    assert broken["results"]["every split has data"]["observed"] == "missing: validation"
+    assert broken["results"]["trained tasks have data in every split"]["observed"] == "missing: validation"
     assert broken["results"]["there is training and test data"]["success"]
 
 
@@ -244,7 +244,7 @@ def test_a_truncated_shard_is_an_error_that_names_it(tmp_path, base):
     assert finished(tmp_path / "validate") is None
 
 
-def test_without_test_data_the_gate_is_closed_and_without_a_base_prompts_are_not_checked(tmp_path):
+def test_without_test_data_the_gate_is_closed_and_without_a_base_prompts_are_not_checked(tmp_path, caplog):
     config = configured(write_raw(tmp_path / "raw", sample()[:4]), tmp_path / "nowhere")
     ingest(config, tmp_path / "ingest")
     validate(config, tmp_path / "ingest", hub.folder(config), tmp_path / "validate")
@@ -254,6 +254,14 @@ def test_without_test_data_the_gate_is_closed_and_without_a_base_prompts_are_not
     assert (prompts["applicable"], prompts["success"], prompts["severity"]) == (False, False, "warning")
     with pytest.raises(ValidationFailed, match="missing: test"):
         raise_on_failure(tmp_path / "validate")
+    assert not any("ephemeral docs site" in each for each in caplog.messages)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any(
+        each.startswith("warning prompts fit the planner's context: not checked: the base planner ")
+        and f"nowhere does not exist: `tracer base tiny --profile {config.profile} --episodes " in each
+        for each in told
+    )
+    assert not any("heldout" in each for each in told)  # data of one's own need not have tasks to hold out
 
 
 def test_prompts_are_as_long_as_the_processor_makes_them(base):

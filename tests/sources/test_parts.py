@@ -16,6 +16,7 @@ from tests.sources.collect import collected, data
 from tests.sources.writers import agentnet, android_control, mind2web
 from tests.sources.writers.published import SOURCES
 from tracer import dataset
+from tracer.cli import INTERRUPTION
 from tracer.ingestion import assembly
 from tracer.ingestion.assembly import assemble, compared
 from tracer.ingestion.ingest import ingest_source
@@ -134,7 +135,7 @@ def test_ctrl_c_ends_workers_in_silence_and_is_said_once(tmp_path, moment):
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does
     _, said = process.communicate(timeout=60)
-    assert said == "tracer: interrupted; an unfinished step continues from the last checkpoint when run again\n"
+    assert said == f"{INTERRUPTION}\n"
     assert process.returncode == 130
 
 

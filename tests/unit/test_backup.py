@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import checkouts
+from tests import checkouts, traced
 from tracer import cli
 from tracer.lineage.digest import content_digest
 from tracer.lineage.pins import check_pin
@@ -96,6 +96,8 @@ def test_a_registry_read_through_mlflows_interface_is_the_same(checkout: Path, t
         client.get_metric_history(run["info"]["run_id"], key) for run in runs for key in run["data"]["metrics"]
     ]
     models = [client.get_logged_model(each.model_id).to_dictionary() for each in every]
+    owner = every[0].run_id
+    traces = traced.logged(client, owner, tmp_path / "online-stage2")
     copied.copy(registry, tmp_path / "other" / "mlflow.db")
     shutil.rmtree("mlartifacts")
     Path("mlflow.db").rename("mlflow.away")
@@ -116,6 +118,7 @@ def test_a_registry_read_through_mlflows_interface_is_the_same(checkout: Path, t
     assert [[dict(each) for each in found] for found in again] == [
         [dict(each) for each in found] for found in histories
     ]
+    assert traced.found(client, owner) == traces
     for then in experiments:
         assert then is not None
         now = client.get_experiment(then.experiment_id)

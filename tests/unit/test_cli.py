@@ -58,6 +58,8 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
     command = COMMANDS[path]
     about, _, example = command.help.rpartition("Example: ")
     assert about.strip() and example.startswith(f"tracer {path}")
+    first = about.strip().split("\n\n")[0]
+    assert first[0].isupper() and first.endswith("."), first
     options = {option for each in command.params for option in each.opts}
     assert "--json" in options
     assert options & CONFIGURED == (set() if path in NO_CONFIGURATION else CONFIGURED)
@@ -72,7 +74,7 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
         (["ingest", "--seed", "-1"], 2, "--seed"),
         (["ingest", "--workers", "0"], 2, "--workers"),
         (["record"], 2, "record needs one of"),
-        (["record", "--pages", "login-user", "--url", "http://localhost"], 2, "record needs one of"),
+        (["record", "--pages", "login-user", "--url", "http://localhost"], 2, "give one of them"),
         (["record", "--url", "http://localhost"], 2, "--goal"),
         (["gate", "stage9"], 2, "stage9"),
         (["protocols", "none"], 2, "gaia"),
@@ -193,6 +195,7 @@ def test_a_page_that_nobody_can_play_is_named_before_anything_is_recorded(
         ("train stage1 --start {}", "contains no planner"),
         ("view {}", "contains no evaluation"),
         ("view {}/nowhere", "is not a folder"),
+        ("view {} --format cua", "needs a folder to write into: --out DIR"),
         ("restore {}", "is no backup"),
     ],
 )
@@ -226,7 +229,7 @@ def test_any_result_prints_as_json_and_nothing_else_does(capsys: pytest.CaptureF
     assert ended.value.code == 1
     shown = capsys.readouterr()
     assert shown.err == "half done\n"
-    finding = {"name": "disk", "ok": True, "detail": "é", "fix": ""}
+    finding = {"name": "disk", "ok": True, "detail": "é", "fix": "", "command": []}
     assert json.loads(shown.out) == {"1": "x", "nan": None, "finding": finding, "kind": "a", "pair": [1, 2]}
     with pytest.raises(SystemExit):
         app(["speak"])
@@ -262,7 +265,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     monkeypatch.setattr("tracer.flow.status", interrupted)
     assert cli.main(["status"]) == 130
-    assert "continues from the last checkpoint" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{cli.INTERRUPTION}\n"
 
 
 def test_nothing_heavy_is_imported_before_a_command_runs() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import checkouts
 from tracer import doctor
 from tracer.finding import Finding
 from tracer.lineage.pins import dvc_md5
@@ -92,6 +93,16 @@ def test_data_that_changed_under_its_pin(root: Path) -> None:
     bad(doctor.data(root), "does not exist")
 
 
+def test_sample_data_that_nobody_needs_may_be_absent(root: Path) -> None:
+    (root / "params.yaml").write_text("profile: demo\nprofiles: {demo: {}}\n")
+    shutil.rmtree(root / "data")
+    bad(doctor.data(root), "does not exist")
+    (root / "params.yaml").write_text("profile: demo\nprofiles: {demo: {}, shop: {data: {path: shop}}}\n")
+    found = doctor.data(root)
+    assert found.ok and "only the sample profiles need it" in found.detail
+    assert found.command == ("dvc", "pull", "data.dvc")  # --fix brings it
+
+
 def test_a_remote_that_is_gone(root: Path) -> None:
     (root / "remote").rmdir()
     bad(doctor.remote(root), "does not exist")
@@ -136,3 +147,24 @@ def test_the_doctor_starts_without_torch() -> None:
     code = "import sys, tracer.doctor; print([name for name in ('torch', 'pandas', 'mlflow') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_absent_is_brought_back_and_what_is_there_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "checkout"
+    checkouts.begun(root)
+    checkouts.enter(root, monkeypatch)
+    shutil.rmtree(root / "data")
+    (root / "constraints.txt").unlink()
+    (root / "params.yaml").write_text("profile: mine\n")
+    findings = [doctor.pins(root / "constraints.txt"), doctor.data(root), doctor.remote(root)]
+    assert [finding.ok for finding in findings] == [False, False, True]
+    assert list(doctor.fix(findings)) == ["git checkout constraints.txt: done", "dvc pull data.dvc: done"]
+    assert doctor.pins(root / "constraints.txt").ok and doctor.data(root).ok
+    assert (root / "params.yaml").read_text() == "profile: mine\n"
+    shutil.rmtree(root / "data")
+    shutil.rmtree(root / ".dvc" / "cache")
+    shutil.rmtree(tmp_path / "remote")
+    (said,) = doctor.fix([doctor.data(root)])
+    assert said.startswith("dvc pull data.dvc: ") and "failed" in said.lower()

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +22,8 @@ from tests import checkouts
 from tests.folders import Chain, step
 from tracer import cli
 from tracer.config import Config
-from tracer.lineage.digest import STARTED, tree_digest
+from tracer.json_files import write_json
+from tracer.lineage.digest import LINEAGE, STARTED, tree_digest
 from tracer.lineage.pins import pinned_md5
 from tracer.lineage.step import locked
 from tracer.registry import gc, storage, tracking, verify, versions
@@ -123,6 +129,28 @@ def test_what_a_running_step_writes_or_reads_stays(checkout: Path) -> None:
     assert not aside.exists()
 
 
+@pytest.mark.usefixtures("empty_registry")
+def test_a_step_that_finishes_just_before_its_folder_is_removed_keeps_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gone = Path("build/now"), Path("build/moved")
+    for folder in (begun, gone):
+        folder.mkdir()
+        (folder / STARTED).write_text('{"digest": "1", "inputs": {}}')
+
+    @contextmanager
+    def last_moment(out: Path) -> Iterator[None]:
+        if out == begun:
+            (begun / STARTED).rename(begun / LINEAGE)
+        if out == gone:
+            shutil.rmtree(gone)
+        yield
+
+    monkeypatch.setattr(gc, "locked", last_moment)
+    assert not {each.where for each in gc.collect(config())} & {str(begun), str(gone)}
+    assert (begun / LINEAGE).is_file()
+
+
 def test_data_goes_from_the_cache_if_a_remote_has_it_and_no_version_was_made_of_it(checkout: Path) -> None:
     def pinned(text: str, push: bool) -> str:
         Path("data/raw/episodes.jsonl").write_text(text)
@@ -138,6 +166,32 @@ def test_data_goes_from_the_cache_if_a_remote_has_it_and_no_version_was_made_of_
     assert all(storage.cached(md5) for md5 in versions.data_of(versions.every(config().registry)))
 
 
+WATCHED = """
+import os, signal
+from pathlib import Path
+from tests import checkouts
+from tracer.registry import live
+from tracer.training import stage1
+config = checkouts.config()
+config = config.model_copy(update={"launch": config.launch.model_copy(update={"report_to": ["mlflow"]})})
+live.watched(config, stage1.STAGE, lambda out: os.kill(os.getpid(), signal.SIGKILL))(Path("training"))
+"""
+
+
+def killed_while_watched(client: Any) -> tuple[str, dict[str, str]]:
+    """Kill a stage that MLflow watches; the experiment, and the status that each run is to have in the end."""
+    Path("training").mkdir()
+    write_json(Path("training", STARTED), {"digest": "d" * 64, "inputs": {"trajectories": {"digest": "t" * 64}}})
+    env = {**os.environ, "PYTHONPATH": str(checkouts.ROOT)}
+    died = subprocess.run([sys.executable, "-c", WATCHED], env=env, capture_output=True, encoding="utf-8")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    where = client.get_experiment_by_name("tracer-live").experiment_id
+    found = {run.info.run_id: run.info.status for run in client.search_runs([where])}
+    assert list(found.values()) == ["RUNNING"] * 2, "the stage's run, and that of its chain"
+    alive = [client.create_run(where, tags={tracking.WRITER: name}) for name in (tracking.writer(1), "elsewhere/1/1")]
+    return where, dict.fromkeys(found, "KILLED") | {run.info.run_id: "RUNNING" for run in alive}
+
+
 def test_runs_that_were_killed_or_deleted_go_and_those_that_are_written_stay(checkout: Path) -> None:
     client = tracking.connect(config().registry)
     experiment = client.get_experiment_by_name("tracer").experiment_id
@@ -146,7 +200,11 @@ def test_runs_that_were_killed_or_deleted_go_and_those_that_are_written_stay(che
     folder = Path("mlartifacts/tracer") / killed / "artifacts"
     folder.mkdir(parents=True)
     (folder / "half").write_bytes(b"x" * 5000)
+    stage, others = killed_while_watched(client)
+    left = {finding.detail for finding in verify._left_over(client, config().registry, [])}
+    assert sum("whose stage was killed" in detail for detail in left) == 2
     gc.collect(config())
+    assert {run.info.run_id: run.info.status for run in client.search_runs([stage])} == others
     assert not folder.exists()
     with pytest.raises(tracking.mlflow_error()):
         client.get_run(killed)

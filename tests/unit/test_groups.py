@@ -8,12 +8,23 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from tests.gpu import qwen3vl
 from tracer.planner.tiny import IMAGE, IMAGE_SIZE, PATCH, build_model, build_processor
 from tracer.training.trl import groups
 
 PAD, EOS, VOCABULARY = 0, 1, 64
 SIZES = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
+
+
+GRIDS = torch.tensor([[1, 4, 4], [1, 4, 8], [1, 6, 2]])
+"""The patches of Qwen3-VL's pictures; two by two they are a token."""
+
+
+def qwen3_vl() -> Any:
+    tokenizer = build_processor(["click"], 300).tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": list(qwen3vl.VISION)})
+    return qwen3vl.model(tokenizer, qwen3vl.SMALL)
 
 
 def models() -> dict[str, Any]:
@@ -23,6 +34,7 @@ def models() -> dict[str, Any]:
         "llama": LlamaForCausalLM(LlamaConfig(**SIZES, **HEADS)).eval(),
         "qwen3": Qwen3ForCausalLM(Qwen3Config(**SIZES, **HEADS, head_dim=8)).eval(),
         "llava": llava.eval(),
+        "qwen3_vl": qwen3_vl().eval(),
     }
 
 
@@ -31,41 +43,60 @@ def several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "CHUNK", 2)  # the tests have few prompts
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3", "llava"])
+@pytest.fixture(scope="module", params=["llama", "qwen3", "llava", "qwen3_vl"])
 def named(request: pytest.FixtureRequest) -> tuple[str, Any]:
     return request.param, models()[request.param]
 
 
 def prompts(name: str, model: Any, lengths: tuple[int, ...]) -> dict[str, torch.Tensor]:
-    """Random prompts of these lengths, padded on the left; with pictures for the model that sees."""
+    """Random prompts of these lengths, padded on the left; with pictures for the models that see."""
     generator = torch.Generator().manual_seed(1)
-    pictured = name == "llava"
-    patches = (IMAGE_SIZE // PATCH) ** 2 if pictured else 0
-    width = patches + max(lengths)
+    grids = GRIDS[: len(lengths)]
+    pictures = {"llava": [(IMAGE_SIZE // PATCH) ** 2] * len(lengths), "qwen3_vl": (grids.prod(dim=1) // 4).tolist()}
+    counts = pictures.get(name, [0] * len(lengths))
+    width = max(map(sum, zip(counts, lengths, strict=True)))
     ids, mask = torch.full((len(lengths), width), PAD), torch.zeros(len(lengths), width, dtype=torch.long)
-    for row, length in enumerate(lengths):
+    for row, (count, length) in enumerate(zip(counts, lengths, strict=True)):
         words = torch.randint(4, VOCABULARY, (length,), generator=generator)
-        image = torch.full((patches,), model.config.image_token_id if pictured else 0)
-        ids[row, width - patches - length :] = torch.cat([image, words])
-        mask[row, width - patches - length :] = 1
+        image = torch.full((count,), model.config.image_token_id if count else 0)
+        ids[row, width - count - length :] = torch.cat([words[:1], image, words[1:]])
+        mask[row, width - count - length :] = 1
     inputs = {"input_ids": ids, "attention_mask": mask}
-    if pictured:
+    if name == "llava":
         inputs["pixel_values"] = torch.randn(len(lengths), 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+    if name == "qwen3_vl":
+        patches = int(grids.prod(dim=1).sum())
+        inputs["pixel_values"] = torch.randn(patches, 3 * 2 * 16 * 16, generator=generator)
+        inputs[groups.GRID] = grids
     return inputs
 
 
-def apart(
-    model: Any, prompt: torch.Tensor, completion: torch.Tensor, pixels: torch.Tensor | None, temperature: float
-) -> Any:
+def alone(model: Any, inputs: dict[str, torch.Tensor], of: int, completion: torch.Tensor) -> torch.Tensor:
+    """Logits (prompt + completion, vocabulary) of one completion after one prompt, without padding, mask or packing."""
+    one = groups.taken(inputs, [of])
+    ids = torch.cat([one.pop("input_ids")[0][one.pop("attention_mask")[0].bool()], completion])[None]
+    if groups.GRID in one:  # as its own processor says where the picture is
+        one["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
+    logits: torch.Tensor = model(input_ids=ids, **one).logits[0].float()
+    return logits
+
+
+def apart(model: Any, inputs: dict[str, torch.Tensor], of: int, completion: torch.Tensor, temperature: float) -> Any:
     """Log-probabilities and entropies of one completion after one prompt, without any padding, mask or packing."""
-    extra = {} if pixels is None else {"pixel_values": pixels[None]}
     with torch.no_grad():
-        logits = model(input_ids=torch.cat([prompt, completion])[None], **extra).logits[0].float()
-    logprobs = (logits[len(prompt) - 1 : -1] / temperature).log_softmax(-1)
+        logits = alone(model, inputs, of, completion)
+    logprobs = (logits[-len(completion) - 1 : -1] / temperature).log_softmax(-1)
     chosen = logprobs.gather(-1, completion[:, None]).squeeze(-1)
     return chosen, -(logprobs.exp() * logprobs).sum(-1)
 
 
+@pytest.fixture(params=[False, True], ids=["all logits", "the logits of one completion at a time"])
+def many_logits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param:
+        monkeypatch.setattr(groups, "MOST_LOGITS", 0)
+
+
+@pytest.mark.usefixtures("many_logits")
 def test_scores_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
     name, model = named
     inputs = prompts(name, model, (5, 9, 3))
@@ -78,22 +109,18 @@ def test_scores_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
     for row, length in enumerate(lengths):
         completions[row, :length] = torch.randint(4, VOCABULARY, (length,), generator=generator)
         completion_mask[row, :length] = 1
-    ids, mask = inputs["input_ids"], inputs["attention_mask"]
     with torch.no_grad():
         found, entropy = groups.score(model, inputs, completions, completion_mask, group, 0.7)
     for row, length in enumerate(lengths):
-        of = int(group[row])
-        pixels = inputs["pixel_values"][of] if name == "llava" else None
-        expected, spread = apart(model, ids[of][mask[of].bool()], completions[row, :length], pixels, 0.7)
+        expected, spread = apart(model, inputs, int(group[row]), completions[row, :length], 0.7)
         torch.testing.assert_close(found[row, :length], expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(entropy[row, :length], spread, atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("many_logits")
 def test_gradients_are_those_of_separate_sequences(named: tuple[str, Any]) -> None:
     name, model = named
     inputs = prompts(name, model, (5, 3))
-    extra = {key: value for key, value in inputs.items() if key == "pixel_values"}
-    ids, mask = inputs["input_ids"], inputs["attention_mask"]
     completions = torch.randint(4, VOCABULARY, (4, 3), generator=torch.Generator().manual_seed(3))
     weight = model.get_input_embeddings().weight
     ones = torch.ones(4, 3, dtype=torch.long)
@@ -101,10 +128,8 @@ def test_gradients_are_those_of_separate_sequences(named: tuple[str, Any]) -> No
     (ours,) = torch.autograd.grad(packed.sum(), weight)
     total = torch.zeros(())
     for row, of in enumerate((0, 0, 1, 1)):
-        prompt = ids[of][mask[of].bool()]
-        more = {"pixel_values": extra["pixel_values"][of : of + 1]} if extra else {}
-        logits = model(input_ids=torch.cat([prompt, completions[row]])[None], **more).logits[0].float()
-        total = total + logits[len(prompt) - 1 : -1].log_softmax(-1).gather(-1, completions[row][:, None]).sum()
+        logits = alone(model, inputs, of, completions[row])
+        total = total + logits[-4:-1].log_softmax(-1).gather(-1, completions[row][:, None]).sum()
     (theirs,) = torch.autograd.grad(total, weight)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
@@ -115,15 +140,11 @@ def test_sampled_tokens_have_the_distribution_of_separate_sequences(named: tuple
     inputs = prompts(name, model, (6, 2))
     tokens = sample(model, inputs, size=3, steps=5, temperature=1e-6)
     for row in range(2):
-        prompt = inputs["input_ids"][row][inputs["attention_mask"][row].bool()]
-        extra = {"pixel_values": inputs["pixel_values"][row : row + 1]} if name == "llava" else {}
         expected: list[int] = []
         while len(expected) < 5 and EOS not in expected:
             with torch.no_grad():
-                logits = model(
-                    input_ids=torch.cat([prompt, torch.tensor(expected, dtype=torch.long)])[None], **extra
-                ).logits
-            expected.append(int(logits[0, -1].argmax()))
+                logits = alone(model, inputs, row, torch.tensor(expected, dtype=torch.long))
+            expected.append(int(logits[-1].argmax()))
         for place in range(3):
             assert tokens[3 * row + place].tolist()[: len(expected)] == expected
 
@@ -164,9 +185,9 @@ def test_padding_changes_nothing(named: tuple[str, Any]) -> None:
     completion, mask = torch.tensor([[7, 8, 9]]), torch.ones(1, 3, dtype=torch.long)
     scores = []
     for inputs in (short, long):
-        one = {key: value[:1] for key, value in inputs.items()}
+        one = groups.taken(inputs, [0])
         if "pixel_values" in one:
-            one["pixel_values"] = short["pixel_values"]
+            one["pixel_values"] = groups.taken(short, [0])["pixel_values"]
         with torch.no_grad():
             scores.append(groups.score(model, one, completion, mask, torch.tensor([0]), 1.0)[0])
     torch.testing.assert_close(scores[0], scores[1], atol=1e-5, rtol=0)

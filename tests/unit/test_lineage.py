@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from tracer.json_files import write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.pins import check_pin, dvc_md5, pinned_md5
-from tracer.lineage.step import locked, run_step, verify_output
+from tracer.lineage.step import locked, read_lineage, run_step, verify_output
+from tracer.lineage.why import state_of
 
 
 def step(out: Path, source: Path, calls: list[str], **config: object) -> dict:
@@ -118,24 +120,53 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
 
 
 def _hold(out: Path, ready: multiprocessing.synchronize.Event) -> None:
-    with locked(out):
+    def body(folder: Path) -> dict[str, int]:
         ready.set()
         signal.pause()
+        return {}
+
+    run_step("upper", config={}, inputs={}, out=out, module="tracer.lineage.digest", body=body)
 
 
-def test_two_processes_never_write_one_folder(tmp_path: Path, source: Path) -> None:
+def test_a_folder_that_is_held_for_a_moment_is_waited_for(tmp_path: Path, source: Path) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(tmp_path / "out"):
+            held.set()
+            free.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(30)
+    threading.Timer(0.3, free.set).start()
+    step(tmp_path / "out", source, [])
+    holder.join()
+
+
+def test_two_processes_never_write_one_folder(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracer.lineage.step.PATIENCE", 0.1)
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     holder = context.Process(target=_hold, args=(tmp_path / "out", ready))
     holder.start()
     try:
         assert ready.wait(30)
+        for look in (content_digest, read_lineage):
+            with pytest.raises(LineageError, match=f"is being made now, by process {holder.pid}; wait"):
+                look(tmp_path / "out")
+        recipe = {"name": "upper", "config": {}, "inputs": {}, "module": "tracer.lineage.digest"}
+        assert state_of(tmp_path / "out", recipe)[1] == [
+            f"process {holder.pid} is making it now: wait until that has ended"
+        ]
         with pytest.raises(LineageError, match="another process is writing"):
             step(tmp_path / "out", source, [])
     finally:
         assert holder.pid is not None
         os.kill(holder.pid, signal.SIGKILL)  # a killed writer leaves no lock behind
         holder.join()
+    with pytest.raises(LineageError, match="is unfinished; run its step again"):
+        content_digest(tmp_path / "out")
     step(tmp_path / "out", source, [])
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tracer.capacity import fleet, memory
 from tracer.capacity.hours import Work, hours
@@ -86,6 +87,16 @@ def test_time_on_the_cpu_is_that_of_the_demo() -> None:
     assert not found.refused
     took = sum(each.hours.rollouts + each.hours.training for each in found.stages)
     assert 3.5 < took * 60 < 14
+
+
+def test_a_profile_without_a_gpu_is_planned_for_the_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--profile", "demo"]) == 0
+    said = capsys.readouterr().out
+    if not torch.cuda.is_available():
+        assert said.startswith("demo on two cores, without a GPU")
+        for about_gpus in ("h100", "dollars", "GB a GPU", "CUDA", "baselines.md"):
+            assert about_gpus not in said
+    assert fleet.usual(load("qwen3vl-8b")) == "h100"
 
 
 def test_memory_adds_up() -> None:
@@ -172,5 +183,7 @@ def test_a_fleet_of_ones_own_is_added_and_a_wrong_one_is_refused(tmp_path: Path)
 
 def test_an_unknown_base_is_named() -> None:
     config = load("qwen3vl-8b", ["planner.base=Some/Model"])
-    with pytest.raises(ConfigError, match="the shape of Some/Model is not known: fetch it first"):
+    with pytest.raises(
+        ConfigError, match=r"the shape of Some/Model is not known.*`tracer base hub --profile qwen3vl-8b` fetches it"
+    ):
         plan(config, "h100", fleet.gpu("h100"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.planners import micro_config, trajectories, write_base
-from tracer import flow
+from tracer import flow, planner
 from tracer.capacity.dry_run import dry_run
 from tracer.config import Config, load
 from tracer.planner.shape import shape_of
@@ -48,12 +50,23 @@ def test_a_dry_run_says_all_and_writes_nothing(made: tuple[Config, Path]) -> Non
         "# tokens per step",
         "# digest ",
         "to be made",
-        "# memory a GPU",
+        "# memory",
         "ok   context",
         "ok   prompts",
     ):
         assert said in text
     assert "FAIL" not in text
+    first = text.splitlines()[:8]
+    assert first[0].startswith("# digest ") and any(line.startswith("# time on ") for line in first)
+    assert yaml.safe_load(text)["profile"] == "micro"
+
+
+def test_loading_and_writing_a_planner_says_nothing(
+    made: tuple[Config, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    planner.load(made[0].planner.base).save(tmp_path / "model")
+    assert capfd.readouterr().err == ""
+    assert not logging.getLogger("transformers.trainer_utils").isEnabledFor(logging.WARNING)
 
 
 @pytest.mark.parametrize(

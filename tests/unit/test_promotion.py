@@ -57,7 +57,7 @@ def registered(
     return register.register(config, config.out("stage2"), chain.stage2(number, right, online))
 
 
-def test_first_champion_must_not_be_worse_than_the_base(config: Config) -> None:
+def test_first_champion_must_not_be_worse_than_the_base(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     chain = Chain(config)
     registered(config, chain, 1, WEAK)
     refused = promotion.promote(config, chain.base(STRONG, ONLINE), chain.ingest)
@@ -74,6 +74,10 @@ def test_first_champion_must_not_be_worse_than_the_base(config: Config) -> None:
     assert promoted.promoted and promoted.champion == 2, promoted.reason
     assert versions.version_of("tracer-planner@champion", config.registry).version == 2
     assert json.loads((config.folder / promotion.DECISION).read_text())["champion"] == 2
+    assert "is moved to version" not in caplog.text  # nothing was interrupted
+    lines = promotion.describe(promoted).splitlines()
+    assert sum("grounded step success:" in line for line in lines) == 1
+    assert all(line.count("grounded step success") < 2 and "success: online" not in line for line in lines)
 
 
 def test_a_stricter_policy_wants_the_first_champion_better(config: Config, tmp_path: Path) -> None:

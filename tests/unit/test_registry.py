@@ -291,6 +291,13 @@ def test_the_report_is_attached_to_the_version_that_it_is_about(config: Config, 
     run = tracking.connect(config.registry).get_run(version.run_id)
     assert page == f"{links.run_page(config.registry, run.info.experiment_id, version.run_id)}/artifacts/report.html"
     assert (Path(run.info.artifact_uri.removeprefix("file://")) / "report.html").read_bytes() == b"<h1>Right</h1>"
+    again = step("report", config, Path("reports") / "again", about, {"report.html": b"<h1>Again</h1>"})
+    for _ in range(2):  # of the register step, and of its asset, which asks for the address
+        register.attach_report(config, again)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.log_artifact", lambda *_: pytest.fail("it is attached already"))
+        assert register.attach_report(config, again) == page
+    assert (Path(run.info.artifact_uri.removeprefix("file://")) / "report.html").read_bytes() == b"<h1>Again</h1>"
     other = step("report", config, Path("reports") / "other", {"stage1": config.out("stage1")}, {"report.html": b""})
     assert register.attach_report(config, other) is None
     assert register.attach_report(config, Path("reports") / "none") is None

@@ -287,8 +287,8 @@ def test_identical_runs_stand_beside_the_score(folders, page, tmp_path):
 
 def test_the_plain_table_lines_up(folders):
     text = results_table(folders, 200)
-    assert "pages never trained on (24 states of 8 trajectories)" in text
-    assert "online task success, pages never trained on" in text
+    assert "tasks never trained on (24 states of 8 trajectories)" in text
+    assert "online task success, tasks never trained on" in text
     header, *lines = text.split("\n\n")[0].splitlines()[1:]
     for column in ("base", "stage 1", "stage 2", "stage 1 - base", "stage 2 - stage 1", "stage 2 - base"):
         at = header.index(column)
@@ -322,6 +322,8 @@ def test_charts_are_drawn_from_their_points():
     svg = line_chart([Series(name="reward", points=((1, 0.0), (2, 1.0)))], "a <b> & c")
     assert svg.count("<polyline") == 2 and "a &lt;b&gt; &amp; c" in svg
     assert line_chart([Series(name="none", points=())], "nothing") == ""
+    ahead = line_chart([Series(name="stage 1", points=tuple((k, 0.5) for k in range(1, 5)))], "ahead", share=True)
+    assert [f">{k}</text>" in ahead for k in range(1, 6)] == [True, True, True, True, False]
     assert running_mean([(1, 0.0), (2, 3.0), (3, 6.0)]) == [(1, 1.5), (2, 3.0), (3, 4.5)]
     dots = dot_chart([Dots(name="step", intervals=(mean_interval([0, 1], resamples=50), None))], "dots")
     assert dots.count("<circle") == 1

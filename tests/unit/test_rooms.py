@@ -90,6 +90,31 @@ def test_arrows_between_rooms_point_one_way() -> None:
                    for name in parsed(path.read_bytes(), "m").imports)  # fmt: skip
 
 
+def test_the_picture_of_the_architecture_is_what_is_imported() -> None:
+    picture = (
+        (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("```mermaid")[2].partition("```")[0]
+    )
+    drawn: dict[str, set[str]] = {}
+    for user, arrow, used in re.findall(r"^ {4}(\w+)\[[^]]+\](?: (<?-->) (.+))?$", picture, re.MULTILINE):
+        drawn.setdefault(user, set()).update(filter(None, used.split(" & ")))
+        for each in used.split(" & ") if arrow == "<-->" else ():
+            drawn.setdefault(each, set()).add(user)
+    folders = {path.parent.name for path in ROOT.glob("tracer/*/__init__.py")} | {"pipelines", "flow"}
+    assert set(drawn) == folders
+
+    real: dict[str, set[str]] = {each: set() for each in folders}
+    for module, imported in imports().items():
+        used = {room(each) for each in imported if not each.endswith(".settings")}
+        real.get(room(module), set()).update(used & folders - {room(module)})
+    assert [(user, each) for user in drawn for each in drawn[user] - real[user]] == []  # no arrow is invented
+    for user in folders:
+        reached, found = set(), {user}
+        while found:
+            found = {each for other in found for each in drawn[other]} - reached
+            reached |= found
+        assert real[user] <= reached, user  # and none is missing
+
+
 def test_the_configuration_knows_only_the_sections_of_the_rooms() -> None:
     rooms = {each for each in imports()["tracer.config"] if room(each) not in VOCABULARY}
     assert all(each.endswith(".settings") for each in rooms), rooms
@@ -148,12 +173,12 @@ def test_settings_decide_nothing_but_values() -> None:
         name for name, each in found.items() if isinstance(each, type) and issubclass(each, (Section, ConfigError))
     }
     values = {"tracer.config.PARAMS", "tracer.training.settings.SHARDED", "tracer.ingestion.settings.DATA"}
-    assert set(found) - declared == {"tracer.config.load", *values}
+    assert set(found) - declared == {"tracer.config.load", "tracer.config.profiles", *values}
     methods = {
         f"{name}.{attribute}"
         for name in declared
         for attribute, value in vars(found[name]).items()
         if (callable(value) or isinstance(value, property)) and not attribute.startswith(("_", "model_"))
     }
-    assert methods == {"tracer.config.Config.folder", "tracer.config.Config.out",
+    assert methods == {"tracer.config.Config.command", "tracer.config.Config.folder", "tracer.config.Config.out",
                        "tracer.training.settings.LaunchConfig.processes"}  # fmt: skip

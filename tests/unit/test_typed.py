@@ -72,8 +72,9 @@ def test_a_stage_that_was_not_trained_is_no_planner(tmp_path: Path, capsys: pyte
 
 
 def test_what_comes_first_is_made_where_it_is_missing_and_left_where_it_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     ran: list[str] = []
 
     def steps(name: str) -> flow.FlowStep:
@@ -92,13 +93,38 @@ def test_what_comes_first_is_made_where_it_is_missing_and_left_where_it_is_there
     monkeypatch.setattr(flow, "STEPS", made)
     flow.prepare(config, made[3])
     assert ran == ["ingest", "validate", "stage1"]
+    assert "making ingest first: tracer ingest --profile test\n" in caplog.text
     flow.prepare(config, made[3])
     assert len(ran) == 3
     monkeypatch.setattr(flow, "STEPS", (*made[:3], replace(made[3], receipt="receipt.json")))
     (tmp_path / "test/seed0/stage1/lineage.json").unlink()
-    with pytest.raises(ConfigError, match="comes after stage1, not made yet: `tracer run --profile test --seed 0`"):
+    with pytest.raises(ConfigError, match="comes after stage1, not made yet: `tracer run --profile test`"):
         flow.prepare(config, flow.STEPS[3])
     flow.prepare(config, flow.STEPS[3], given=["stage1"])
+
+
+def test_a_base_planner_that_is_missing_is_named_before_any_work_with_what_brings_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, data = tmp_path / "bases" / "shop", tmp_path / "shop"
+    own = ["--seed", "7"]
+    for setting in (f"build={tmp_path}/build", f"planner.base={base}", f"data.path={data}", "data.pointer="):
+        own += ["--set", setting]
+    command = f"`tracer base tiny --profile micro --seed 7 --episodes {data}` builds it"
+    for words in (["train", "stage1"], ["gate", "stage1"], ["evaluate", "online", "--model", "base"], ["run"]):
+        assert main([*words, "--profile", "micro", *own]) == 2
+        said = capsys.readouterr().err
+        assert f"the base planner {base} does not exist: {command}" in said and "making" not in said
+    assert main(["why", "validate", "--profile", "micro", *own]) == 0
+    assert command in capsys.readouterr().out
+    assert not (tmp_path / "build").exists()
+    (base / "checkpoints").mkdir(parents=True)
+    (base / ".started.json").write_text('{"digest": "0"}', encoding="utf-8")
+    for words in (["plan"], ["train", "stage1"]):
+        assert main([*words, "--profile", "micro", *own]) == 2
+        assert f"{base} is unfinished: {command}" in capsys.readouterr().err
+    assert main(["train", "stage1", "--dry-run", "--profile", "micro", *own]) == 0
+    assert f"{base} is unfinished: {command}" in capsys.readouterr().out
 
 
 def test_a_step_that_was_found_is_reused_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,4 +84,8 @@ def test_a_grammar_that_writes_coordinates_needs_no_elements(tmp_path: Path) -> 
 def test_the_command_tells_it_and_does_not_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = write_raw(tmp_path / "raw", changed(elements=None))
     assert main(["ingest", "jsonl", str(raw), "--check", "--set", "planner.base=nowhere"]) == 0
-    assert "training: 6 of 12 steps, the first step 0 of" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "training: 6 of 12 steps, the first step 0 of" in said and "not checked: whether screens" in said
+    (tmp_path / "begun" / "checkpoints").mkdir(parents=True)  # a base that is being made
+    assert main(["ingest", "jsonl", str(raw), "--check", "--set", f"planner.base={tmp_path / 'begun'}"]) == 0
+    assert "not checked: whether screens are too large" in capsys.readouterr().out

@@ -8,8 +8,13 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tracer import package_data
+from tracer.config import Config
 from tracer.planner.shape import Shape
 from tracer.settings import ConfigError, Section
+from tracer.stages import STAGES
+
+CPU = "two-cores"
+"""The row of a machine without a GPU."""
 
 
 class Gpu(Section):
@@ -42,6 +47,15 @@ def gpu(name: str, own: Path | None = None) -> Gpu:
             f"no GPU {name!r}; known are {', '.join(found)}; --fleet FILE adds one, in the form of theirs"
         )
     return found[name]
+
+
+def usual(config: Config) -> str:
+    """The kind that is planned for where none is named: the CPU's for a profile that it can train, where no GPU is."""
+    import torch
+
+    stages = [stage.options(config) for stage in STAGES]
+    needs_gpu = any(each.bf16 or each.rollouts.startswith("vllm") for each in stages) or config.launch.gpus > 1
+    return "h100" if needs_gpu or torch.cuda.is_available() else CPU
 
 
 def published(base: str) -> tuple[Shape, str] | None:

@@ -1,6 +1,6 @@
 """How long a stage takes, from what EasyR1's published runs took: seconds a token, for rollouts and for updates.
 
-Their tokens a second and GPU (assets/baselines.md of hiyouga/EasyR1, v0.3.2, Qwen2.5-VL on eight H100) are met by 400
+Their tokens a second and GPU (hiyouga/EasyR1 on GitHub, v0.3.2, Qwen2.5-VL on eight H100) are met by 400
 microseconds a token and 38 more for every billion weights. Each token goes forwards three times (sampled, scored,
 scored by the reference) and through an update that costs four times as much as one of these, so 38 microseconds are
 37 % of the GPU's operations. The utilisation of their update says that it takes about half of a step: it gets half of
@@ -58,6 +58,11 @@ def hours(shape: Shape, config: Config, stage: GrpoConfig, work: Work, gpu: Gpu,
         rollouts=((steps * rows + selected) * sampled / samplers + steps * rows * scored / launch.processes) / 3600,
         training=steps * rows * updated / launch.processes / 3600,
     )
+
+
+def shown_time(took: float) -> str:
+    """Hours as people say them."""
+    return f"{took:.1f} h" if took >= 1 else f"{max(1, round(took * 60))} min"
 
 
 def at_once(shape: Shape, config: Config, stage: GrpoConfig, gpu: Gpu, held: Estimate) -> float:

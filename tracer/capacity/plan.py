@@ -8,11 +8,11 @@ from typing import Any
 
 from tracer.capacity import fleet, memory
 from tracer.capacity.fleet import Gpu
-from tracer.capacity.hours import EFFICIENCY, Hours, Work, hours, sequence, server_room
+from tracer.capacity.hours import EFFICIENCY, Hours, Work, hours, sequence, server_room, shown_time
 from tracer.capacity.memory import GIGA, Estimate
 from tracer.config import Config
 from tracer.planner import hub
-from tracer.planner.lora import model_folder
+from tracer.planner.lora import holds_model, model_folder
 from tracer.planner.shape import Shape, shape_of
 from tracer.settings import ConfigError
 from tracer.stages import STAGES
@@ -61,18 +61,22 @@ class Plan:
         return {**asdict(self), "stages": stages}
 
     def __str__(self) -> str:
-        lines = [f"{self.profile} on {self.count} {self.gpu}"]
+        cpu = self.gpu == fleet.CPU
+        gpu, cost = ("", "") if cpu else (" a GPU", f", {self.cost:.2f} US dollars")
+        lines = [f"{self.profile} on " + ("two cores, without a GPU" if cpu else f"{self.count} {self.gpu}")]
         for each in self.stages:
             parts = ", ".join(f"{name} {value:.2f}" for name, value in parts_of(each.memory).items())
             batch = f"{each.batch} completions (accumulation {each.accumulation})" if each.accumulation else "none"
             lines += [
-                f"{each.name}: {each.memory.total:.2f} GB a GPU: {parts}",
-                f"  largest batch that fits on a GPU: {batch}",
-                f"  rollouts {each.hours.rollouts:.2f} h, training {each.hours.training:.2f} h",
+                f"{each.name}: {each.memory.total:.2f} GB{gpu}: {parts}",
+                f"  largest batch that fits{' on a GPU' if gpu else ''}: {batch}",
+                f"  rollouts {shown_time(each.hours.rollouts)}, training {shown_time(each.hours.training)}",
                 f"  {each.storage:.2f} GB of checkpoints and model",
             ]
         took = sum(each.hours.rollouts + each.hours.training for each in self.stages)
-        lines.append(f"in all: {took:.2f} h, {self.storage:.2f} GB on disk, {self.cost:.2f} US dollars")
+        lines.append(f"in all: {shown_time(took)}, {self.storage:.2f} GB on disk{cost}")
+        if cpu:
+            lines.append("for a GPU: --gpu, which takes those of tracer/capacity/fleet.yaml")
         lines += ["assumed:", *(f"  {what} ({source})" for what, source in self.assumptions)]
         return "\n".join([*lines, *(f"REFUSED {why}" for why in self.refused)])
 
@@ -110,12 +114,12 @@ def plan(config: Config, name: str, gpu: Gpu, count: int | None = None, work: Wo
 
 def base_shape(config: Config) -> tuple[Shape, str]:
     """The shape of the base and where it is from: its folder, or a table for one that was not downloaded yet."""
-    if (folder := hub.folder(config)).is_dir():
+    if holds_model(folder := hub.folder(config)):
         return shape_of(model_folder(folder)), str(folder)
     if (found := fleet.published(config.planner.base)) is None:
         raise ConfigError(
-            f"the shape of {config.planner.base} is not known: fetch it first (`tracer base hub --profile "
-            f"{config.profile}`, `dvc pull`), or build it where planner.base says"
+            f"the shape of {config.planner.base} is not known, without which nothing can be planned: "
+            f"{hub.absent(config)}"
         )
     return found
 
@@ -173,18 +177,21 @@ def _assumptions(
 ) -> Iterator[tuple[str, str]]:
     longest = (work.prompt, work.completion) == (config.planner.max_prompt_tokens, config.planner.max_new_tokens)
     yield f"{shape.parameters / 1e9:.3f} billion weights", source
-    yield f"{gpu.flops:g} TFLOP/s, {gpu.bandwidth:g} GB/s, {gpu.price:g} US dollars an hour", gpu.source
+    cpu = gpu == fleet.gpu(fleet.CPU)
+    price = f", {gpu.price:g} US dollars an hour" if gpu.price else ""
+    yield f"{gpu.flops:g} TFLOP/s, {gpu.bandwidth:g} GB/s{price}", gpu.source
     yield (
         f"prompts of {work.prompt:g} tokens and completions of {work.completion:g}, on average",
         "the limits of the profile, so it takes at most this long" if longest else "as given",
     )
     yield (
         f"{EFFICIENCY:.0%} of those operations, and {gpu.overhead:g} microseconds a token",
-        "EasyR1 v0.3.2, baselines.md",
+        gpu.source if cpu else "EasyR1 v0.3.2, its published runs",
     )
     yield f"a layer keeps {memory.KEPT_PER_LAYER} bytes a token and hidden unit", "Korthikanti et al., equation 1"
     yield "three copies of a completion's logits in 32 bit; nothing for the vision tower's activations", "not measured"
-    yield f"{memory.OVERHEAD / GIGA} GB for CUDA's context and what the allocator cannot use", "not measured"
+    holder = "Python and torch" if cpu else "CUDA's context"
+    yield f"{memory.OVERHEAD / GIGA} GB for {holder} and what the allocator cannot use", "not measured"
     if any(each.pass_rate_samples and not (each.max_prompts or work.states) for each in stages):
         yield "no time for the rollouts that select the states", "their number is not known: --states"
     if gpu.overhead and not all(each.rollouts.startswith("vllm") for each in stages):

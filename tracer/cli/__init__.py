@@ -14,12 +14,15 @@ from collections.abc import Callable, Sequence
 import typer
 
 from tracer.cli import batches, benchmarks, data, evaluation, experiments, inspect, live, registry, training
-from tracer.cli.common import add, group
+from tracer.cli.common import Interrupted, add, group
 from tracer.settings import ConfigError
 from tracer.training.errors import AGAIN, Evicted
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
-
+INTERRUPTION = (
+    "tracer: interrupted; run it again: what is finished is found, and training goes on from its last checkpoint, if "
+    "there is one"
+)
 
 COMMANDS = {
     "Everyday": inspect.COMMANDS,
@@ -83,10 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         application()(args=argv, prog_name="tracer")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            print(
-                "tracer: interrupted; an unfinished step continues from the last checkpoint when run again",
-                file=sys.stderr,
-            )
+            print(INTERRUPTION, file=sys.stderr)
         return ended.code if isinstance(ended.code, int) else 0
     except Exception as error:
         # Our own errors say what is wrong and how to fix it; any other is a bug and keeps its traceback.
@@ -94,6 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(error, OSError):
             raise
         print(f"tracer: {error}", file=sys.stderr)
-        codes = {ConfigError: WRONG, Evicted: AGAIN}
+        codes = {ConfigError: WRONG, Evicted: AGAIN, Interrupted: INTERRUPTED}
         return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
     return 0

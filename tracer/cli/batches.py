@@ -61,7 +61,7 @@ def show(config: Config, batch: Batch) -> Result:
     found = {folder.rpartition("/")[2]: (folder, report) for folder, report in inbox.reports(config)}
     about = next((each for each in store.accepted(config) if each["batch"] == batch), None)
     if about is None and batch not in found:
-        raise ConfigError(f"there is no batch {batch}; `tracer data list` lists them")
+        raise ConfigError(f"there is no batch {batch}; `{config.command('data list')}` lists them")
     folder, report = found.get(batch, (None, None))
     place = store.place(config, batch) if about else "not part of the data"
     text = described(report) if report else f"batch {batch}, accepted; its report is not here"

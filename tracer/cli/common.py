@@ -48,6 +48,10 @@ class Result:
         raise typer.Exit(0 if self.ok else 1)
 
 
+class Interrupted(RuntimeError):
+    """Ctrl-C, which the message says the consequences of."""
+
+
 Command = Callable[..., Result | None]
 
 
@@ -58,7 +62,7 @@ def configuration(
     overrides: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: stage1.steps=10.")
     ] = [],  # noqa: B006
-    force: Annotated[bool, typer.Option("--force", help="Allow a horizon over 10.")] = False,
+    force: Annotated[bool, typer.Option("--force", hidden=True, help="Allow a horizon over 10.")] = False,
 ) -> Config:
     """The configuration; the parameters are the options of every command that takes a ``config``."""
     return load(profile, [*overrides, *([] if seed is None else [f"seed={seed}"])], force=force)

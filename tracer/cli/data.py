@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tracer import plugins
-from tracer.cli.common import Count, Out, Result, finished, run_step
+from tracer.cli.common import Count, Interrupted, Out, Result, finished, run_step
 from tracer.config import Config
 from tracer.settings import ConfigError
 from tracer.trajectory import SPLITS
@@ -19,7 +19,9 @@ Split = StrEnum("Split", {name: name for name in SPLITS})  # type: ignore[misc]
 
 
 def record(
-    url: Annotated[str | None, typer.Option(help="A page of your own, to demonstrate on in a window.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="A page of your own, to demonstrate on in a window. F9 ends it.")
+    ] = None,
     goal: Annotated[str | None, typer.Option(help="With --url: what is done there, in words.")] = None,
     pages: Annotated[
         str | None, typer.Option(help="MiniWoB++ pages separated by commas, or a group: base, rl, heldout.")
@@ -39,7 +41,10 @@ def record(
     ] = "1280x720",
     script: Annotated[
         Path | None,
-        typer.Option(exists=True, help='With --url: lines such as: click button "Send", played without a window.'),
+        typer.Option(
+            exists=True,
+            help='With --url: lines such as: click button "Send", played without a window; docs/tutorial.md has all.',
+        ),
     ] = None,
     first_seed: int = 1000,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes per page.")] = 40,
@@ -47,22 +52,30 @@ def record(
 ) -> Result:
     """Record demonstrations: your own in a browser window, or scripted ones on MiniWoB++ pages.
 
+    In the window, F9 ends the recording, and so does closing it. Ctrl-C keeps what was done, with an unknown outcome.
+
     Example: tracer record --url http://localhost:8000/ --goal "Put two green teas into the basket"
     """
+    if pages is not None and (url is not None or replay is not None):
+        raise ConfigError("--pages goes with neither --url nor --replay: give one of them")
     if replay is not None:
         return _replay(replay, url, private)
-    if (url is None) == (pages is None):
+    if url is None and pages is None:
         raise ConfigError('record needs one of: --url URL --goal "...", --pages PAGES, --replay FILE')
     if pages is not None:
         return _record_pages(pages, split, out, range(first_seed, first_seed + episodes), workers)
     from tracer.environments import demonstration
+    from tracer.environments import script as scripts
+    from tracer.environments.browser import parsed_size
 
     if url is None or not goal:
         raise ConfigError('--url also needs the --goal "..." that is demonstrated: the planner is told nothing else')
-    drive = None if script is None else demonstration.script(script)
-    found = demonstration.record(
-        url, goal, out, split=split, task=task, private=private, size=demonstration.parsed_size(size), drive=drive
-    )
+    drive = None if script is None else scripts.script(script)
+    window = parsed_size(size)
+    try:
+        found = demonstration.record(url, goal, out, split=split, task=task, private=private, size=window, drive=drive)
+    except KeyboardInterrupt as stopped:
+        raise Interrupted(str(stopped)) from stopped
     return Result(data=found, text=str(found))
 
 
@@ -106,7 +119,9 @@ def ingest(
     from tracer.ingestion.ingest import ingest_source
     from tracer.ingestion.parts import parsed_options
     from tracer.ingestion.settings import DataConfig
+    from tracer.planner import hub
     from tracer.validation.lessons import Lessons
+    from tracer.validation.validate import prompt_counter
 
     if source is None:
         if check:
@@ -117,22 +132,18 @@ def ingest(
     plugins.find(plugins.SOURCES, source)  # an unknown one is named before anything else is looked at
     data = DataConfig(source=source, path=str(path), options=parsed_options(option), workers=workers, pointer="")
     if check:
-        lessons = Lessons(config.planner, _sees(config))
+        counter = prompt_counter(config, hub.folder(config))
+        lessons = Lessons(config.planner, counter.sees if counter else None)
         found = checked(data, lessons.add)
         found["training"] = lessons.warnings()
         wrong = [*found["problems"], *found.get("warnings", ()), *(f"training: {each}" for each in found["training"])]
-        text = "\n".join(wrong) or f"{found['trajectories']} trajectories, and nothing wrong with them"
+        lines = wrong or [f"{found['trajectories']} trajectories, and nothing wrong with them"]
+        if counter is None and config.planner.image:
+            lines.append(f"not checked: whether screens are too large for the planner's pictures; {hub.absent(config)}")
+        text = "\n".join(lines)
         return Result(data=found, text=text, ok=not found["rejected"])
     out = out or Path("build/sources") / source
     return finished(lambda: ingest_source(data, out, progress=sys.stderr.isatty()), out)
-
-
-def _sees(config: Config) -> tuple[int, int] | None:
-    from tracer.planner import hub
-    from tracer.validation.validate import prompt_counter
-
-    counter = prompt_counter(config, hub.folder(config))
-    return counter.sees if counter else None
 
 
 def mix(config: Config, out: Out = None) -> Result:

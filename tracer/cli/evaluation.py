@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,26 +53,31 @@ def view(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Runs or steps' folders; by default the profile's run.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the page into this folder, in place of serving it.")] = None,
-    atif: Annotated[Path | None, typer.Option(help="Write the traces into this folder, for other viewers.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write into this folder, in place of serving the page.")] = None,
+    format: Annotated[
+        Literal["page", "atif", "cua", "inspect"],
+        typer.Option(help="What is written into --out: the page, or the traces for another viewer."),
+    ] = "page",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine; 0 takes a free one.")] = 8765,
 ) -> Result | None:
     """Watch episodes and forecasts like films, in the browser.
 
     Example: tracer view build/demo/seed0
     """
-    from tracer.reporting import atif as documents
+    from tracer.reporting import export
     from tracer.reporting import view as viewing
     from tracer.reporting.links import HOST
 
     where = folders or [config.folder]
-    if atif is not None:
-        written = documents.export(where, atif)
-        return Result(data={"documents": written}, text=f"{written} ATIF documents: {atif}")
+    if format != "page":
+        if out is None:
+            raise typer.BadParameter(f"--format {format} needs a folder to write into: --out DIR")
+        episodes = export.export(format, where, out)
+        return Result(data={"episodes": episodes, "folder": out}, text=f"{episodes} episodes as {format}: {out}")
     if out is not None:
         films, page = viewing.write(where, out), out / "index.html"
         return Result(data={"films": films, "page": page}, text=f"{films} films: {page}")
-    with viewing.server(where, port) as server:
+    with suppress(KeyboardInterrupt), viewing.server(where, port) as server:
         print(f"http://{HOST}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
         server.serve_forever()
     return None

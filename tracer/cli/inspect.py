@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -57,7 +58,7 @@ def _outcome(config: Config, registered: bool = False) -> Result:
         return Result(data=data, text=table)
     skipped = flow.unregistered(config)
     champion = None if skipped else versions.aliased(config.registry, record.CHAMPION)
-    named = skipped or "none; `tracer history` says why the challenger was refused"
+    named = skipped or f"none; `{config.command('history')}` says why the challenger was refused"
     if champion is not None:
         named = f"{champion.name} version {champion.version} ({champion.digest[:12]}), {champion.uri}"
     pages = sorted(flow.step("report").out(config).glob("*.html"))
@@ -75,7 +76,7 @@ def status(config: Config) -> Result:
     found = flow.status(config)
     lines = {}
     for name, (state, reasons) in found.items():
-        more = f" (and {len(reasons) - 1} more: tracer why {name})" if len(reasons) > 1 else ""
+        more = f" (and {len(reasons) - 1} more: {config.command(f'why {name}')})" if len(reasons) > 1 else ""
         lines[name] = f"{state}: {reasons[0]}{more}" if reasons else state
     data = {name: {"state": state, "reasons": reasons} for name, (state, reasons) in found.items()}
     return Result(data=data, text=aligned(lines))
@@ -178,14 +179,19 @@ def dvc_yaml(config: Config) -> Result:
     return Result(data={"dvc.yaml": written.dvc_yaml(config)}, text=written.dvc_yaml(config))
 
 
-def doctor() -> Result:
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Bring back what is absent; change nothing else.")] = False,
+) -> Result:
     """Check this machine and this installation. Exit code 1 if something needs fixing.
 
-    Example: tracer doctor
+    Example: tracer doctor --fix
     """
     from tracer import doctor as examined
 
-    return examination(examined.doctor())
+    findings = examined.doctor()
+    ran = list(examined.fix(findings)) if fix else []
+    found = examination(examined.doctor() if ran else findings)
+    return replace(found, text="\n".join([*ran, str(found.text)]))
 
 
 dvc_yaml.__name__ = "dvc-yaml"

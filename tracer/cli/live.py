@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,8 @@ def serve(
     from tracer.serving import server
 
     name = model or f"{config.registry.model}@champion"
-    server.serve(config, name, host, port, say=lambda line: print(line, flush=True))
+    with suppress(KeyboardInterrupt):
+        server.serve(config, name, host, port, say=lambda line: print(line, flush=True))
     return None
 
 
@@ -51,6 +53,9 @@ def act(
     allow: Annotated[
         list[str] | None, typer.Option(help="A host beside the page's own that pages may reach; * for anything.")
     ] = None,
+    size: Annotated[
+        str, typer.Option(metavar="WIDTHxHEIGHT", help="The window, in pixels: best as in the demonstrations.")
+    ] = "1280x800",
     yes: Annotated[bool, typer.Option("--yes", help="Send forms and the like without asking.")] = False,
 ) -> Result:
     """Act on any web page, in a browser of its own. Exit code 1 unless the agent says that it is done.
@@ -58,6 +63,7 @@ def act(
     Example: tracer act --url http://localhost:8080 --goal "Open the report" --out acted
     """
     from tracer import flow
+    from tracer.environments.browser import parsed_size
     from tracer.evaluation import acting
 
     def say(line: str) -> None:
@@ -69,10 +75,14 @@ def act(
         except typer.Abort:  # nobody there to answer
             return False
 
+    window = parsed_size(size)
     folder = flow.trained(config, model or f"{config.registry.model}@champion")
-    asked = acting.Errand(url=url, goal=goal, agent=agent, steps=steps, allowed=tuple(allow or ()))
+    asked = acting.Errand(url=url, goal=goal, agent=agent, steps=steps, allowed=tuple(allow or ()), size=window)
     row = acting.act(config, folder, out, asked, ask, say)
-    text = f"{row['reason']}, after {row['steps']} steps and {row['calls']} forecasts: tracer view {out}"
+    done, forecasts = (
+        f"{n} {noun}{'s' * (n != 1)}" for n, noun in ((row["executed"], "step"), (row["calls"], "forecast"))
+    )
+    text = f"{row['reason']}, after {done} and {forecasts}: tracer view {out}"
     return Result(data=row, text=text, ok=row["reason"] == acting.DONE)
 
 

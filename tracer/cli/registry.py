@@ -136,7 +136,8 @@ def history(
     notes = [f"damaged: {name}: {what}" for name, what in sorted(found.damage.items())]
     number = tracking.alias(tracking.connect(config.registry), config.registry.model, record.CHAMPION)
     if notes:
-        notes.append("`tracer history --repair --reason WHY` records that these do not count; nothing is deleted")
+        command = f"{config.command('history --repair')} --reason WHY"
+        notes.append(f"`{command}` records that these do not count; nothing is deleted")
     elif number != found.champion:
         notes.append(record.misplaced(config.registry, found, number))
     return replace(decided, text="\n".join([*text, *notes]).strip("\n"), ok=not notes)

@@ -50,7 +50,7 @@ def training_of(stage: Stage) -> Command:
         result = finished(lambda: step.run(config, out, given={stage.start: begin}), out)
         return result if processes.main() else None
 
-    train.__doc__ = f"""{stage.about}
+    train.__doc__ = f"""{stage.about[0].upper()}{stage.about[1:]}.
 
     Example: tracer train {stage.name} --profile tiny --seed 1 --set {stage.name}.steps=300
     """
@@ -132,8 +132,12 @@ def gate(config: Config, stage: Annotated[StageName, typer.Argument()], out: Out
 def plan(
     config: Config,
     gpu: Annotated[
-        str, typer.Option(help="The kind of GPU, as tracer/capacity/fleet.yaml or --fleet lists it.")
-    ] = "h100",
+        str | None,
+        typer.Option(
+            help="The kind, as tracer/capacity/fleet.yaml or --fleet lists it; by default h100, and two-cores where no "
+            "GPU is there and the profile needs none."
+        ),
+    ] = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="How many; by default those that the profile asks for.")
     ] = None,
@@ -146,16 +150,17 @@ def plan(
 
     Example: tracer plan --profile qwen3vl-8b --gpu h100
     """
+    from tracer.capacity import fleet as fleets
     from tracer.capacity import plan as planning
-    from tracer.capacity.fleet import gpu as kind
     from tracer.capacity.hours import Work
 
+    gpu = gpu or fleets.usual(config)
     work = Work(
         prompt=prompt_tokens or config.planner.max_prompt_tokens,
         completion=completion_tokens or config.planner.max_new_tokens,
         states=states,
     )
-    found = planning.plan(config, gpu, kind(gpu, fleet), count, work)
+    found = planning.plan(config, gpu, fleets.gpu(gpu, fleet), count, work)
     return Result(data=found.to_dict(), text=str(found), ok=not found.refused)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,11 +21,14 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from tracer import package_data
+from tracer.settings import ConfigError
 
 Result = TypeVar("Result")
 Size = tuple[int, int]
 SIZE = WIDTH, HEIGHT = 160, 210
 """The viewport, in CSS pixels: the part of a MiniWoB++ page that is the task."""
+SMALLEST = 100
+"""Pixels that a page is wide and high at least."""
 LOCALE, TIME_ZONE, SCALE = "en-US", "UTC", 1
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -48,6 +52,16 @@ CHROMIUM_FLAGS = (
 
 class BrowserMissing(RuntimeError):
     """No Chromium was found; the message says what to install."""
+
+
+def parsed_size(text: str) -> Size:
+    """The width and height of ``WIDTHxHEIGHT``; raises ``ConfigError``."""
+    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
+    if found is None or min(size := (int(found[1]), int(found[2]))) < SMALLEST:
+        raise ConfigError(
+            f"{text!r} is not the size of a window; write 1280x720, say, and at least {SMALLEST}x{SMALLEST}"
+        )
+    return size
 
 
 def find_chromium() -> str:

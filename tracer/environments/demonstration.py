@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,22 +20,20 @@ from urllib.parse import urlsplit
 
 from tracer import json_lines
 from tracer.environments.acting import SETTLE, UnsupportedAction, perform
+from tracer.environments.address import page_address, visit
 from tracer.environments.browser import Browser
 from tracer.environments.privacy import MASK
 from tracer.environments.recorder import STOP, Recorder
-from tracer.forecast import ForecastError
-from tracer.grammars.grammar import grammar
 from tracer.instruction import locate
 from tracer.settings import ConfigError
 from tracer.sources import jsonl
-from tracer.sources.recording import step_record
-from tracer.trajectory import Element, State, Step, Trajectory, element_at
+from tracer.sources.recording import RECORDED, step_record
+from tracer.trajectory import Element, Step, Trajectory, element_at
 
 SIZE = (1280, 720)
 """The window, in CSS pixels."""
 PATIENCE = 5.0
 """Seconds that a page may take to show what the next step aims at."""
-SOURCE = "recorded"
 Drive = Callable[[Recorder], Awaitable[None]]
 """What demonstrates in place of a person."""
 
@@ -48,10 +46,6 @@ class NothingRecorded(RuntimeError):
     """The demonstration has no step."""
 
 
-class ScriptFailed(RuntimeError):
-    """A line of a script that cannot be done; the message names it and what is on the screen."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """What was recorded."""
@@ -62,7 +56,8 @@ class Recorded:
     """What was done and could not be recorded: the outcome of such an episode is unknown."""
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.steps} steps: {self.path}", *(f"not recorded: {note}" for note in self.notes)])
+        lines = [f"{counted(self.steps, 'step')}: {self.path}", *(f"not recorded: {note}" for note in self.notes)]
+        return "\n".join(lines + ["its outcome is unknown: delete it, and demonstrate without that"] * bool(self.notes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +69,24 @@ class Replayed:
     problem: str = ""
     """The first step that cannot be done, and why; empty if all could."""
     changed: tuple[int, ...] = ()
-    """The steps, from 1, whose screens have other elements than recorded, though the step could be done."""
+    """The steps, from 1, whose screens have other elements than recorded, though the step could be done: it may still
+    be valid, if what differs does not matter."""
 
     def __str__(self) -> str:
         if self.problem:
             return f"{self.id}: no longer valid. {self.problem}"
-        other = (
-            f"; other elements than recorded before step {', '.join(map(str, self.changed))}" if self.changed else ""
-        )
-        return f"{self.id}: valid, {self.steps} steps{other}"
+        steps = counted(self.steps, "step")
+        if self.changed:
+            return (
+                f"{self.id}: {steps} could be done, but other elements than recorded were on the screen before step "
+                f"{', '.join(map(str, self.changed))}: look whether that matters"
+            )
+        return f"{self.id}: valid, {steps}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 class Episode:
@@ -91,11 +95,19 @@ class Episode:
     def __init__(self, url: str, goal: str, out: Path, split: str, task: str) -> None:
         address = urlsplit(url)
         url = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # without a name and password
+        self._made: list[Path] = []
         task = task or address.hostname or Path(address.path).stem
         name = f"{task}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
         self.path = out / split / f"{name}.jsonl"
         self._images = self.path.parent / "images"
-        fields = {"id": f"{SOURCE}/{name}", "source": SOURCE, "task": task, "split": split, "goal": goal, "url": url}
+        fields = {
+            "id": f"{RECORDED}/{name}",
+            "source": RECORDED,
+            "task": task,
+            "split": split,
+            "goal": goal,
+            "url": url,
+        }
         self._fields = fields | {"outcome": "unknown"}
 
     def write(self, steps: Sequence[Step], mask: Callable[[str], str]) -> None:
@@ -109,6 +121,7 @@ class Episode:
                 part = self._images / f".{names[-1]}.part"
                 part.write_bytes(content)
                 os.replace(part, self._images / names[-1])
+                self._made.append(self._images / names[-1])
         fields = self._fields | {name: mask(self._fields[name]) for name in ("goal", "url")}
         records = [step_record(step, name) for step, name in zip(steps, names, strict=True)]
         json_lines.write(self.path, [fields | {"steps": records}])
@@ -118,6 +131,25 @@ class Episode:
         (row,) = json_lines.read(self.path)
         json_lines.write(self.path, [row | {"outcome": "success"}])
 
+    def kept(self) -> str:
+        """What an interruption left, and what to do with it."""
+        if not self.path.is_file():
+            return "interrupted; nothing was recorded"
+        (row,) = json_lines.read(self.path)
+        steps = counted(len(row["steps"]), "step")
+        return f"interrupted; kept {steps}, outcome unknown: {self.path}; delete it, unless these steps are of use"
+
+    def discard(self) -> None:
+        """Leave nothing behind but the pictures that other episodes show, too."""
+        self.path.unlink(missing_ok=True)
+        others = [path.read_bytes() for path in self.path.parent.glob("*.jsonl")]
+        for picture in self._made:
+            if not any(picture.name.encode() in other for other in others):
+                picture.unlink(missing_ok=True)
+        for folder in (self._images, self.path.parent) if self._made else ():
+            with suppress(OSError):  # it holds something else
+                folder.rmdir()
+
 
 def record(
     url: str, goal: str, out: Path, *, split: str = "train", task: str = "", private: str = "",
@@ -125,9 +157,11 @@ def record(
 ) -> Recorded:  # fmt: skip
     """Record one demonstration; without ``drive`` a window opens, and a person demonstrates in it.
 
-    ``task`` is the kind of task, by default the site. Raises ``BrowserMissing``, ``NoDisplay``, ``NothingRecorded`` and
-    what ``drive`` raises. Interrupted, it keeps the steps so far and raises ``KeyboardInterrupt``.
+    ``task`` is the kind of task, by default the site. Raises ``BrowserMissing``, ``NoDisplay``, ``NoPage``,
+    ``NothingRecorded`` and, with nothing kept, what ``drive`` raises. Interrupted, it keeps the steps so far and raises
+    ``KeyboardInterrupt``, which says so.
     """
+    url = page_address(url, ("http", "https", "file"))
     if (
         drive is None
         and sys.platform == "linux"
@@ -137,21 +171,20 @@ def record(
             "there is no display for a window to demonstrate in: record where there is one, or play --script FILE"
         )
     episode = Episode(url, goal, out, split, task)
-    with Browser(headless=drive is not None) as browser:
-        steps, notes = browser.run(listen(browser, url, episode, private, size, drive))
+    try:
+        with Browser(headless=drive is not None) as browser:
+            steps, notes = browser.run(listen(browser, url, episode, private, size, drive))
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(episode.kept()) from error
+    except Exception:
+        if drive is not None:
+            episode.discard()
+        raise
     if not steps:
         raise NothingRecorded(f"nothing was done on {url}, so nothing was recorded")
     if not notes:
         episode.succeed()
     return Recorded(path=episode.path, steps=steps, notes=notes)
-
-
-def parsed_size(text: str) -> tuple[int, int]:
-    """The width and height of ``WIDTHxHEIGHT``; raises ``ConfigError``."""
-    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text)
-    if found is None:
-        raise ConfigError(f"{text!r} is not the size of a window; write 1280x720, say")
-    return int(found[1]), int(found[2])
 
 
 async def listen(
@@ -160,7 +193,7 @@ async def listen(
     recorder = Recorder(await browser.new_page(size), size, lambda steps: episode.write(steps, mask), private)
     mask = recorder.secrets.masked
     await recorder.start()
-    await recorder.tab.goto(url)
+    await visit(recorder.tab, url)
     try:
         await recorder.settled()
         if drive is None:
@@ -174,44 +207,13 @@ async def listen(
     return steps, tuple(recorder.notes)
 
 
-def script(path: Path) -> Drive:
-    """What plays a file of lines as small planners write them, such as ``click button "Send"``; # begins a comment."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-
-    async def drive(recorder: Recorder) -> None:
-        for number, line in enumerate(lines, start=1):
-            if line and not line.startswith("#"):
-                await _play(recorder, line, f"{path}, line {number}")
-
-    return drive
-
-
-async def _play(recorder: Recorder, line: str, where: str) -> None:
-    reader = grammar("pointing")
-
-    def wanted(elements: tuple[Element, ...]) -> Step | str:
-        try:
-            step = reader.step(line, State(goal="", elements=elements))
-        except ForecastError as error:
-            return f"{where}: {error}"
-        if step.action.type in ("click", "double_click", "right_click", "move") and step.action.point is None:
-            shown = ", ".join(f'{each.role} "{each.text}"' for each in elements)
-            return f"{where}: {line!r} is not on the screen, which shows: {shown}"
-        return Step(action=step.action, instruction=step.instruction)
-
-    found = await _until(recorder, wanted)
-    if isinstance(found, str):
-        raise ScriptFailed(found)
-    await act(recorder, found)
-
-
 async def act(recorder: Recorder, step: Step) -> None:
     """Do a step on the page, and wait until it is drawn; raises ``UnsupportedAction``."""
     await perform(recorder.tab, step.action, recorder.size, partial(recorder.tab.evaluate, SETTLE))
     await recorder.settled()
 
 
-async def _until(recorder: Recorder, wanted: Callable[[tuple[Element, ...]], Step | str]) -> Step | str:
+async def until(recorder: Recorder, wanted: Callable[[tuple[Element, ...]], Step | str]) -> Step | str:
     """What is wanted of a screen, as soon as one shows it; after ``PATIENCE``, why not."""
     from playwright.async_api import Error
 
@@ -257,11 +259,12 @@ async def _replayed(
     tab = await browser.new_page(size)
     recorder = Recorder(tab, size, lambda steps: None, private)
     await recorder.start()
-    await tab.goto(url)
+    await visit(tab, url)
     await recorder.settled()
     problem, changed = "", []
     for number, step in enumerate(episode.steps, start=1):
-        problem, other = await redo(recorder, step, secret)
+        typed = number > 1 and episode.steps[number - 2].action.type == "type"
+        problem, other = await redo(recorder, step, secret, typed)
         if problem:
             problem = f"Step {number} of {len(episode.steps)}, {step.instruction}: {problem}"
             break
@@ -270,15 +273,20 @@ async def _replayed(
     return Replayed(id=episode.id, steps=len(episode.steps), problem=problem, changed=tuple(changed))
 
 
-async def redo(recorder: Recorder, step: Step, secret: Callable[[str], str] | None = None) -> tuple[str, bool]:
-    """Do a recorded step if it is still valid; else why not, and whether its screen has other elements."""
+async def redo(
+    recorder: Recorder, step: Step, secret: Callable[[str], str] | None = None, typed: bool = False
+) -> tuple[str, bool]:
+    """Do a recorded step if it is still valid; else why not, and whether its screen has other elements.
+
+    ``typed``: the step before it was a text, which the field has to hold as it did.
+    """
     seen: list[tuple[Element, ...]] = []
 
     def wanted(elements: tuple[Element, ...]) -> Step | str:
         seen[:] = [elements]
-        return difference(step, elements) or step
+        return (typed and misspelt(step, elements)) or difference(step, elements) or step
 
-    found = await _until(recorder, wanted)
+    found = await until(recorder, wanted)
     if isinstance(found, str):
         return found, True
     action = step.action
@@ -298,17 +306,28 @@ def difference(step: Step, elements: tuple[Element, ...]) -> str:
     before = step.elements or ()
     if step.action.point is None:
         then, now = (next((e for e in each if "focused" in e.state.split()), None) for each in (before, elements))
-        if then is None or (now is not None and _name(now) == _name(then)):
+        if then is None or (now is not None and named(now) == named(then)):
             return ""
-        return f"{_name(then)} had the focus, and now {_name(now) if now else 'nothing'} has"
+        return f"{named(then)} had the focus, and now {named(now) if now else 'nothing'} has"
     old, new = (element_at(step.action.point, each) for each in (before, elements))
-    if old is None or (new is not None and _name(elements[new]) == _name(before[old])):
+    if old is None or (new is not None and named(elements[new]) == named(before[old])):
         return ""
-    other = f"{_name(elements[new])} is" if new is not None else "nothing is"
+    other = f"{named(elements[new])} is" if new is not None else "nothing is"
     index = locate(step.instruction, elements)
-    moved = index is not None and _name(elements[index]) == _name(before[old])
+    moved = index is not None and named(elements[index]) == named(before[old])
     return f"{other} where it was{', and it has moved' if moved else ', and it is nowhere on the screen'}"
 
 
-def _name(element: Element) -> str:
+def misspelt(step: Step, elements: tuple[Element, ...]) -> str:
+    """What the field that has the focus holds, if that is not what it held when the step was recorded."""
+    then, now = (
+        next((e for e in each if "focused" in e.state.split()), None) for each in (step.elements or (), elements)
+    )
+    if then is None or now is None or now.value == then.value:
+        return ""
+    return f"{named(now)} holds {now.value!r}, and held {then.value!r} when it was recorded"
+
+
+def named(element: Element) -> str:
+    """An element in words."""
     return f'{element.role} "{element.text}"'

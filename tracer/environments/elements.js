@@ -8,7 +8,7 @@
   const SKIPPED = '#query, #reward-display, #sync-task-cover, #click-canvas, #attention-canvas, script, style, ' +
     '.ui-datepicker-calendar thead, .ui-helper-hidden-accessible, .selectricHideSelect';
   const squash = (text) => (text || '').replace(/\s+/g, ' ').trim();
-  const clip = (text) => squash(text).slice(0, limit).trim();
+  const clip = (text) => [...squash(text).slice(0, 2 * limit)].slice(0, limit).join('').trim();  // no half characters
   const ownText = (node) => squash([...node.childNodes].filter((c) => c.nodeType === 3 && !named.has(c)).map((c) => c.data).join(' '));
   const named = new Set();  // nodes whose text already names a field
   const clickable = (node) => Boolean(node.onclick || node.__tracerClick);

@@ -106,7 +106,7 @@
     const open = S.open;
     S.open = null;
     if (!open) return;
-    if (open.kind === 'type' && (open.text || open.told)) end(open.id, {type: 'type', text: open.text}, open.hidden);
+    if (open.kind === 'type') entered(open);
     if (open.kind === 'select') end(open.id, {type: 'select', text: words(open.target)[0]}, open.hidden);
     if (open.kind === 'paste') end(open.id, {type: 'key', key: open.key});
     if (open.kind === 'scroll') scrolled(open);
@@ -118,6 +118,45 @@
     return {[x]: fraction(event.clientX + left + 0.5, top.innerWidth), [y]: fraction(event.clientY + above + 0.5, top.innerHeight)};
   }
   const target = (event) => event.composedPath()[0];
+
+  // What is entered into a field is read from the field: much of it comes without keys. Keys alone count where nothing
+  // else came in, since a page may do with them as it likes, and will again.
+  const content = (node) => (typeof node.value === 'string' ? node.value : node.textContent.replace(/\u00a0/g, ' '));
+  function selected(node) {  // from where to where; the end where a field does not tell
+    const size = content(node).length, range = getSelection().rangeCount ? getSelection().getRangeAt(0) : null;
+    if (typeof node.value === 'string') return node.selectionStart === null ? [size, size] : [node.selectionStart, node.selectionEnd];
+    if (!range || !node.contains(range.startContainer)) return [size, size];
+    const before = document.createRange();
+    before.selectNodeContents(node);
+    before.setEnd(range.startContainer, range.startOffset);
+    return [`${before}`.length, `${before}`.length + `${range}`.length];
+  }
+  const typingIn = (node) => (S.open && S.open.kind === 'type' && S.open.target === node ? S.open : null);
+  function typing(node, begun) {  // the text that is being entered there
+    if (!typingIn(node)) {
+      if (!begun) finish();
+      const id = begun || begin(), value = content(node), [start, stop] = selected(node);
+      S.open = {kind: 'type', id, target: node, keys: '', keyless: false, before: value.slice(0, start), after: value.slice(stop), seen: value, hidden: isPrivate(node)};
+    }
+    S.acted = now();
+    clearTimeout(S.timer);
+    S.timer = setTimeout(keep, PAUSE_MS, S.open);
+    return S.open;
+  }
+  function between({before, after}, value) {
+    const fits = value.length >= before.length + after.length && value.startsWith(before) && value.endsWith(after);
+    return fits ? value.slice(before.length, value.length - after.length) : '';
+  }
+  function textOf(open) {
+    const value = content(open.target);
+    if (!open.keyless || (open.keys && open.before + open.keys + open.after === value)) return open.keys;
+    return between(open, value) || between(open, open.seen);  // a page may have cleared it since
+  }
+  function entered(open) {
+    const text = textOf(open);
+    if (text || open.told) end(open.id, {type: 'type', text}, open.hidden);
+    if (open.keyless && open.before + text + open.after !== content(open.target)) say({kind: 'note', text: 'what a field holds in the end: the page or the browser changed the text that was entered'});
+  }
   const dropdown = (node) => node instanceof Element && node.matches('select') && !node.multiple && node.size <= 1;
   function field(node) {
     if (!(node instanceof Element)) return false;
@@ -128,6 +167,7 @@
 
   on('mousedown', (event) => {
     finish();
+    S.caused = false;
     const last = S.last, again = event.detail > 1 && event.detail <= 3 && event.button === 0 && last &&
       /click$/.test(last.type) && !/right|middle/.test(last.type) && Math.hypot(event.screenX - last.screen[0], event.screenY - last.screen[1]) <= NEAR;
     S.press = {id: again ? last.id : begin(), count: again ? event.detail : 1, button: event.button, from: at(event), screen: [event.screenX, event.screenY]};
@@ -144,10 +184,21 @@
     end(press.id, {type: named, ...press.from, ...(far ? at(event, 'to_x', 'to_y') : {})});
     S.last.screen = press.screen;
   }
-  on('mouseup', release);
-  on('drop', release);  // where it was dropped; the end of a drag need not know
+  function causes() {  // what comes into a field now is the doing of a step that is recorded
+    S.caused = true;
+    setTimeout(() => { S.caused = false; });
+  }
+  on('mouseup', (event) => {
+    causes();
+    release(event);
+  });
+  on('drop', (event) => {  // where it was dropped; the end of a drag need not know
+    if (S.press) causes();
+    release(event);
+  });
   on('dragend', release);
   on('click', (event) => {
+    causes();
     const chosen = target(event);
     if (dropdown(chosen)) setTimeout(() => { S.choosing = {id: begin(), target: chosen}; }, 100);
   });
@@ -161,11 +212,26 @@
       const id = S.choosing && S.choosing.target === chosen ? S.choosing.id : begin();
       S.open = {kind: 'select', id, target: chosen, hidden: isPrivate(chosen)};
       S.choosing = null;
-    } else if (event.inputType === 'insertReplacementText' || (PICKED.test(chosen.type) && !(S.open && S.open.target === chosen))) {
-      say({kind: 'note', text: `a value that the browser filled in or picked (${chosen.type}) is not recorded: type it`});
+    } else if (field(chosen) || PICKED.test(chosen.type)) {
+      came(event, chosen);
     }
   });
-  on('compositionend', (event) => { if (S.open && S.open.kind === 'type') S.open.text += event.data; });
+  function came(event, chosen) {  // something into a field: by a key, by what else was done, or by itself
+    const open = typingIn(chosen), key = S.key, byKey = key && (key === 'Backspace' || key === event.data);
+    S.key = '';
+    if (open) {
+      open.seen = content(chosen);
+      open.keyless = open.keyless || !(byKey || PICKED.test(chosen.type));
+      typing(chosen);
+    } else if (!byKey && !S.caused && !S.press && (event.inputType || PICKED.test(chosen.type) || chosen.matches(':autofill'))) {
+      say({kind: 'note', text: `a value that the browser filled in, picked or changed (${chosen.type || 'text'}) is not recorded: type it`});
+    }
+  }
+  on('beforeinput', (event) => {
+    const where = target(event);
+    if (event.inputType === 'insertText' && event.data !== S.key && !S.caused && !S.press && field(where)) typing(where);
+  });
+  on('compositionstart', (event) => { if (field(target(event))) typing(target(event)).keyless = true; });
 
   function name(event) {
     const {key} = event, modified = event.ctrlKey || event.altKey || event.metaKey;
@@ -173,28 +239,26 @@
     return [...held.filter(([down]) => down).map(([, word]) => word), key === ' ' ? 'Space' : key].join('+');
   }
   function keep(open) {  // a text so far: whoever kills the recording has typed it
-    if (S.open !== open || !open.text) return;
+    const text = S.open === open && textOf(open);
+    if (!text) return;
     open.told = true;
-    end(open.id, {type: 'type', text: open.text}, open.hidden);
+    end(open.id, {type: 'type', text}, open.hidden);
   }
   function types(event, where) {  // whether a key goes on with a text, or begins one
     const composed = ['Dead', 'Process'].includes(event.key) || event.isComposing, alternative = event.getModifierState('AltGraph');
-    const open = S.open && S.open.kind === 'type' && S.open.target === where ? S.open : null;
-    if (event.key === 'Backspace' && !event.ctrlKey && open && open.text) open.text = [...open.text].slice(0, -1).join('');
-    else if (composed || (event.key.length === 1 && (alternative || !(event.ctrlKey || event.altKey || event.metaKey)))) {
-      if (!open) {
-        finish();
-        S.open = {kind: 'type', id: begin(), target: where, text: '', hidden: isPrivate(where)};
-      }
-      if (!composed) S.open.text += event.key;
-    } else return false;
-    S.acted = now();
-    clearTimeout(S.timer);
-    S.timer = setTimeout(keep, PAUSE_MS, S.open);
+    const open = typingIn(where);
+    if (event.key === 'Backspace' && !event.ctrlKey && open && textOf(open)) open.keys = [...open.keys].slice(0, -1).join('');
+    else if (composed) typing(where).keyless = true;
+    else if (event.key.length === 1 && (alternative || !(event.ctrlKey || event.altKey || event.metaKey))) typing(where).keys += event.key;
+    else return false;
+    typing(where);
+    S.key = composed ? '' : event.key;
     return true;
   }
+  on('keyup', () => { [S.key, S.caused] = ['', false]; });
   on('keydown', (event) => {
     const where = target(event);
+    [S.key, S.caused] = ['', false];
     if (event.key === settings.stop) {
       event.preventDefault();
       event.stopImmediatePropagation();
@@ -212,6 +276,7 @@
     } else {
       finish();
       const id = begin();
+      S.caused = true;  // what comes into a field now is this key's doing
       if (event.ctrlKey && event.key.toLowerCase() === 'v' && field(where)) S.open = {kind: 'paste', id, key: name(event)};
       else if (isPrivate(where) && event.key.length === 1) end(id, {type: 'type'}, true);
       else end(id, {type: 'key', key: name(event)});
@@ -223,13 +288,16 @@
   });
   on('paste', (event) => {
     const text = event.clipboardData.getData('text'), open = S.open && S.open.kind === 'paste' ? S.open : null;
-    if ((open && text === S.copied) || !field(target(event))) return finish();
+    if ((open && text === S.copied) || !field(target(event))) {
+      causes();
+      return finish();
+    }
     S.open = null;  // a text from elsewhere is typed when it is played again
     event.preventDefault();
     event.stopImmediatePropagation();
-    const id = open ? open.id : begin();
+    S.caused = false;
+    typing(target(event), open && open.id).keyless = true;
     document.execCommand('insertText', false, text);
-    end(id, {type: 'type', text}, isPrivate(target(event)));
   });
 
   function positions(node) {

@@ -22,6 +22,7 @@ from tracer.environments import privacy
 from tracer.environments.acting import SETTLE, element_of
 from tracer.environments.page import MAX_TEXT
 from tracer.instruction import describe
+from tracer.settings import ConfigError
 from tracer.trajectory import Element, Step, element_at
 
 STOP = "F9"
@@ -71,7 +72,7 @@ class Recorder:
     def __init__(self, tab: Any, size: tuple[int, int], kept: Callable[[Sequence[Step]], None], private: str) -> None:
         """``kept`` gets all steps so far, after each one; ``private`` is a CSS selector of fields that are private."""
         self.tab, self.size, self._kept = tab, size, kept
-        self._private = ", ".join(filter(None, (privacy.PRIVATE, private)))
+        self._own, self._private = private, ", ".join(filter(None, (privacy.PRIVATE, private)))
         self.secrets = privacy.Secrets()
         self.stopped = asyncio.Event()
         self.notes: dict[str, None] = {}
@@ -85,9 +86,10 @@ class Recorder:
         self._failure: BaseException | None = None
 
     async def start(self) -> None:
-        """Listen; call it before the page is opened."""
+        """Listen; call it before the page is opened. Raises ``ConfigError`` for a selector that is none."""
         settings = json.dumps({"private": self._private, "stop": STOP, "limit": MAX_TEXT})
         script = package_data.read("environments/recorder.js"), package_data.read("environments/elements.js")
+        await self._check_private()
         await self.tab.context.add_init_script(f"{script[0]}\n({script[1]}\n, {settings});")
         self._cdp = await self.tab.context.new_cdp_session(self.tab)
         self._cdp.on("Runtime.bindingCalled", lambda event: self._hear(json.loads(event["payload"])))
@@ -97,6 +99,14 @@ class Recorder:
         await self._cdp.send("Page.startScreencast", {"format": "png", "everyNthFrame": 1})
         self.tab.on("close", lambda _: self.stopped.set())
         self.tab.context.on("page", lambda opened: self._go(self._here(opened)))
+
+    async def _check_private(self) -> None:
+        from playwright.async_api import Error
+
+        try:
+            await self.tab.evaluate("(css) => document.querySelector(css)", self._private)
+        except Error as error:
+            raise ConfigError(f"--private: {self._own!r} is no CSS selector; write .own, #card, say") from error
 
     async def finish(self) -> int:
         """Keep what is still going on, such as a text that is being typed, and close the window; the number of steps.

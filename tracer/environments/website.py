@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from tracer.action import Action
 from tracer.environments.acting import UnsupportedAction
-from tracer.environments.browser import Browser, chromium
+from tracer.environments.address import page_address, visit
+from tracer.environments.browser import Browser, Size, chromium
 from tracer.environments.environment import World
 from tracer.environments.page import Page, Turn
 from tracer.settings import ConfigError
@@ -52,8 +53,10 @@ Say = Callable[[str], None]
 class WebPage(Page):
     """The page at an address; ``terminate`` and ``answer`` end the episode."""
 
-    def __init__(self, browser: Browser, url: str, goal: str, allowed: Collection[str], ask: Ask, say: Say) -> None:
-        super().__init__(browser, SIZE)
+    def __init__(
+        self, browser: Browser, url: str, goal: str, allowed: Collection[str], ask: Ask, say: Say, size: Size
+    ) -> None:
+        super().__init__(browser, size)
         self._url = url
         self._goal = goal
         self._allowed = allowed
@@ -65,10 +68,10 @@ class WebPage(Page):
         self._run(self._prepare())
 
     def reset(self, seed: int) -> State:
-        """Load the page. Raises ``PageFailed``."""
+        """Load the page. Raises ``NoPage`` and ``PageFailed``."""
 
         async def load() -> State:
-            await self._tab.goto(self._url)
+            await visit(self._tab, self._url)
             return await self.look(self._goal, ())
 
         self.state = self._run(self._bounded(load()))
@@ -150,10 +153,13 @@ class WebPage(Page):
         try:
             return await asyncio.wait_for(call, SECONDS)
         except TimeoutError as error:
-            raise PageFailed(f"the page at {self._tab.url} does not answer within {SECONDS:g} seconds") from error
+            raise PageFailed(f"the page at {self._address()} does not answer within {SECONDS:g} seconds") from error
         except Error as error:
             what = "crashed" if self._crashed else f"failed: {str(error).splitlines()[0][:200]}"
-            raise PageFailed(f"the page at {self._tab.url or self._url} {what}") from error
+            raise PageFailed(f"the page at {self._address()} {what}") from error
+
+    def _address(self) -> str:
+        return self._tab.url if self._tab.url.startswith("http") else self._url
 
     async def _close(self, page: Any) -> None:
         self._say(f"closed: the page opened another window ({page.url[:200]!a})")
@@ -171,21 +177,22 @@ class WebWorld(World):
     impossible: ClassVar[tuple[type[Exception], ...]] = (UnsupportedAction, NotSent, PageFailed)
     ends = ("ended: the agent says that it is done", "ended: the agent gives up")
 
-    def __init__(self, url: str, goal: str, allowed: Collection[str], ask: Ask, say: Say = print) -> None:
+    def __init__(
+        self, url: str, goal: str, allowed: Collection[str], ask: Ask, say: Say = print, size: Size = SIZE
+    ) -> None:
         """``allowed``: hosts beside the page's own, ``*`` for anything. ``ask`` says whether something may be sent.
-        Raises ``ConfigError`` for what is no address of a web page."""
+        ``size``: of the window, in CSS pixels. Raises ``ConfigError`` for what is no address of a web page."""
         super().__init__()
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{url!r} is no address of a web page; write http://... or https://...")
         wrong = [host for host in allowed if not re.fullmatch(r"[\w.*:-]+", host)]
         if wrong:
             raise ConfigError(f"{wrong[0]!r} is no host; --allow takes a name such as example.org or *.example.org")
-        self._url = url
+        self.url = page_address(url)
         self._goal = goal
-        self._allowed = (parts.hostname, *allowed)
+        self._allowed = (urlsplit(self.url).hostname or "", *allowed)
         self._ask = ask
         self._say = say
+        self._size = size
+        self._browser: Browser | None = None
 
     def version(self) -> tuple[str, str]:
         """The browser's version, or why there is none."""
@@ -193,8 +200,30 @@ class WebWorld(World):
 
     def open(self, task: str) -> WebPage:
         """The page; there is one task."""
-        return WebPage(self._browser, self._url, self._goal, self._allowed, self._ask, self._say)
+        assert self._browser is not None  # it was entered
+        return WebPage(self._browser, self.url, self._goal, self._allowed, self._ask, self._say, self._size)
+
+    def check(self) -> None:
+        """Look whether the page is there, and run nothing of it; raises ``NoPage``."""
+        assert self._browser is not None  # it was entered
+
+        async def answer(browser: Browser) -> None:
+            tab = await browser.new_page(self._size)
+            await tab.route("**/*", _document_alone)
+            await visit(tab, self.url)
+            await tab.context.close()
+
+        self._browser.run(answer(self._browser))
 
     def __enter__(self) -> Self:
-        self._browser = self.enter_context(Browser(1000 * SECONDS, reach=self._allowed))
+        if self._browser is None:  # else it goes on with the browser that it was checked in
+            self._browser = self.enter_context(Browser(1000 * SECONDS, reach=self._allowed))
+            self.callback(setattr, self, "_browser", None)
         return self
+
+
+async def _document_alone(route: Any) -> None:
+    if route.request.is_navigation_request() and route.request.method == "GET":
+        await route.continue_()
+    else:
+        await route.abort()

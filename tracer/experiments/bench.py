@@ -73,7 +73,7 @@ def bench(config: Config, start: Path, trajectories: Path, work: Path, *, steps:
     """
     for path in (start, trajectories):
         if not path.exists():
-            raise LineageError(f"{path} does not exist; run `tracer ingest --profile {config.profile}`, and `dvc pull`")
+            raise LineageError(f"{path} does not exist; run `{config.command('ingest')}`, and `dvc pull`")
     work.mkdir(parents=True, exist_ok=True)
     runs = [turns(config.model_copy(update={"seed": seed}), start, trajectories, work, steps) for seed in range(seeds)]
     return {

@@ -26,7 +26,8 @@ def measure(config: Config, start: Path, trajectories: Path, work: Path, steps: 
     """
     for path in (start, trajectories):
         if not path.exists():
-            raise LineageError(f"{path} does not exist; run `tracer ingest` and `tracer base hub` for {config.profile}")
+            commands = " and ".join(f"`{config.command(words)}`" for words in ("ingest", "base hub"))
+            raise LineageError(f"{path} does not exist; run {commands}")
     work.mkdir(parents=True, exist_ok=True)
     laps = turns(config, start, trajectories, work, steps, sides=("ours",))["ours"]
     shape, options = shape_of(weights_of(start)), STAGE.options(config)

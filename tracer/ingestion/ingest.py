@@ -25,6 +25,7 @@ from tracer.ingestion.settings import DataConfig
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin, pinned_folder, pointer_of
 from tracer.lineage.step import run_step
+from tracer.sources.recording import RECORDED
 from tracer.sources.source import Rejected, SourceError
 from tracer.trajectory import Trajectory
 
@@ -85,16 +86,24 @@ def check(data: DataConfig, look: Callable[[Trajectory], None] = lambda found: N
 
     Raises ``SourceError`` for a source that cannot be read at all.
     """
-    counts, problems, lengths = Counts(), list[str](), Counter[int]()
+    counts, problems, lengths, unknown = Counts(), list[str](), Counter[int](), list[str]()
     for item in items(data):
         counts.add(item)
         if isinstance(item, Trajectory):
             lengths[len(item.steps)] += 1
+            if (item.source, item.outcome) == (RECORDED, "unknown"):
+                unknown.append(item.id)
             look(item)
         if isinstance(item, Rejected) and len(problems) < MAX_SHOWN:
             problems.append(str(item))
     stats = counts.to_dict()
     found = warnings(lengths)
+    if unknown:
+        shown = ", ".join(unknown[:MAX_SHOWN])
+        found.append(
+            f"{len(unknown)} recorded without a known outcome, by an interruption or an action that was not recorded: "
+            f"{shown}; delete these, unless you know that they are of use"
+        )
     return {
         **metrics(stats),
         "reasons": stats["rejected"]["reasons"],

@@ -30,6 +30,7 @@ NAMED_ALIKE = (
 )  # fmt: skip
 LIBRARIES = {name: (name,) for name in NAMED_ALIKE} | {
     "PIL": ("pillow",),
+    "desktop_env": ("desktop-env",),
     "great_expectations": ("great-expectations",),
     "rapidocr_onnxruntime": ("rapidocr-onnxruntime", "onnxruntime"),
     "transformers": ("transformers", "tokenizers", "jinja2", "numpy", "pillow"),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from tracer.json_files import read_json
 from tracer.settings import ConfigError
@@ -60,7 +63,41 @@ def begun(out: Path) -> dict[str, Any] | None:
 
 
 def _document(path: Path) -> dict[str, Any] | None:
-    return read_json(path, "digest") if path.is_file() else None
+    try:
+        return dict(read_json(path, "digest"))
+    except (FileNotFoundError, NotADirectoryError):  # asked afterwards: a step may just be moving its folder
+        return None
+
+
+def named(root: Path, name: str) -> list[Path]:
+    """Every file and folder of this name below a folder, in which steps may be moving theirs meanwhile."""
+    return sorted(Path(folder) / name for folder, folders, files in os.walk(root) if name in folders or name in files)
+
+
+def lock_of(out: Path) -> Path:
+    """The file that is locked while a step's folder is written."""
+    return out.parent / f".{out.name}.lock"
+
+
+def writer(out: Path) -> int | None:
+    """The process that is writing a step's folder at this moment, or None."""
+    if not lock_of(out).is_file() or not (out / STARTED).is_file():
+        return None
+    try:
+        with FileLock(lock_of(out), timeout=0):
+            return None
+    except Timeout:
+        return (begun(out) or {}).get("process")
+    except OSError:  # a disk that is read-only has no writer
+        return None
+
+
+def unfinished(path: Path) -> str:
+    """What to say of a step's folder that cannot be used yet."""
+    process = writer(path)
+    if process is None:
+        return f"{path} is unfinished; run its step again, which resumes it"
+    return f"{path} is being made now, by process {process}; wait until that has ended"
 
 
 def content_digest(path: Path) -> str:
@@ -73,5 +110,5 @@ def content_digest(path: Path) -> str:
     if lineage is not None:
         return lineage["output"]
     if (path / STARTED).exists():
-        raise LineageError(f"{path} is unfinished; run its step again, which resumes it")
+        raise LineageError(unfinished(path))
     return tree_digest(path)

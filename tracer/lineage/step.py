@@ -30,7 +30,10 @@ from tracer.lineage.digest import (
     content_digest,
     digest_of,
     finished,
+    lock_of,
     tree_digest,
+    unfinished,
+    writer,
 )
 from tracer.lineage.provenance import git_commit, hardware, library_versions, lock_digest
 
@@ -38,6 +41,9 @@ JSON = TypeAdapter[Any](Any)
 """A configuration goes into a lineage as it is read from one: with lists in place of tuples."""
 SCHEME = 2
 """Which rules made a digest. 1 hashed the text of source files, and no data files or library versions."""
+
+PATIENCE = 10.0
+"""Seconds for which a step waits for its folder: `tracer gc` holds one while it looks at it."""
 
 
 def run_step(
@@ -54,7 +60,7 @@ def run_step(
     done = finished(out)
     if done is not None and done["digest"] == digest:  # found without a lock, so also on a disk that is read-only
         return done
-    with locked(out):
+    with locked(out, PATIENCE):
         _exchange(out, digest)
         done = finished(out)
         if done is not None:
@@ -62,7 +68,7 @@ def run_step(
         out.mkdir(parents=True, exist_ok=True)
         sources = {key: {"path": relative(Path(path)), "digest": parts["inputs"][key]} for key, path in inputs.items()}
         begun_as = {"digest": digest, **parts, "inputs": sources}
-        write_json(out / STARTED, begun_as)
+        write_json(out / STARTED, {**begun_as, "process": os.getpid()})
         started = datetime.now(UTC)
         metrics = dict(body(out))
         lineage = {
@@ -120,6 +126,8 @@ def expected_digest(name: str, **recipe: Any) -> str:
 def read_lineage(out: Path) -> dict[str, Any]:
     """The lineage of a folder that has to be finished; raises ``LineageError``."""
     lineage = finished(out)
+    if lineage is None and writer(out):
+        raise LineageError(unfinished(out))
     if lineage is None:
         raise LineageError(f"{out} contains no {LINEAGE}: the step that makes it has not finished; run that step first")
     return lineage
@@ -164,12 +172,15 @@ def _free(path: Path) -> Path:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold a step's folder, so that nobody else writes it; raises ``LineageError`` where another process does."""
+def locked(out: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold a step's folder, so that nobody else writes it.
+
+    Raises ``LineageError`` where another process still does after so many seconds.
+    """
     # Resolved, since in the image `build` is a link into a volume, which is empty at first.
     out.parent.resolve().mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(out.parent / f".{out.name}.lock", timeout=0):
+        with FileLock(lock_of(out), timeout=patience):
             yield
     except Timeout as error:
         raise LineageError(f"another process is writing {out}; wait for it, or stop it") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.json_files import flatten
-from tracer.lineage.digest import begun, digest_of, finished
+from tracer.lineage.digest import begun, digest_of, finished, writer
 from tracer.lineage.step import SCHEME, parts_of, set_aside
 
 UP_TO_DATE, STALE, UNFINISHED, MISSING = "up to date", "stale", "unfinished", "not made yet"
@@ -24,6 +24,9 @@ def state_of(out: Path, recipe: Mapping[str, Any]) -> tuple[str, list[str]]:
     """
     done = finished(out)
     then = done or begun(out)
+    process = None if done else writer(out)
+    if process is not None:
+        return UNFINISHED, [f"process {process} is making it now: wait until that has ended"]
     now = parts_of(**recipe)
     digest = digest_of(now)
     if then is not None and then["digest"] == digest:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
+from tracer.ingestion.settings import DATA
 from tracer.json_files import write_json
-from tracer.lineage.digest import LineageError
+from tracer.lineage.digest import STARTED, LineageError, writer
 from tracer.lineage.step import run_step
 from tracer.planner.lora import BASE
 from tracer.planner.plan import PlannerSettings
@@ -24,6 +25,22 @@ FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model"]
 def folder(config: Config) -> Path:
     """Where the base planner is: the configured folder, or the one that ``fetch`` fills from the hub."""
     return config.out("base") if config.planner.revision else Path(config.planner.base)
+
+
+def absent(config: Config) -> str:
+    """What to say where the base planner is not there or not finished: whom to wait for, or what brings it."""
+    path, data = folder(config), Path(config.data.path)
+    if process := writer(path):
+        return f"the base planner {path} is being made now, by process {process}; wait until that has ended"
+    if config.planner.revision:
+        how = f"`{config.command('base hub')}` fetches it"
+    elif path.resolve().is_relative_to(DATA.resolve()):
+        how = "`dvc pull` brings it"
+    else:
+        episodes = "EPISODES" if data.resolve().is_relative_to(DATA.resolve()) else data
+        kind = "smollm2" if "smollm2" in path.name else "tiny"
+        how = f"`{config.command(f'base {kind}')} --episodes {episodes}` builds it"
+    return f"the base planner {path} {'is unfinished' if (path / STARTED).exists() else 'does not exist'}: {how}"
 
 
 def fetch(config: Config, out: Path) -> dict[str, Any]:

@@ -142,9 +142,14 @@ def kept_in(folder: Path) -> Path:
     return folder / "model" if (folder / "model").is_dir() else folder
 
 
+def holds_model(folder: Path) -> bool:
+    """Whether there is a model in a folder, or in a step's output folder."""
+    return any((kept_in(folder) / name).is_file() for name in (WHOLE, CONFIG, SETTINGS))
+
+
 def model_folder(folder: Path) -> Path:
     """``kept_in`` of a folder that has a model; raises ``ConfigError`` for one that has none."""
     path = kept_in(folder)
-    if not any((path / name).is_file() for name in (WHOLE, CONFIG, SETTINGS)):
+    if not holds_model(folder):
         raise ConfigError(f"{folder} contains no planner; a stage's output folder has one in 'model/'")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, LogitsProcessor, LogitsProcessorList
+from transformers.utils.logging import disable_progress_bar
 
 from tracer.grammars.grammar import grammar
 from tracer.grammars.reading import Constrain
@@ -25,6 +27,10 @@ from tracer.planner.plan import SETTINGS, Plan, PlannerSettings, mean_probabilit
 from tracer.planner.prompt import chat
 from tracer.trajectory import State
 
+# All commands load and write models here. The bars are for what takes a second; the warning says that the model's
+# tokens are now the tokenizer's, as they should be.
+disable_progress_bar()
+logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 
 

@@ -1,9 +1,9 @@
 """A registry on a server, copied into a local one: read through MLflow's interface, kept under the same names.
 
-What tracer wrote there is copied: its experiments with their runs and models, the registered model and the promotion
-record. Ids and version numbers stay, because versions, tags and decisions name each other by them, and MLflow's
-interface would give out new ones: the rows are written into a database that MLflow made. Traces stay behind, which
-can be logged again.
+What tracer wrote there is copied: its experiments with their runs, models and traces, the registered model and the
+promotion record. Ids and version numbers stay, because versions, tags and decisions name each other by them, and
+MLflow's interface would give out new ones: the rows are written into a database that MLflow made. Traces go through
+that interface, which keeps their ids.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def copy(config: RegistryConfig, database: Path) -> None:
             values |= {column: moved.get(values[column], values[column])} if column in values else {}
     mlflow.MlflowClient(f"sqlite:///{database}").search_experiments()  # which makes the tables
     _write(database, [*rows, *registered])
+    for each in experiments:
+        _traces(client, each.experiment_id, f"sqlite:///{database}")
 
 
 def _write(database: Path, rows: Iterable[Row]) -> None:
@@ -61,6 +63,18 @@ def _write(database: Path, rows: Iterable[Row]) -> None:
             columns, marks = ", ".join(values), ", ".join("?" * len(values))
             # A data set is that of many runs.
             connection.execute(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", list(values.values()))
+
+
+def _traces(client: Any, experiment_id: str, uri: str) -> None:
+    """Copy the traces of an experiment that is there already."""
+    from mlflow.tracing.client import TracingClient
+    from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
+
+    local = TracingClient(uri)
+    for trace in tracking.paged(lambda token: client.search_traces(locations=[experiment_id], page_token=token)):
+        trace.info.tags.pop(MLFLOW_ARTIFACT_LOCATION, None)  # it follows from the experiment's place
+        local.start_trace(trace.info)
+        local.log_spans(experiment_id, trace.data.spans)
 
 
 def _download(address: str, place: str) -> None:

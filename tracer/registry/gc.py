@@ -10,13 +10,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.lineage.digest import LINEAGE, STARTED, LineageError, begun
+from tracer.lineage.digest import LINEAGE, STARTED, LineageError, begun, named
 from tracer.lineage.step import locked
 from tracer.registry import places, storage, tracking, versions
 from tracer.registry.tracking import RegistryError
@@ -47,38 +49,49 @@ def collect(config: Config, dry_run: bool = False) -> list[Removed]:
 def _folders(config: Config, dry_run: bool) -> Iterator[Removed]:
     """Checkpoints of finished steps, and what was set aside, left unfinished or judged long enough ago."""
     build = Path(config.build)
-    started = sorted(build.rglob(STARTED))
+    started = named(build, STARTED)
     inputs = [source for path in started for source in (begun(path.parent) or {}).get("inputs", {}).values()]
     read = {Path(source["path"]).resolve() for source in inputs}
     oldest = time.time() - config.registry.keep_stale_days * DAY
 
     def old(folder: Path) -> bool:
-        return folder.lstat().st_ctime < oldest and folder.resolve() not in read
+        with suppress(FileNotFoundError):  # a step has taken its folder back
+            return folder.lstat().st_ctime < oldest and folder.resolve() not in read
+        return False
 
-    for path in sorted(build.rglob(LINEAGE)):
-        kept = path.parent / CHECKPOINTS
-        if kept.is_dir() and path.parent.parent.name != STALE:
-            yield from _remove("checkpoints of a finished step", kept, path.parent, dry_run)
-    for path in sorted(build.rglob(STALE)):
-        for folder in sorted(each for each in path.iterdir() if old(each)):
-            yield from _remove("set aside", folder, path.parent / folder.name.rpartition("-")[0], dry_run)
+    for path in named(build, LINEAGE):
+        if path.parent.parent.name != STALE:
+            kept = path.parent / CHECKPOINTS
+            yield from _remove("checkpoints of a finished step", kept, path.parent, dry_run, path.exists)
+    for path in named(build, STALE):
+        for folder in sorted(path.iterdir()):
+            out = path.parent / folder.name.rpartition("-")[0]
+            yield from _remove("set aside", folder, out, dry_run, partial(old, folder))
     for path in started:
-        if path.exists() and path.parent.parent.name != STALE and old(path.parent):
-            yield from _remove("left unfinished", path.parent, path.parent, dry_run)
-    for path in sorted(each for each in (build / BATCHES).glob("*") if each.is_dir() and old(each)):
-        yield from _remove("work on a batch", path, path, dry_run)
+        if path.parent.parent.name != STALE:
+            unfinished = partial(lambda path: path.exists() and old(path.parent), path)
+            yield from _remove("left unfinished", path.parent, path.parent, dry_run, unfinished)
+    for path in sorted((build / BATCHES).glob("*")):
+        yield from _remove("work on a batch", path, path, dry_run, partial(old, path))
 
 
-def _remove(what: str, folder: Path, out: Path, dry_run: bool) -> Iterator[Removed]:
-    """Remove a folder of the step that writes ``out``, unless that is running."""
+def _remove(what: str, folder: Path, out: Path, dry_run: bool, unneeded: Callable[[], bool]) -> Iterator[Removed]:
+    """Remove a folder of the step that writes ``out``, unless that is running.
+
+    Whether nobody needs it is asked again then: the step may have taken it up, and have finished, in the meantime.
+    """
+    if not folder.is_dir() or not unneeded():
+        return
     try:
         with locked(out):
+            if not folder.is_dir() or not unneeded():
+                return
             found = Removed(what=what, where=str(folder), size=size_of(folder))
             if not dry_run:
                 shutil.rmtree(folder)
-            yield found
     except LineageError:
         return
+    yield found
 
 
 def size_of(folder: Path) -> int:
@@ -96,6 +109,10 @@ def _registry(config: Config, dry_run: bool) -> Iterator[Removed]:
         if not dry_run:
             tracking.delete_models(client, run.info.experiment_id, run.info.run_id)
             client.delete_run(run.info.run_id)
+    for run in tracking.killed(client, config.registry):
+        yield Removed(what="run of a killed stage, which stays and is ended", where=run.info.run_id, size=0)
+        if not dry_run:
+            client.set_terminated(run.info.run_id, "KILLED")
     for model in unregistered(client, config.registry, every):
         yield Removed(what="model that no version is", where=model.model_id, size=0)
         if not dry_run:

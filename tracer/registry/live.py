@@ -7,17 +7,17 @@ is active. When the step is finished and registered, it becomes a run of the exp
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tracer.config import Config
-from tracer.lineage.digest import content_digest, digest_of, finished
-from tracer.lineage.step import expected_digest, read_lineage
+from tracer.json_files import read_json
+from tracer.lineage.digest import STARTED, digest_of
 from tracer.registry import links, tracking
 from tracer.training import processes
-from tracer.training.stage import Stage
+from tracer.training.stage import Stage, Training
 
 ABOUT = """**{title}** of profile `{profile}`, seed {seed}: {about}.
 
@@ -26,49 +26,54 @@ ABOUT = """**{title}** of profile `{profile}`, seed {seed}: {about}.
 - *System metrics*: processor, memory and GPU"""
 
 
-@contextmanager
-def watched(config: Config, stage: Stage, trajectories: Path, start: Path, out: Path) -> Iterator[None]:
-    """A run that is active while the stage trains, if ``launch.report_to`` names MLflow and there is anything to train.
+def watched(config: Config, stage: Stage, training: Training) -> Training:
+    """The training with a run that is active meanwhile, if ``launch.report_to`` names MLflow.
 
-    A stage that was killed goes on in the run that it had.
+    A stage that was killed goes on in the run that it had; those of other killed stages are ended.
     """
     if "mlflow" not in config.launch.report_to or not processes.main():
-        yield
-        return
-    digest, done = expected_digest(**stage.recipe(config, trajectories, start)), finished(out)
-    if done is not None and done["digest"] == digest:
-        yield
-        return
+        return training
+    return partial(_train, config, stage, training)
+
+
+def _train(config: Config, stage: Stage, training: Training, out: Path) -> Mapping[str, Any]:
     client = tracking.connect(config.registry)
     import mlflow
 
-    where, title = tracking.experiment(client, config.registry, _name(config)), f"{config.profile} seed{config.seed}"
-    parent = _chain(client, config, where, title, content_digest(trajectories))
-    run = _newest(client, where, digest, "attributes.status != 'FINISHED'")
+    for dead in tracking.killed(client, config.registry):
+        client.set_terminated(dead.info.run_id, "KILLED")
+    made = read_json(out / STARTED)
+    where = tracking.experiment(client, config.registry, tracking.live(config.registry))
+    title = f"{config.profile} seed{config.seed}"
+    parent = _chain(client, config, where, title, made["inputs"]["trajectories"]["digest"])
+    run = _newest(client, where, made["digest"], "attributes.status != 'FINISHED'")
     if run is None:
-        tags = {tracking.DIGEST: digest, "tracer.step": stage.name, "mlflow.parentRunId": parent}
+        tags = {tracking.DIGEST: made["digest"], "tracer.step": stage.name, "mlflow.parentRunId": parent}
         run = client.create_run(where, run_name=f"{out.name} {title}", tags=tags)
         client.log_batch(run.info.run_id, params=tracking.parameters(config))
+    for each in (parent, run.info.run_id):
+        client.set_tag(each, tracking.WRITER, tracking.writer())
     os.environ["MLFLOW_MAX_LOG_PARAMS"] = "0"  # two hundred arguments of transformers would hide our settings
     about = ABOUT.format(title=stage.title, profile=config.profile, seed=config.seed, about=stage.about)
-    with mlflow.start_run(run.info.run_id, nested=True, description=about, log_system_metrics=True):
-        yield
-    for name, value in read_lineage(out)["metrics"].items():
-        if isinstance(value, int | float):
-            client.log_metric(parent, f"{stage.name}/{name}", value)
-    client.set_terminated(parent)
+    status = "FAILED"
+    try:
+        with mlflow.start_run(run.info.run_id, nested=True, description=about, log_system_metrics=True):
+            metrics = training(out)
+        for name, value in metrics.items():
+            if isinstance(value, int | float):
+                client.log_metric(parent, f"{stage.name}/{name}", value)
+        status = "FINISHED"
+    finally:
+        client.set_terminated(parent, status)
+    return metrics
 
 
 def page(config: Config, digest: str) -> str | None:
     """The address of the run in which a stage of that digest was watched; None if it was not."""
     client = tracking.connect(config.registry)
-    found = client.get_experiment_by_name(_name(config))
+    found = client.get_experiment_by_name(tracking.live(config.registry))
     run = None if found is None else _newest(client, found.experiment_id, digest)
     return None if run is None else links.run_page(config.registry, run.info.experiment_id, run.info.run_id)
-
-
-def _name(config: Config) -> str:
-    return f"{config.registry.experiment}-live"
 
 
 def _newest(client: Any, where: str, digest: str, *wanted: str) -> Any | None:

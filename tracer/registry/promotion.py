@@ -6,6 +6,7 @@ The policy is data (mlflow/promotion.yaml). Every decision, with all its numbers
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from filelock import FileLock
 from tracer.config import Config
 from tracer.evaluation import offline, online
 from tracer.json_files import read_json, write_json
-from tracer.lineage.digest import content_digest, digest_of, finished
+from tracer.lineage.digest import content_digest, digest_of, finished, writer
 from tracer.registry import policy as policies
 from tracer.registry import record, tracking, users, versions
 from tracer.registry.policy import Check, Policy
@@ -29,6 +30,7 @@ from tracer.registry.tracking import RegistryError
 from tracer.registry.versions import CHALLENGER, WEIGHTS, Version
 from tracer.settings import ConfigError
 
+log = logging.getLogger(__name__)
 BASE = "base"  # the incumbent before there is a champion
 RAISING = ("promoted", "approved", "adopted", "rolled back")
 """The outcomes after which the version decided on is champion."""
@@ -224,7 +226,9 @@ def describe(decision: Decision) -> str:
     over = PREPOSITIONS.get(decision.outcome, "in place of")
     what = f"{decision.model} version {decision.version} {decision.outcome}, {over} {shown(decision.incumbent)}"
     lines = [f"{decision.decided}  {what}: {decision.reason}"]
-    lines += [f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.description}" for check in decision.checks]
+    for check in decision.checks:
+        label = "" if check.description.startswith(check.name) else f"{check.name}: "
+        lines.append(f"  {'ok  ' if check.passed else 'FAIL'} {label}{check.description}")
     return "\n".join(lines)
 
 
@@ -285,6 +289,8 @@ def _evaluate(config: Config, step: str, champion: Version, trajectories: Path) 
     model = versions.model(champion.uri, config.registry)
     out = config.out(f"{step}-champion-{champion.version}")
     # Whoever decides at the same time waits for this evaluation, and takes it.
+    if process := writer(out):
+        log.info("waiting for process %s, which is writing %s", process, out)
     with FileLock(out.with_name(f".{out.name}.decided.lock")):
         if step == "evaluate":
             offline.evaluate(config, trajectories, model, out)
@@ -326,7 +332,7 @@ def decided(config: RegistryConfig, decide: Callable[[Record], Decision]) -> Dec
         if decision in past.decisions:
             return decision
         if record.append(config, decision):
-            record.settle(config)
+            record.settle(config, decided=True)
             number, outcome = str(decision.version), decision.outcome
             tracking.connect(config).set_model_version_tag(config.model, number, "tracer.registry.promotion", outcome)
             return decision

@@ -209,10 +209,11 @@ def append(config: RegistryConfig, decision: Decision) -> bool:
     return counts
 
 
-def settle(config: RegistryConfig) -> Record:
+def settle(config: RegistryConfig, decided: bool = False) -> Record:
     """Point the alias ``champion`` at the record's champion, where a decision was interrupted before it did.
 
-    Returns the record. Raises ``RegistryError`` for a damaged one, and for an alias that no decision set.
+    ``decided``: the decision was just made, so that nothing was interrupted and nothing is said. Returns the record.
+    Raises ``RegistryError`` for a damaged one, and for an alias that no decision set.
     """
     client = tracking.connect(config)
     while True:
@@ -222,8 +223,9 @@ def settle(config: RegistryConfig) -> Record:
             return record
         if alias != record.before:
             raise RegistryError(misplaced(config, record, alias))
-        log.warning("the alias %r of %s is moved to version %s, as the last decision says", CHAMPION, config.model,
-                    record.champion)  # fmt: skip
+        if not decided:
+            log.warning("the alias %r of %s is moved to version %s, as the last decision says", CHAMPION, config.model,
+                        record.champion)  # fmt: skip
         move(client, config, record.champion)
 
 

@@ -39,6 +39,8 @@ from tracer.trajectory import SPLITS
 
 RECEIPT = "registered.json"
 """Beside the steps' folders: which version theirs is."""
+REPORT = "tracer.report"
+"""The output of the report that is attached to a version's run."""
 SCORED = ("evaluate", "online")
 """The evaluations whose numbers a version's description gives."""
 REQUIREMENTS = (
@@ -116,7 +118,9 @@ def attach_report(config: Config, report: Path) -> str | None:
     if version is None:
         return None
     run = client.get_run(version.run_id)
-    client.log_artifact(version.run_id, str(report / PAGE))
+    if run.data.tags.get(REPORT) != made["output"]:
+        client.log_artifact(version.run_id, str(report / PAGE))
+        client.set_tag(version.run_id, REPORT, made["output"])
     return links.run_page(config.registry, run.info.experiment_id, run.info.run_id, PAGE)
 
 

@@ -168,6 +168,19 @@ def abandoned(client: Any, config: RegistryConfig) -> list[Any]:
     return [run for run in runs if not being_written(run)]
 
 
+def killed(client: Any, config: RegistryConfig) -> list[Any]:
+    """The runs of stages that trained on this host, and whose process was killed (``tracer.registry.live``)."""
+    found = client.get_experiment_by_name(live(config))
+    running = "attributes.status = 'RUNNING'"
+    runs = client.search_runs([found.experiment_id], running, max_results=MOST) if found else []
+    return [run for run in runs if (name := run.data.tags.get(WRITER)) and alive(name) is False]
+
+
+def live(config: RegistryConfig) -> str:
+    """The MLflow experiment of the stages while they train."""
+    return f"{config.experiment}-live"
+
+
 def decisions(config: RegistryConfig) -> str:
     """The MLflow experiment of the promotion record's runs."""
     return f"{config.experiment}-promotions"

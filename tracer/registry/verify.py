@@ -15,7 +15,7 @@ from typing import Any
 from tracer.config import Config
 from tracer.finding import Finding
 from tracer.json_files import DamagedFile
-from tracer.lineage.digest import LINEAGE, WORK_FOLDERS, LineageError
+from tracer.lineage.digest import LINEAGE, WORK_FOLDERS, LineageError, named
 from tracer.lineage.step import verify_output
 from tracer.registry import places, rebuild, record, storage, tracking, versions
 from tracer.registry.settings import RegistryConfig
@@ -120,6 +120,9 @@ def _left_over(client: Any, config: RegistryConfig, every: list[Version]) -> Ite
         yield Finding(
             "registry", False, f"orphaned: run {run.info.run_id} ({run.info.run_name}), which nobody writes", fix
         )
+    for run in tracking.killed(client, config):
+        what = f"orphaned: run {run.info.run_id} ({run.info.run_name}), whose stage was killed"
+        yield Finding("registry", False, what, "run the stage again, which goes on in it; `tracer gc` ends it")
     for model in unregistered(client, config, every):
         yield Finding("registry", False, f"orphaned: the logged model {model.model_id}, which no version is", fix)
     database = places.database(config)
@@ -147,12 +150,14 @@ def unregistered(client: Any, config: RegistryConfig, every: list[Version]) -> l
 def _folders(config: Config) -> Iterator[Finding]:
     """The finished folders of steps."""
     count = 0
-    for path in sorted(Path(config.build).rglob(LINEAGE)):
+    for path in named(Path(config.build), LINEAGE):
         if set(path.parts) & set(WORK_FOLDERS):
             continue
         count += 1
         try:
             verify_output(path.parent)
+        except FileNotFoundError:  # its step runs again, and has moved it
+            count -= 1
         except (LineageError, DamagedFile) as error:
             yield Finding("folder", False, f"altered: {_first_line(error)}", f"rm -r {path.parent}")
     yield Finding("folders", True, f"{count} finished folders under {config.build} were looked at")

@@ -16,6 +16,8 @@ from tracer.statistics import Interval
 WIDTH, HEIGHT = 440, 220
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 34
 ROW = 22
+MAX_TICKS = 10
+"""Up to so many steps, each has its number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ def line_chart(series: Sequence[Series], label: str, *, share: bool = False, smo
         text = f"{value:.0%}" if share else f"{value:.10g}"
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="axis" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{text}</text>')
-    for x in dict.fromkeys((first, (first + last) // 2, last)):
+    few = last - first <= MAX_TICKS and all(x.is_integer() for x in map(float, across))
+    for x in dict.fromkeys(range(int(first), int(last) + 1) if few else (first, (first + last) // 2, last)):
         at, _ = place(x, low)
         parts.append(f'<text class="axis" x="{at:.1f}" y="{HEIGHT - 17}" text-anchor="middle">{x:.10g}</text>')
     parts.append(f'<text class="axis" x="{(WIDTH + LEFT) / 2:.1f}" y="{HEIGHT - 3}" text-anchor="middle">step</text>')

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import msgspec
 
 from tracer import json_lines
-from tracer.action import Action, ActionError
 from tracer.dataset import find
 from tracer.evaluation.online import ended
 from tracer.evaluation.results import RESULTS
@@ -28,6 +27,7 @@ from tracer.lineage.digest import LineageError, begun, finished
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import prompt
 from tracer.reporting.links import film_id
+from tracer.reporting.traced import expected, forecast_step
 from tracer.reward import RewardConfig, sameness, trajectory_reward
 
 SAME = 0.999
@@ -86,10 +86,10 @@ class Played:
         row = self.rows[number]
         trace = self._trace(row["id"])
         turns = trace["turns"]
-        executed = [_step(turn["step"], turn["action"]) if turn["action"] else None for turn in turns]
+        executed = [forecast_step(turn["step"], turn["action"]) if turn["action"] else None for turn in turns]
         shown = []
         for index, turn in enumerate(turns):
-            steps = [_step(each["instruction"], each["action"]) for each in turn["forecast"]]
+            steps = expected(turn)
             came = _came_true(steps, turn["chosen"] or 0, executed[index:])
             done = executed[index]
             kept = [name for name in turn if name not in ("forecast", "step", "action")]
@@ -189,7 +189,7 @@ class Recorded:
             "error": row["error"],
             "steps": [_line(step, right.get(index)) for index, step in enumerate(forecast)],
             "chosen": 0 if forecast else None,
-            "executed": _line(_step(forecast[0].instruction, row["executed"])) if row["executed"] else None,
+            "executed": _line(forecast_step(forecast[0].instruction, row["executed"])) if row["executed"] else None,
             "outcome": "right" if row["step"] else "wrong",
             "changed": True,
             "reference": [_line(step) for step in found.reference],
@@ -245,15 +245,6 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         return json_lines.read(written)
     whole = growing.read_bytes().splitlines(keepends=True) if growing.is_file() else []
     return [msgspec.json.decode(line) for line in whole if line.endswith(b"\n")]
-
-
-def _step(instruction: str | None, action: Mapping[str, Any]) -> ForecastStep:
-    """A step as it is kept. A forecast's may lack what its type requires, such as a place that is not on the screen."""
-    try:
-        found = Action.from_json(action)
-    except ActionError:
-        found = Action(action["type"])
-    return ForecastStep(action=found, instruction=instruction or found.type)
 
 
 def _line(step: ForecastStep, came: bool | None = None) -> dict[str, Any]:

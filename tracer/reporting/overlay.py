@@ -39,7 +39,7 @@ def paint(
     ``right`` says of each forecast step whether it is right (a step beyond it is drawn as wrong); without a reference
     nothing is right or wrong and the steps are blue. ``error`` is shown where there is no forecast.
     """
-    screen = _screen(state)
+    screen = drawn(state)
     steps = forecast or ()
     colours = [_colour(index, reference, right) for index in range(len(steps))]
     _outline(screen, reference)
@@ -56,7 +56,8 @@ def paint(
     return buffer.getvalue()
 
 
-def _screen(state: State) -> Image.Image:
+def drawn(state: State) -> Image.Image:
+    """The screen in the size in which forecasts are painted on it."""
     if state.image is None:
         blank = Image.new("RGB", (WIDTH, 3 * LINE), (244, 245, 247))
         ImageDraw.Draw(blank).text((WIDTH / 2, 1.5 * LINE), "no screen", fill=FAINT, font=_font(15), anchor="mm")

@@ -16,7 +16,11 @@ from tracer.stages import BASE, PROMISES, STAGES
 from tracer.statistics import Interval, McNemar, mcnemar
 
 PLANNERS = {BASE: BASE, **{stage.name: stage.title for stage in STAGES}}
-SPLITS = {"test": "unseen seeds of trained pages", "heldout": "pages never trained on", "validation": "validation"}
+SPLITS = {
+    "test": "held-out episodes of trained tasks",
+    "heldout": "tasks never trained on",
+    "validation": "validation",
+}
 TITLES = {
     "step": "step success",
     "grounding": "grounding",

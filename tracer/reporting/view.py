@@ -46,7 +46,7 @@ class Library:
             self.entries += found
             self._places += [(reel, number) for number in range(len(found))]
         if not self.entries:
-            raise ConfigError(f"{self.title} contains no evaluation; `tracer evaluate online` makes one")
+            raise ConfigError(f"{self.title} contains no evaluation; `tracer evaluate offline` makes one")
 
     def film(self, number: int) -> Film:
         """The film of the entry of that number; of one whose data is gone, why it cannot be shown."""

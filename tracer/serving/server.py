@@ -46,8 +46,8 @@ def serve(config: Config, name: str, host: str, port: int, say: Callable[[str], 
     if key is None and not _own(host):
         raise ConfigError(f"{host} can be reached by others: set {KEY} to the key that they have to send")
     metrics = Metrics()
-    engine, renew = _engine(config, name, metrics)
-    with _listening(host, port) as listening:
+    with _listening(host, port) as listening:  # a port that is taken is said before anything is loaded
+        engine, renew = _engine(config, name, metrics)
         port = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{port}/v1 serves {engine.name} ({engine.fingerprint}); Ctrl-C ends it")

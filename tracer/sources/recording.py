@@ -13,6 +13,9 @@ from typing import IO, Any
 from tracer import json_lines
 from tracer.trajectory import Element, Step, Trajectory
 
+RECORDED = "recorded"
+"""The source of what people record on their own pages."""
+
 
 class Recording:
     """``<folder>/episodes.jsonl`` and ``episodes.tar``, written one episode at a time, whole or not at all."""

@@ -46,8 +46,8 @@ def require(config: Config) -> None:
     if (world(), sharded()) != (launch.processes, launch.strategy in SHARDED):
         raise ConfigError(
             f"launch says {launch.processes} processes, strategy {launch.strategy!r}, but {world()} run"
-            f"{', their weights sharded' if sharded() else ''}; `tracer train --dry-run` prints the command that "
-            f"starts them, or set launch.strategy, launch.nodes and launch.gpus to what you run"
+            f"{', their weights sharded' if sharded() else ''}; `{config.command('train STAGE --dry-run')}` prints the "
+            f"command that starts them, or set launch.strategy, launch.nodes and launch.gpus to what you run"
         )
 
 

@@ -6,7 +6,7 @@ report, the registry, the command line) reads these records, and names no stage 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,9 @@ from tracer.examples import Example
 from tracer.training import processes, replay
 from tracer.training.score import Objective, Score
 from tracer.training.settings import GrpoConfig
+
+Training = Callable[[Path], Mapping[str, Any]]
+"""Trains into a folder, which has what it was started with; returns the headline metrics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +117,22 @@ class Stage:
             "seed": config.seed,
         }
 
-    def train(self, config: Config, trajectories: Path, start: Path, out: Path) -> dict[str, Any]:
-        """Train the planner in ``start`` on the trajectories into ``out``; return the lineage."""
+    def train(
+        self,
+        config: Config,
+        trajectories: Path,
+        start: Path,
+        out: Path,
+        watched: Callable[[Training], Training] = lambda training: training,
+    ) -> dict[str, Any]:
+        """Train the planner in ``start`` on the trajectories into ``out``; return the lineage.
+
+        ``watched`` makes of the training, if it has to run at all, one that somebody can follow.
+        """
 
         def body(folder: Path) -> dict[str, Any]:
             from tracer.training import grpo  # torch is needed only where the stage is not finished
 
             return grpo.train(config, self.objective(config), trajectories, start, folder)
 
-        return processes.run_step(out=out, body=body, **self.recipe(config, trajectories, start))
+        return processes.run_step(out=out, body=watched(body), **self.recipe(config, trajectories, start))

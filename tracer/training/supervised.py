@@ -7,9 +7,12 @@ RL chooses among what a planner samples, and one that never samples a forecast l
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from tracer.config import Config
 from tracer.examples import Example, examples
@@ -32,6 +35,7 @@ from tracer.training.settings import BootstrapConfig
 from tracer.training.trl.named_weights import NamedWeights
 from tracer.trajectory import Trajectory
 
+log = logging.getLogger(__name__)
 MICRO_BATCHES = 4
 IGNORED = -100  # the label that PyTorch's cross-entropy skips
 
@@ -59,7 +63,7 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example]
         lr_scheduler_type="cosine",
         warmup_steps=options.warmup,
         save_steps=options.checkpoint_every,
-        logging_steps=25,
+        logging_steps=max(1, min(25, options.steps // 10)),
         bf16=options.bf16,
         seed=config.seed,
         train_sampling_strategy="sequential",
@@ -76,8 +80,9 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example]
         args=arguments,
         train_dataset=lessons,
         data_collator=partial(collate, planner),
-        callbacks=[Checkpoints(checkpoints, keep=1)],
+        callbacks=[Checkpoints(checkpoints, keep=1), Said()],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     planner.model.eval()
 
@@ -93,6 +98,21 @@ def first_step_accuracy(planner: TransformersPlanner, samples: Sequence[Example]
         right.setdefault(sample.task, []).append(correct)
         right.setdefault("all", []).append(correct)
     return {f"first_step/{task}": round(sum(hits) / len(hits), 4) for task, hits in sorted(right.items())}
+
+
+class Said(TrainerCallback):
+    """A line of log now and then: the step, the loss, and about how long it will take."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Remember when this process began, and after which step."""
+        self.begun, self.first = time.monotonic(), state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Say it."""
+        if logs and "loss" in logs:
+            each = (time.monotonic() - self.begun) / max(1, state.global_step - self.first)
+            left = timedelta(seconds=round(each * (state.max_steps - state.global_step)))
+            log.info("step %d of %d: loss %.3f, %s left", state.global_step, state.max_steps, logs["loss"], left)
 
 
 class SupervisedTrainer(NamedWeights, Trainer):

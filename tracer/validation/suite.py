@@ -121,7 +121,9 @@ def _splits() -> list[Expectation]:
     return [
         _among("splits are known", "split", SPLITS),
         _present("there is training and test data", ["train", "test"], fix=missing),
-        _present("every split has data", list(SPLITS), fix=missing, severity="warning"),
+        # Without tasks that no training saw, a report says less, and is no less true.
+        _present("trained tasks have data in every split", [name for name in SPLITS if name != "heldout"], fix=missing,
+                 severity="warning"),
         _equal("rows lie in their split's shards", "split", "shard_split", fix=AGAIN),
         _between("no trajectory is in two splits", "trajectory_splits", 1, 1, fix="keep it in one split, and " + AGAIN),
         _none("no state is in two splits", "twin_problem", fix=twin + AGAIN),

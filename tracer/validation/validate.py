@@ -16,6 +16,8 @@ from tracer.config import Config
 from tracer.ingestion.quarantine import QUARANTINE, quarantined
 from tracer.json_files import read_json, write_json
 from tracer.lineage.step import read_lineage, run_step
+from tracer.planner import hub
+from tracer.planner.lora import holds_model
 from tracer.planner.plan import PlannerSettings
 from tracer.validation.step_table import KEYS, step_table
 from tracer.validation.suite import Expectation, expectations
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from tracer.planner.length import PromptLength
 
+log = logging.getLogger(__name__)
 RESULTS = "validation.json"
 FAILURES = "failures.parquet"
 DATA_DOCS = "logs/data_docs"  # they carry the time of the run, and lineage does not hash logs/
@@ -80,10 +83,13 @@ def recipe(config: Config, trajectories: Path, base: Path) -> dict[str, Any]:
 
 
 def raise_on_failure(folder: Path) -> None:
-    """The gate: raises ``ValidationFailed`` if an expectation of severity ``error`` is not met."""
+    """The gate: raises ``ValidationFailed`` if an expectation of severity ``error`` is not met; logs the warnings."""
     read_lineage(folder)
-    results = read_json(folder / RESULTS, "results")["results"]
-    failed = [result for result in results if result["severity"] == "error" and not result["success"]]
+    missed = [result for result in read_json(folder / RESULTS, "results")["results"] if not result["success"]]
+    for result in missed:
+        if result["severity"] == "warning":
+            log.warning("warning %s", explain(result).removeprefix("- "))
+    failed = [result for result in missed if result["severity"] == "error"]
     if failed:
         raise ValidationFailed(
             "\n".join([f"{folder}: the data fails {len(failed)} expectations", *map(explain, failed)])
@@ -104,7 +110,7 @@ def explain(result: dict[str, Any]) -> str:
 
 def prompt_counter(config: Config, base: Path) -> PromptLength | None:
     """What counts prompts in the base planner's tokens, or None while there is no base planner."""
-    if not base.exists():
+    if not holds_model(base):
         return None
     from tracer.planner.length import PromptLength
 
@@ -123,7 +129,7 @@ def _not_applicable(config: Config, base: Path) -> dict[str, Any]:
         "observed": f"not checked: the base planner {base} does not exist",
         "unexpected": 0,
         "examples": [],
-        "fix": "bring the base planner: `dvc pull`, `tracer base hub`, or build one with `tracer base tiny`",
+        "fix": hub.absent(config),
     }
 
 
@@ -146,10 +152,11 @@ def check(
     steps: pd.DataFrame, records: pd.DataFrame, wanted: Sequence[Expectation], out: Path
 ) -> Iterator[dict[str, Any]]:
     """The result of every expectation, in order, with all failing ``rows``; builds the Data Docs under ``out``."""
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)  # before its import, which logs what it finds
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    logging.getLogger(ProgressBarsConfig.__module__).setLevel(logging.ERROR)  # which sets a level of its own
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for site in list(context.list_data_docs_sites()):

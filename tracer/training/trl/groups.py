@@ -6,27 +6,55 @@ prompt, kept apart by a 4D attention mask and by position ids that start again a
 those of separate sequences; tests/unit/test_groups.py compares the two.
 
 Shapes: ``groups`` prompts, padded on the left to ``prompt`` tokens; ``size`` completions of each, padded on the right
-to ``tokens``; ``batch`` completions of any groups in any order; ``packed`` = prompt + size * tokens.
+to ``tokens``; ``batch`` completions of any groups in any order; ``packed`` = prompt + size * tokens; ``axes`` = 1, or 3
+(time, height, width) for models with multimodal rotary positions, such as Qwen3-VL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tracer.planner.constraint import Answers
 
 CHUNK = 4
 """Groups that are scored together."""
+MOST_LOGITS = 2**28
+"""Logits that are kept for the gradient: of more, those of one completion at a time are computed, and again for it."""
 
 
-def prompt_positions(mask: Tensor) -> Tensor:
-    """Position ids (groups, prompt) of prompts padded on the left, from their mask (groups, prompt)."""
-    return (mask.cumsum(dim=1) - 1).clamp(min=0)
+GRID = "image_grid_thw"
+"""The input (groups, 3) that says how many patches the picture of each prompt has, where these follow one another."""
+
+
+def prompt_positions(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Position ids (axes, groups, prompt) of prompts padded on the left.
+
+    With multimodal rotary positions (Qwen2-VL, arXiv 2409.12191, section 2.1) a picture's tokens are numbered by its
+    rows and columns, and the text goes on after the larger of the two.
+    """
+    mask = inputs["attention_mask"]
+    if GRID not in inputs:
+        return (mask.cumsum(dim=1) - 1).clamp(min=0)[None]
+    multimodal = next(each for each in model.modules() if hasattr(each, "get_rope_index"))
+    pictured = (inputs["input_ids"] == multimodal.config.image_token_id).int()
+    found: Tensor = multimodal.get_rope_index(inputs["input_ids"], pictured, inputs[GRID], attention_mask=mask)[0]
+    return found
+
+
+def after(positions: Tensor) -> Tensor:
+    """The position (groups, 1) that follows those (axes, groups, prompt) of each prompt, the same on every axis."""
+    return positions.amax(dim=(0, 2))[:, None] + 1
+
+
+def _as_ids(positions: Tensor) -> Tensor:
+    """Positions (axes, groups, some) as models take them: without the axes where there is one."""
+    return positions[0] if len(positions) == 1 else positions
 
 
 def causal(mask: Tensor) -> Tensor:
@@ -61,16 +89,17 @@ def sample(
     extra = dict(inputs)
     ids, mask = extra.pop("input_ids"), extra.pop("attention_mask")  # (groups, prompt)
     prompts, device = ids.shape[0], ids.device
+    positions = prompt_positions(model, inputs)  # (axes, groups, prompt)
     output = model(
         input_ids=ids,
         attention_mask=causal(mask),
-        position_ids=prompt_positions(mask),
+        position_ids=_as_ids(positions),
         use_cache=True,
         logits_to_keep=1,
         **extra,
     )
     logits = output.logits[:, -1:, :].expand(-1, size, -1)  # (groups, size, vocabulary)
-    start = mask.sum(dim=1, keepdim=True)  # (groups, 1): the position after the prompt
+    start = after(positions)  # (groups, 1)
     ends = torch.tensor(eos, device=device)
     finished = torch.zeros(prompts, size, dtype=torch.bool, device=device)  # (groups, size)
     own = torch.eye(size, dtype=torch.bool, device=device).expand(prompts, size, size)
@@ -89,7 +118,7 @@ def sample(
         output = model(
             input_ids=drawn,
             attention_mask=seen[:, None],
-            position_ids=(start + index).expand(-1, size),
+            position_ids=_as_ids((start + index).expand(len(positions), -1, size)),
             past_key_values=output.past_key_values,
             use_cache=True,
         )
@@ -145,7 +174,7 @@ def score(
         last = not rows and chunk[-1] == order[-1]  # something has to go through the model, for the loss's gradient
         if not bool(completion_mask[members].any()) and not last:
             continue  # groups that are left out of the update
-        some = {name: value[chunk] for name, value in inputs.items()}
+        some = taken(inputs, chunk.tolist())
         length = int(some["attention_mask"].sum(dim=1).max())
         width = max(1, int(completion_mask[members].sum(dim=1).max()))
         some |= {name: some[name][:, -length:] for name in ("input_ids", "attention_mask")}
@@ -177,29 +206,55 @@ def _score_packed(
     size = int(slot.max()) + 1
     beside = completions.new_zeros(number, size, width)  # (groups, size, tokens)
     beside[group, slot] = completions
-    start = prompt_mask.sum(dim=1, keepdim=True)  # (groups, 1)
-    steps = torch.arange(width, device=start.device).repeat(size)[None]  # (1, size * tokens)
+    before = prompt_positions(model, inputs)  # (axes, groups, prompt)
+    steps = torch.arange(width, device=before.device).repeat(size)[None]  # (1, size * tokens)
+    behind = (after(before) + steps).expand(len(before), -1, -1)  # (axes, groups, size * tokens)
+    head = getattr(model, "module", model).get_output_embeddings()  # of a model that DDP holds, too
+    vocabulary = head.weight.shape[0]
+    large = number * size * width * vocabulary > MOST_LOGITS
     output = model(
         input_ids=torch.cat([prompts, beside.view(number, size * width)], dim=1),  # (groups, packed)
         attention_mask=_packed_attention(prompt_mask, size, width),
-        position_ids=torch.cat([prompt_positions(prompt_mask), start + steps], dim=1),  # (groups, packed)
-        logits_to_keep=size * width + 1,
+        position_ids=_as_ids(torch.cat([before, behind], dim=2)),  # (axes, groups, packed)
+        logits_to_keep=1 if large else size * width + 1,
+        output_hidden_states=large,
         use_cache=False,
         **extra,
     )
+    features = output.hidden_states[-1][:, -size * width - 1 :] if large else output.logits
     # The first token of every completion is predicted by the prompt's last position, the others by their predecessor.
-    first = output.logits[:, :1].expand(-1, size, -1)[:, :, None]  # (groups, size, 1, vocabulary)
-    rest = output.logits[:, 1:].view(number, size, width, -1)[:, :, :-1]  # (groups, size, tokens - 1, vocabulary)
-    logits = torch.cat([first, rest], dim=2)[group, slot].float() / temperature  # (batch, tokens, vocabulary)
-    impossible = None if possible is None else ~possible(logits.shape[-1])  # (batch, tokens, vocabulary)
+    first = features[:, :1].expand(-1, size, -1)[:, :, None]  # (groups, size, 1, features)
+    rest = features[:, 1:].view(number, size, width, -1)[:, :, :-1]  # (groups, size, tokens - 1, features)
+    features = torch.cat([first, rest], dim=2)[group, slot]  # (batch, tokens, features)
+    impossible = None if possible is None else ~possible(vocabulary)  # (batch, tokens, vocabulary)
+    if large:
+        masks = [None] * len(completions) if impossible is None else impossible
+        each = [
+            checkpoint(_chosen, *one, temperature, head, use_reentrant=False)
+            for one in zip(features, completions, masks, strict=True)
+        ]
+        chosen, entropy = (torch.stack(found) for found in zip(*each, strict=True))
+    else:
+        chosen, entropy = _chosen(features, completions, impossible, temperature)
+    return chosen.masked_fill(~completion_mask, 0.0), entropy.masked_fill(~completion_mask, 0.0)
+
+
+def _chosen(
+    features: Tensor, tokens: Tensor, impossible: Tensor | None, temperature: float, head: Any = None
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies (..., tokens) of tokens (..., tokens), from logits (..., tokens, vocabulary).
+
+    Or from features of which ``head`` makes logits. ``impossible`` tokens (..., tokens, vocabulary) have no chance.
+    """
+    logits = (features if head is None else head(features)).float() / temperature
     if impossible is not None:
         logits = logits.masked_fill(impossible, -torch.inf)
     logprobs = logits.log_softmax(-1)
-    chosen = logprobs.gather(-1, completions[..., None]).squeeze(-1)  # (batch, tokens)
+    chosen = logprobs.gather(-1, tokens[..., None]).squeeze(-1)
     with torch.no_grad():
         finite = logprobs if impossible is None else logprobs.masked_fill(impossible, 0.0)  # 0 log 0 is 0
-        entropy = -(logprobs.exp() * finite).sum(-1)  # (batch, tokens)
-    return chosen.masked_fill(~completion_mask, 0.0), entropy.masked_fill(~completion_mask, 0.0)
+        entropy = -(logprobs.exp() * finite).sum(-1)
+    return chosen, entropy
 
 
 def slots(group: Tensor, number: int) -> Tensor:
@@ -220,16 +275,31 @@ def _packed_attention(prompt_mask: Tensor, size: int, width: int) -> Tensor:
     return allowed[:, None]
 
 
+def _by_prompt(inputs: Mapping[str, Tensor]) -> dict[str, Sequence[Tensor]]:
+    """The model's inputs for prompts, each cut into those of one prompt."""
+    if GRID not in inputs:
+        return {name: value.unbind() for name, value in inputs.items()}
+    patches = inputs["pixel_values"].split(inputs[GRID].prod(dim=1).tolist())
+    return {name: patches if name == "pixel_values" else value.unbind() for name, value in inputs.items()}
+
+
+def taken(inputs: Mapping[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
+    """The model's inputs for some of the prompts, in this order."""
+    join = {name: torch.cat if name == "pixel_values" and GRID in inputs else torch.stack for name in inputs}
+    return {name: join[name]([each[row] for row in rows]) for name, each in _by_prompt(inputs).items()}
+
+
 def unique_prompts(inputs: dict[str, Tensor]) -> tuple[list[int], Tensor]:
     """Of the model's inputs for every completion's prompt: the first row of each prompt, and each row's group (batch,).
 
     Prompts with other pixels are other prompts.
     """
+    each = _by_prompt(inputs)
     first: dict[bytes, int] = {}
     rows: list[int] = []
     group: list[int] = []
     for row in range(len(inputs["input_ids"])):
-        parts = [value[row].detach().cpu().contiguous().view(-1).view(torch.uint8) for value in inputs.values()]
+        parts = [value[row].detach().cpu().contiguous().view(-1).view(torch.uint8) for value in each.values()]
         key = b"".join(part.numpy().tobytes() for part in parts)
         if key not in first:
             first[key] = len(rows)

@@ -2,8 +2,8 @@
 
 The algorithm is TRL's. Its sampler repeats every prompt ``num_generations`` times, by design (trl#2910), so that its
 processor, its generation and its update work on copies. The three methods that do so are replaced here: the processor
-runs on the distinct prompts, and sampling and scoring go through groups.py. Models that groups.py does not serve (their
-position ids are not one number per token) and rollouts by vLLM keep TRL's own methods.
+runs on the distinct prompts, and sampling and scoring go through groups.py. vLLM shares prefixes itself, so that its
+rollouts are TRL's; their scoring and the update are those of here.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class SharedPromptTrainer(LiveGroups):
         return self.constraint.allowed(states, tokens, vocabulary, self.eos_token_ids)
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], list[Any] | None, dict[str, Any]]:
+        if self.use_vllm:
+            return super()._tokenize_prompts(prompts)
         size = self.num_generations
         ids, images, fields = super()._tokenize_prompts(prompts[::size])
         images = None if images is None else [image for image in images for _ in range(size)]
@@ -56,13 +58,19 @@ class SharedPromptTrainer(LiveGroups):
 
     def _generate_single_turn(
         self, prompt_ids: Any, images: Any, multimodal_fields: Any, num_generations: int, has_tool_images: bool = False
-    ) -> tuple[list[list[int]], None]:
+    ) -> tuple[list[list[int]], Any]:
+        if self.use_vllm:
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
         tokenizer, device = self._tokenizer, self.accelerator.device
         encoded = tokenizer.pad({"input_ids": prompt_ids[::num_generations]}, padding_side="left", return_tensors="pt")
         inputs = {name: encoded[name].to(device) for name in ("input_ids", "attention_mask")}
         pixels = multimodal_fields.get("pixel_values")  # a tensor, or one array per prompt
         if pixels is not None:
             inputs["pixel_values"] = torch.stack(list(map(torch.as_tensor, pixels))).to(device)
+        if groups.GRID in multimodal_fields:
+            inputs[groups.GRID] = torch.as_tensor(multimodal_fields[groups.GRID]).to(device)
         model = self.accelerator.unwrap_model(self.model)
         training = model.training
         model.eval()
@@ -106,6 +114,7 @@ class SharedPromptTrainer(LiveGroups):
         compute_entropy: bool = False,
         compute_aux_loss: bool = False,
         pixel_values: torch.Tensor | None = None,
+        image_grid_thw: torch.Tensor | None = None,
         **unused: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         lengths = [input_ids.shape[1] - logits_to_keep, logits_to_keep]
@@ -114,10 +123,15 @@ class SharedPromptTrainer(LiveGroups):
         inputs = {"input_ids": ids, "attention_mask": mask}
         if pixel_values is not None:
             inputs["pixel_values"] = pixel_values
+        if image_grid_thw is not None:
+            inputs[groups.GRID] = image_grid_thw
         rows, group = groups.unique_prompts(inputs)
-        inputs = {name: value[rows] for name, value in inputs.items()}
+        inputs = groups.taken(inputs, rows)
         allowed = None if self.constraint is None else self._allowed
-        logprobs, entropy = groups.score(model, inputs, completions, completion_mask, group, self.temperature, allowed)
+        with self.accelerator.autocast():
+            logprobs, entropy = groups.score(
+                model, inputs, completions, completion_mask, group, self.temperature, allowed
+            )
         return logprobs, entropy if compute_entropy else None, None
 
 

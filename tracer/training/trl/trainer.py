@@ -25,7 +25,8 @@ from tracer.training.trl.live_groups import LiveGroups
 from tracer.training.trl.rewards import Recorder
 from tracer.training.trl.shared_prompt import SharedPromptTrainer
 
-SHARED = ("llava", "qwen3", "qwen2", "llama")  # model types whose position ids are one number per token
+SHARED = ("llava", "qwen3", "qwen3_vl", "qwen2", "llama")
+"""Model types that groups.py serves: their position ids are one number per token, or follow from the picture's size."""
 
 
 def build(
@@ -57,12 +58,13 @@ def build(
     if isinstance(trainer, LiveGroups):
         trainer.skip_dead = stage.dead_groups == "skip"
     trainer.remove_callback(PrinterCallback)  # thirty numbers a step: Watch says which of them matter
-    if isinstance(trainer, SharedPromptTrainer):
+    sampling = isinstance(trainer, SharedPromptTrainer) and not trainer.use_vllm
+    if sampling:
         trainer.eos_token_ids = planner.ends(config.planner.horizon)
         trainer.by_step = stage.sampling == "step"
         trainer.states = [prompt.state for prompt in prompts]
     if planner.settings.constrain == "always":
-        if not isinstance(trainer, SharedPromptTrainer):
+        if not sampling:
             raise ConfigError(
                 "planner.constrain 'always' is for groups that share their prompt: neither TRL's own scoring nor vLLM "
                 "knows the grammar; set it to 'evaluation'"
@@ -74,8 +76,8 @@ def build(
 def trainer_class(model: Any, stage: GrpoConfig) -> type[LiveGroups]:
     """The trainer that serves a model and a stage. Raises ``ConfigError`` for a sampling it cannot serve."""
     # Sharded weights need TRL's generation, in which all processes wait for each other.
-    shared = stage.rollouts == "transformers" and model.config.model_type in SHARED and not processes.sharded()
-    if stage.sampling == "step" and not shared:
+    shared = model.config.model_type in SHARED and not processes.sharded()
+    if stage.sampling == "step" and not (shared and stage.rollouts == "transformers"):
         raise ConfigError(
             f"sampling 'step' is for groups that share their prompt, which rollouts {stage.rollouts!r} of a "
             f"{model.config.model_type} do not; set sampling to 'stream'"
