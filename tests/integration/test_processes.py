@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from tests.planners import trajectories, write_base
+from tests.services import free_port
 from tracer import cli
 from tracer.planner.transformers import TransformersPlanner
 from tracer.training import launch
@@ -71,12 +71,6 @@ def train(base: Path, shards: Path, build: Path, options: LaunchConfig) -> Path:
 
 def curve(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.mark.slow

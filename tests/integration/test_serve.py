@@ -26,8 +26,8 @@ import pytest
 from PIL import Image
 
 from tests.folders import Chain, step
-from tests.integration.test_served import free_port
 from tests.planners import micro_config, trajectories, write_base
+from tests.services import free_port
 from tracer import planner as planners
 from tracer.cli import main
 from tracer.config import Config

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from tests.planners import micro_config, trajectories, write_base
-from tests.services import listening
+from tests.services import free_port, listening
 from tracer import flow, planner
 from tracer.cli import main
 from tracer.dataset import read
@@ -246,12 +246,6 @@ def test_a_server_that_is_not_there_is_one_line(
     name, build = f"openai:http://127.0.0.1:{free_port()}#small", f"build={tmp_path}"
     assert main(["forecast", name, "--image", str(picture), "--goal", "look", "--set", build]) == 1
     assert "is the server up" in capsys.readouterr().err.splitlines()[-1]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def healthy(port: int) -> bool:

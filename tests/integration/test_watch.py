@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from transformers import TrainerControl, TrainerState
 
+from tests.episodes import sample, write_raw
 from tests.planners import micro_config, trajectories, write_base
 from tracer import cli
 from tracer.config import Config
@@ -21,13 +22,14 @@ from tracer.dataset import read
 from tracer.examples import examples
 from tracer.lineage.digest import finished
 from tracer.planner.transformers import TransformersPlanner
-from tracer.training import stage1
+from tracer.training import bootstrap, stage1
 from tracer.training.budget import SPENT, Budget
 from tracer.training.checkpoints import WHOLE, last_checkpoint
 from tracer.training.errors import CollapsedReward, DiskFull, Evicted, NotANumber
 from tracer.training.eviction import Eviction
 from tracer.training.heartbeat import Heartbeat, read_heartbeat
 from tracer.training.settings import BudgetConfig
+from tracer.training.supervised import Said
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +55,12 @@ def no_file_over(size: int) -> Iterator[None]:
 
 @pytest.fixture
 def unheard() -> Iterator[None]:
-    """Nobody listens for SIGTERM: other tests of this process may have left a handler, to which a stage gives way."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Nobody listens for SIGTERM and Ctrl-C: another test may have left handlers, and a stage gives way."""
+    alone = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in alone.items()}
     yield
-    signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+    for number, handler in before.items():
+        signal.signal(number, handler or signal.SIG_DFL)
 
 
 def config_of(base: Path, seed: int, **stage: object) -> Config:
@@ -147,6 +151,43 @@ def test_sigterm_in_a_step_that_takes_too_long_ends_it_all_the_same(
 
     monkeypatch.setattr(cli, "application", evicted)
     assert cli.main([]) == 75
+
+
+def test_ctrl_c_leaves_a_checkpoint_of_a_base_that_is_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unheard: None
+) -> None:
+    episodes = write_raw(tmp_path / "raw", sample())
+    teaching = {"steps": 3, "batch": 4, "hidden": 32, "layers": 1, "checkpoint_every": 9, "vocabulary": 340}
+    config = micro_config(tmp_path / "none", image=True, bootstrap=teaching)
+    out = tmp_path / "base"
+
+    def pressed(self: Said, args: object, state: TrainerState, control: object, **_: object) -> None:
+        if state.global_step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Said, "on_step_begin", pressed)
+        bootstrap.train(config, episodes, out)
+    assert finished(out) is None and (last_checkpoint(out / "checkpoints") or "").endswith("checkpoint-2")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    begun: list[int] = []
+    monkeypatch.setattr(Said, "on_train_begin", lambda self, args, state, *_, **__: begun.append(state.global_step))
+    monkeypatch.setattr(Said, "on_log", lambda *_, **__: None)
+    ours = bootstrap.train(config, episodes, out)
+    assert begun == [2] and ours["output"] == bootstrap.train(config, episodes, tmp_path / "calm")["output"]
+
+
+def test_ctrl_c_pressed_again_does_not_wait(caplog: pytest.LogCaptureFixture, unheard: None) -> None:
+    eviction = Eviction()
+    with pytest.raises(KeyboardInterrupt), eviction.watched():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert eviction.asked == signal.SIGINT and "a checkpoint follows this step" in caplog.text
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    control = TrainerControl()
+    eviction.on_step_end(None, TrainerState(), control)
+    assert control.should_training_stop and control.should_save
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_lost_weights_end_training(base: Path, shards: Path) -> None:

@@ -15,6 +15,7 @@ from tracer.tools import jail
 from tracer.tools.calculator import Calculator
 from tracer.tools.execution import Executors, Outcome
 from tracer.tools.python import Python
+from tracer.tools.search import WebSearch
 from tracer.tools.settings import GroundingConfig
 from tracer.tools.toolbox import Tool
 from tracer.trajectory import State
@@ -69,7 +70,7 @@ def test_the_calculator_refuses(expression: str) -> None:
 
 
 def test_a_tool_has_a_schema_that_says_what_it_takes() -> None:
-    for tool in (Calculator(), Python()):
+    for tool in (Calculator(), Python(), WebSearch()):
         parameters = tool.schema["parameters"]
         jsonschema.Draft202012Validator.check_schema(parameters)
         (argument,) = parameters["properties"]

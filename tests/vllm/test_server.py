@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from trl.generation.vllm_client import VLLMClient
 
 from tests.integration.test_served import healthy
+from tests.services import free_port
 from tests.vllm.test_colocated import PICTURES, STALE, TEXT, apart, configured, train
 from tracer import planner
 from tracer.config import Config
@@ -34,9 +34,7 @@ pytestmark = pytest.mark.vllm
 @contextmanager
 def serving(model: Path, log: Path) -> Iterator[LaunchConfig]:
     """The server that a dry run prints the command of, but for the transfer of weights; where it is."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        launch = LaunchConfig(vllm_port=int(found.getsockname()[1]))
+    launch = LaunchConfig(vllm_port=free_port())
     command = vllm_server(launch, model, 800, "float32")
     transfer = command.index("--weight-transfer-config")
     del command[transfer : transfer + 2]

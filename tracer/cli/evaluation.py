@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,11 @@ import typer
 
 from tracer.cli.common import Model, Out, Result, finished, run_step
 from tracer.config import Config
+from tracer.reporting.export import FORMATS
 from tracer.stages import MODELS
+
+Viewer = StrEnum("Viewer", {name: name for name in ("page", *FORMATS)})  # type: ignore[misc]
+PAGE = Viewer("page")
 
 
 def offline(config: Config, model: Model = MODELS[-1], out: Out = None) -> Result:
@@ -55,9 +60,8 @@ def view(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write into this folder, in place of serving the page.")] = None,
     format: Annotated[
-        Literal["page", "atif", "cua", "inspect"],
-        typer.Option(help="What is written into --out: the page, or the traces for another viewer."),
-    ] = "page",
+        Viewer, typer.Option(help="What is written into --out: the page, or the traces for another viewer.")
+    ] = PAGE,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine; 0 takes a free one.")] = 8765,
 ) -> Result | None:
     """Watch episodes and forecasts like films, in the browser.
@@ -69,7 +73,7 @@ def view(
     from tracer.reporting.links import HOST
 
     where = folders or [config.folder]
-    if format != "page":
+    if format != PAGE:
         if out is None:
             raise typer.BadParameter(f"--format {format} needs a folder to write into: --out DIR")
         episodes = export.export(format, where, out)

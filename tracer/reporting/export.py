@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from tracer.evaluation.traces import TRACES
 from tracer.lineage.digest import LineageError
-from tracer.reporting import atif, cua, inspect_log
-from tracer.reporting.traced import Row, traced
 
-FORMATS: dict[str, Callable[[Path, Sequence[Row], Path], None]] = {
-    "atif": atif.write,
-    "cua": cua.write,
-    "inspect": inspect_log.write,
-}
-"""How the traced episodes of a step's folder are written into another one."""
+FORMATS = {"atif": "atif", "cua": "cua", "inspect": "inspect_log"}
+"""The modules whose ``write`` writes the traced episodes of a step's folder into another one. They are named and not
+imported, because the command line lists the formats before it knows whether one is wanted."""
 
 
 def export(format: str, folders: Sequence[Path], out: Path) -> int:
@@ -23,14 +18,18 @@ def export(format: str, folders: Sequence[Path], out: Path) -> int:
 
     Returns how many there are. Raises ``LineageError`` where there is no trace, and for a folder that is not empty.
     """
+    from tracer.evaluation.traces import TRACES
+    from tracer.reporting.traced import traced
+
     if out.exists() and any(out.iterdir()):
         raise LineageError(f"{out} is not empty; choose another folder, or empty it")
+    write = importlib.import_module(f"tracer.reporting.{FORMATS[format]}").write
     number = 0
     for root in dict.fromkeys(folders):
         into = out if len(folders) == 1 else out / str(root).replace("/", "-").strip("-.")
         for folder, rows in traced(root):
             into.mkdir(parents=True, exist_ok=True)
-            FORMATS[format](folder, rows, into)
+            write(folder, rows, into)
             number += len(rows)
     if not number:
         names = ", ".join(map(str, folders))

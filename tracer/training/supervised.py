@@ -31,6 +31,7 @@ from tracer.planner.transformers import TransformersPlanner, picture
 from tracer.settings import ConfigError
 from tracer.sources import jsonl
 from tracer.training.checkpoints import Checkpoints, last_checkpoint
+from tracer.training.eviction import Eviction
 from tracer.training.settings import BootstrapConfig
 from tracer.training.trl.named_weights import NamedWeights
 from tracer.trajectory import Trajectory
@@ -50,7 +51,10 @@ def demonstrations(episodes: Path, horizon: int) -> dict[str, list[Example]]:
 
 
 def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example], checkpoints: Path) -> None:
-    """Train the planner in place for ``config.bootstrap.steps``, resuming from the last checkpoint."""
+    """Train the planner in place for ``config.bootstrap.steps``, resuming from the last checkpoint.
+
+    Ends as a stage does when it is asked to (tracer/training/eviction.py).
+    """
     options = config.bootstrap
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
@@ -74,16 +78,17 @@ def fit(config: Config, planner: TransformersPlanner, samples: Sequence[Example]
         disable_tqdm=True,
     )
 
-    lessons = Lessons(samples, planner, options, config.seed)
+    lessons, eviction = Lessons(samples, planner, options, config.seed), Eviction()
     trainer = SupervisedTrainer(
         model=planner.model,
         args=arguments,
         train_dataset=lessons,
         data_collator=partial(collate, planner),
-        callbacks=[Checkpoints(checkpoints, keep=1), Said()],
+        callbacks=[Checkpoints(checkpoints, keep=1), Said(), eviction],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    with eviction.watched():
+        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     planner.model.eval()
 
 
