@@ -18,7 +18,7 @@ PINS := pyproject.toml constraints.txt
 PYTEST := env -u DAGSTER_HOME -u MLFLOW_TRACKING_URI PYTHONWARNDEFAULTENCODING=1 $(BIN)/python -m pytest
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: help demo dev test patient quarter images vllm osworld check docs golden doctor bench bench-gpu items sbom audit data clean lock environment
+.PHONY: help demo dev stack stack-down test patient quarter images vllm osworld check docs golden doctor bench bench-gpu items sbom audit data clean lock environment
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -29,6 +29,12 @@ demo: $(BASE) data ## the whole pipeline on the sample data; a second run finds 
 
 dev: $(BASE) data ## Dagster's UI and MLflow's UI; Ctrl-C stops both
 	@infra/dev.sh
+
+stack: $(DEV) data ## Dagster and MLflow for a team, without Docker: behind logins, on PostgreSQL and S3
+	@$(BIN)/python infra/stack.py up
+
+stack-down: ## stop all that `make stack` started; its state stays in .stack
+	@$(BIN)/python infra/stack.py down
 
 test: $(DEV) data build/bench/.stamp build/inspect/.stamp ## the tests that need neither GPU nor network, in minutes
 	@$(PYTEST) -m "not gpu and not slow and not network and not vllm and not osworld and not quarter" -n logical --maxprocesses 8 --dist loadscope $(ARGS)
@@ -112,7 +118,7 @@ $(BASE): $(PINS) | .venv/bin/python
 
 $(DEV): $(BASE)
 	@echo "installing the tools for development"
-	@$(PIP) install -c constraints.txt -e '.[browser,ocr,mcp,bench,smollm2,cluster,dev]'
+	@$(PIP) install -c constraints.txt -e '.[browser,ocr,mcp,bench,smollm2,cluster,stack,dev]'
 	@touch $@
 
 build/vllm/.stamp: $(PINS) infra/vllm.sh infra/torchvision_operators.py infra/constraints-gpu.txt infra/constraints-vllm.txt

@@ -202,12 +202,15 @@ NETWORK = "needs the network"
 CLUSTER = "needs a cluster; tests/unit/test_kubernetes.py checks what is applied"
 SERVED = "needs a server; tests/integration/test_served.py asks one"
 SERVES = "does not end; tests/integration/test_serve.py serves"
+STACK = "tests/integration/test_stack.py starts it and stops it"
 TUTORIAL = "tests/docs/test_tutorial.py runs it in its place"
 NOT_RUN = {
     **{each: TUTORIAL for each in commands(ROOT / "docs/tutorial.md") if each not in CASES},
     "make demo": FRESH,
     "make test": FRESH,
     ". .venv/bin/activate": "puts the command `tracer` on the path, which these tests do in their own way",
+    "make stack": STACK,
+    "make stack-down": STACK,
     "make environment": "the environment that runs these tests",
     "make check docs test": "what CI runs (.ci/run)",
     "make patient": "what runs this",

@@ -28,8 +28,8 @@ def counting() -> None:
 
 
 def test_dagster_keeps_its_runs_in_postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = (INFRA / "dagster-postgres.yaml").read_text(encoding="utf-8")
-    (tmp_path / "dagster.yaml").write_text(settings.replace("/var/lib/tracer", str(tmp_path)), encoding="utf-8")
+    shutil.copy(INFRA / "dagster-postgres.yaml", tmp_path / "dagster.yaml")
+    monkeypatch.setenv("DAGSTER_LOGS", str(tmp_path / "logs"))
     with services.postgres("dagster") as at:
         for key, value in {**at, "db": "dagster"}.items():
             monkeypatch.setenv(f"DAGSTER_POSTGRES_{key.upper()}", str(value))

@@ -53,8 +53,8 @@ def stores(store: str, folder: Path) -> Iterator[Stores]:
             yield Stores(
                 registry=server,
                 remote=f"s3://{services.BUCKET}/dvc",
-                dagster=settings.replace("/var/lib/tracer", str(folder)),
-                environment={**environment, **named},
+                dagster=settings,
+                environment={**environment, **named, "DAGSTER_LOGS": str(folder / "logs")},
                 crash=lambda: services.crash(at),
             )
 

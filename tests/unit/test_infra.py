@@ -67,7 +67,7 @@ def test_compose_stops_without_a_variable_that_matters(path: Path) -> None:
 def test_compose_services_use_files_that_exist() -> None:
     compose = documents(INFRA / "compose.yaml")[0]
     services = compose["services"]
-    assert set(services) == {"postgres", "mlflow", "code", "webserver", "daemon"}
+    assert set(services) == {"postgres", "s3", "mlflow", "accounts", "code", "webserver", "daemon", "proxy"}
     for overlay in COMPOSE:
         for name, service in documents(overlay)[0]["services"].items():
             assert name in services, f"{overlay}: no service {name} in compose.yaml"
@@ -78,8 +78,8 @@ def test_compose_services_use_files_that_exist() -> None:
                 build = service["build"]
                 assert (INFRA / build["context"] / build["dockerfile"]).is_file()
     published = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(published) == 2
-    assert all(port.startswith("127.0.0.1:") for port in published), "Dagster has no login: the loopback interface only"
+    assert len(published) == 3 and "ports" not in services["webserver"], "Dagster has no login: only its proxy is open"
+    assert all(port.startswith("127.0.0.1:") for port in published), "the loopback interface only"
 
 
 def test_images_copy_what_the_ignore_file_lets_through_and_run_without_root() -> None:
@@ -217,9 +217,7 @@ def test_dagster_reads_the_settings_of_many_machines(tmp_path: Path, monkeypatch
     reference = InstanceRef.from_dir(str(tmp_path))
     storage = reference.custom_instance_class_data or reference.storage_data
     assert storage.class_name == DagsterPostgresStorage.__name__
-    variables = {
-        value["env"] for value in settings["storage"]["postgres"]["postgres_db"].values() if isinstance(value, dict)
-    }
+    variables = {value for keys, value in leaves(settings) if keys[-1] == "env"}
     given = documents(INFRA / "compose.yaml")[0]["x-dagster-environment"]
     assert variables <= set(given)
     settings["concurency"] = {}
@@ -299,8 +297,9 @@ def test_the_same_code_is_served_everywhere() -> None:
     for arguments in (compose, deployment["dagsterApiGrpcArgs"]):
         module = arguments[arguments.index("--module-name") + 1]
         assert importlib.util.find_spec(module) is not None
-    assert str(workspace["port"]) == compose[compose.index("--port") + 1]
-    assert workspace["host"] in documents(INFRA / "compose.yaml")[0]["services"]
+    given = documents(INFRA / "compose.yaml")[0]["x-dagster-environment"]
+    assert given[workspace["port"]["env"]] == compose[compose.index("--port") + 1]
+    assert given[workspace["host"]["env"]] == "code"
 
 
 @pytest.mark.parametrize(
