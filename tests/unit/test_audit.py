@@ -60,6 +60,7 @@ def test_pip_audit_that_says_nothing_did_not_check(audit: ModuleType, tmp_path: 
 
 
 def test_planted_secrets_are_found_and_references_to_secrets_are_not(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)  # the hook asks git whether the baseline is staged
     shutil.copy(ROOT / ".secrets.baseline", tmp_path)
     for name, text in SECRETS.items():
         (tmp_path / name).write_text(f"{text}\n", encoding="utf-8")
