@@ -164,7 +164,8 @@ def test_a_run_whose_own_pod_is_lost_ends(cluster: Cluster, tmp_path: Path, happ
     values = yaml.safe_load((ROOT / "infra/k8s/values.yaml").read_text(encoding="utf-8"))
     monitoring = values["dagsterDaemon"]["runMonitoring"]
     launcher = {"service_account_name": "dagster", "job_image": "image", "dagster_home": "/opt/dagster",
-                "instance_config_map": "dagster-instance", "postgres_password_secret": "tracer-postgres",
+                "instance_config_map": "dagster-instance",
+                "postgres_password_secret": "tracer-postgres",  # pragma: allowlist secret
                 "job_namespace": "tracer", "load_incluster_config": False,
                 "kubeconfig_file": str(tmp_path / "kubeconfig")}  # fmt: skip
     settings = {
