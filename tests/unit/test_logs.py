@@ -34,6 +34,7 @@ def body(out):
 
 def application():
     run_step("step", config={}, inputs={}, out=Path("out"), module="tracer.action", body=body)
+    print("no end", end="", file=sys.stderr)
     raise ZeroDivisionError("a bug")
 
 cli.application = lambda: lambda **_: application()
@@ -56,13 +57,14 @@ def run(command: list[str], folder: Path, **environment: str) -> subprocess.Comp
 def test_all_that_a_command_says_is_json_with_run_step_and_digest(tmp_path: Path) -> None:
     done = run([sys.executable, "-c", PROGRAM], tmp_path, TRACER_RUN_ID="run-7")
     assert (done.returncode, done.stdout) == (1, "")
-    *meanwhile, bug = lines(done.stderr)
+    *meanwhile, bug, last = lines(done.stderr)
     digest = json.loads((tmp_path / "out" / "lineage.json").read_text(encoding="utf-8"))["digest"]
     assert {(each["run"], each["step"], each["digest"]) for each in meanwhile} == {("run-7", "step", digest[:12])}
     said = [(each["level"], each["message"]) for each in meanwhile]
     assert said[:2] == [("warning", "a line\nand another"), ("info", "half a line")]
     assert "UserWarning: old" in said[2][1] and said[-1] == ("info", "states: 1/1, done")
     assert (bug["level"], bug["step"]) == ("critical", "") and "ZeroDivisionError: a bug" in bug["error"]
+    assert last["message"] == "no end"
 
 
 def test_what_is_refused_is_an_error_of_the_log(tmp_path: Path) -> None:
