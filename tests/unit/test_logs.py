@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from dagster_pipes import PipesContextData, encode_param
 
-from pipelines.loggers import Brief, BriefJson
+from pipelines.loggers import Brief, brief
 from tracer import logs
 
 KEYS = {"time", "level", "logger", "message", "run", "step", "digest"}
@@ -99,8 +100,14 @@ def test_a_command_that_dagster_starts_names_its_run(tmp_path: Path) -> None:
 def test_a_run_of_dagster_s_is_told_as_json_too(monkeypatch: pytest.MonkeyPatch) -> None:
     record = logging.makeLogRecord({"msg": "long", "levelname": "INFO", "name": "brief"})
     record.dagster_meta = {"step_key": "stage1", "orig_message": "short", "run_id": "8a1b"}
+    monkeypatch.delenv(logs.SETTING, raising=False)
     monkeypatch.setenv(logs.RUN, "mine")
-    (told,) = lines(BriefJson().format(record))
-    assert (told["message"], told["step"], told["run"]) == ("short", "stage1", "8a1b")
     assert Brief().format(record) == "stage1: short"
-    assert json.loads(BriefJson().format(logging.makeLogRecord({"msg": "own"})))["run"] == "mine"
+    assert Brief().format(logging.makeLogRecord({"msg": "own"})) == "run: own"
+    monkeypatch.setenv(logs.SETTING, "json")
+    (told,) = lines(Brief().format(record))
+    assert (told["message"], told["step"], told["run"]) == ("short", "stage1", "8a1b")
+    assert json.loads(Brief().format(logging.makeLogRecord({"msg": "own"})))["run"] == "mine"
+    monkeypatch.setattr(sys, "stderr", logs.Printed(sys.stderr))  # which would make a line of each line
+    (handler,) = brief.logger_fn(dg.build_init_logger_context()).handlers
+    assert handler.stream is sys.__stderr__
