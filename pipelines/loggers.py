@@ -1,4 +1,4 @@
-"""What a terminal shows of a run: one line per message, without Dagster's ids."""
+"""What a terminal shows of a run: one line per message, without Dagster's ids; or JSON with them (``tracer.logs``)."""
 
 import logging
 import sys
@@ -11,34 +11,26 @@ from tracer import logs
 @dg.logger
 def brief(context: dg.InitLoggerContext) -> logging.Logger:
     """One line per message of the assets: the step and the text."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(BriefJson() if logs.as_json() else Brief())
+    handler = logging.StreamHandler(sys.__stderr__ if logs.as_json() else sys.stderr)
+    handler.setFormatter(Brief())
     made = logging.Logger("brief", level=logging.INFO)
     made.addHandler(handler)
     return made
 
 
-def told(record: logging.LogRecord) -> tuple[str, str, str]:
-    """The step, the message and the run of one of Dagster's records."""
-    meta = getattr(record, "dagster_meta", None)
-    meta = meta if isinstance(meta, dict) else {}
-    return meta.get("step_key") or "", meta.get("orig_message") or record.getMessage(), meta.get("run_id") or ""
-
-
-class BriefJson(logs.Json):
-    """The same as JSON."""
+class Brief(logs.Json):
+    """Formats a message of Dagster's."""
 
     def fields(self, record: logging.LogRecord) -> dict[str, str]:
-        """With Dagster's run and step."""
-        step, message, run = told(record)
-        fields = super().fields(record)
-        return {**fields, "message": message, "run": run or fields["run"], "step": step or fields["step"]}
-
-
-class Brief(logging.Formatter):
-    """Formats a message without Dagster's ids."""
+        """With the step and the run that it is about."""
+        fields, meta = super().fields(record), getattr(record, "dagster_meta", None)
+        meta = meta if isinstance(meta, dict) else {}
+        known = {"message": "orig_message", "run": "run_id", "step": "step_key"}
+        return {**fields, **{name: meta.get(key) or fields[name] for name, key in known.items()}}
 
     def format(self, record: logging.LogRecord) -> str:
         """The step and the message."""
-        step, message, _ = told(record)
-        return f"{step or 'run'}: {message}"
+        if logs.as_json():
+            return super().format(record)
+        fields = self.fields(record)
+        return f"{fields['step'] or 'run'}: {fields['message']}"

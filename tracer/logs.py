@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import logging
@@ -76,6 +77,7 @@ def begin() -> None:
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a log that cannot be written would be told to the stream that it comes from
     sys.stderr = Printed(sys.stderr)  # type: ignore[arg-type]
+    atexit.register(sys.stderr.write, "\n")  # a last line that has no end
     sys.excepthook = lambda *error: log.critical("ended by a bug", exc_info=error)
 
 

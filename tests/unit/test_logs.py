@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from dagster_pipes import PipesContextData, encode_param
 
-from pipelines.loggers import Brief, BriefJson
+from pipelines.loggers import Brief, brief
 from tracer import logs
 
 KEYS = {"time", "level", "logger", "message", "run", "step", "digest"}
@@ -34,6 +35,7 @@ def body(out):
 
 def application():
     run_step("step", config={}, inputs={}, out=Path("out"), module="tracer.action", body=body)
+    print("no end", end="", file=sys.stderr)
     raise ZeroDivisionError("a bug")
 
 cli.application = lambda: lambda **_: application()
@@ -56,13 +58,14 @@ def run(command: list[str], folder: Path, **environment: str) -> subprocess.Comp
 def test_all_that_a_command_says_is_json_with_run_step_and_digest(tmp_path: Path) -> None:
     done = run([sys.executable, "-c", PROGRAM], tmp_path, TRACER_RUN_ID="run-7")
     assert (done.returncode, done.stdout) == (1, "")
-    *meanwhile, bug = lines(done.stderr)
+    *meanwhile, bug, last = lines(done.stderr)
     digest = json.loads((tmp_path / "out" / "lineage.json").read_text(encoding="utf-8"))["digest"]
     assert {(each["run"], each["step"], each["digest"]) for each in meanwhile} == {("run-7", "step", digest[:12])}
     said = [(each["level"], each["message"]) for each in meanwhile]
     assert said[:2] == [("warning", "a line\nand another"), ("info", "half a line")]
     assert "UserWarning: old" in said[2][1] and said[-1] == ("info", "states: 1/1, done")
     assert (bug["level"], bug["step"]) == ("critical", "") and "ZeroDivisionError: a bug" in bug["error"]
+    assert last["message"] == "no end"
 
 
 def test_what_is_refused_is_an_error_of_the_log(tmp_path: Path) -> None:
@@ -97,8 +100,14 @@ def test_a_command_that_dagster_starts_names_its_run(tmp_path: Path) -> None:
 def test_a_run_of_dagster_s_is_told_as_json_too(monkeypatch: pytest.MonkeyPatch) -> None:
     record = logging.makeLogRecord({"msg": "long", "levelname": "INFO", "name": "brief"})
     record.dagster_meta = {"step_key": "stage1", "orig_message": "short", "run_id": "8a1b"}
+    monkeypatch.delenv(logs.SETTING, raising=False)
     monkeypatch.setenv(logs.RUN, "mine")
-    (told,) = lines(BriefJson().format(record))
-    assert (told["message"], told["step"], told["run"]) == ("short", "stage1", "8a1b")
     assert Brief().format(record) == "stage1: short"
-    assert json.loads(BriefJson().format(logging.makeLogRecord({"msg": "own"})))["run"] == "mine"
+    assert Brief().format(logging.makeLogRecord({"msg": "own"})) == "run: own"
+    monkeypatch.setenv(logs.SETTING, "json")
+    (told,) = lines(Brief().format(record))
+    assert (told["message"], told["step"], told["run"]) == ("short", "stage1", "8a1b")
+    assert json.loads(Brief().format(logging.makeLogRecord({"msg": "own"})))["run"] == "mine"
+    monkeypatch.setattr(sys, "stderr", logs.Printed(sys.stderr))  # which would make a line of each line
+    (handler,) = brief.logger_fn(dg.build_init_logger_context()).handlers
+    assert handler.stream is sys.__stderr__

@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from pipelines import metrics
-from tracer import cli
+from pipelines.assets.training import figures
+from tracer import cli, json_lines
 from tracer.config import Config
 from tracer.json_files import write_json
 from tracer.lineage.digest import STARTED
@@ -71,6 +72,15 @@ def test_a_stage_tells_its_step_its_metrics_and_its_digest(tmp_path: Path) -> No
     ):
         assert expected in lines
     assert not any("stage2" in line or line.startswith("tracer_stage_tokens_per_second{") for line in lines)
+
+
+def test_dagster_shows_the_speed_that_only_the_heartbeat_has(tmp_path: Path) -> None:
+    out = stage(tmp_path, "stage1")
+    heartbeat = Heartbeat(out, steps=40)
+    heartbeat.metrics = {"tokens_per_second": 80.0, "memory_bytes": 1, "step_time": 2.0}
+    heartbeat.beat("saving", 40)
+    json_lines.write(out / "metrics.jsonl", [{"loss": 0.5, "reward": 1.0}])
+    assert figures(out) == {"metric/loss": 0.5, "metric/tokens_per_second": 80.0}
 
 
 def test_the_queue_tells_what_waits_what_failed_and_who_is_champion(config: Config, tmp_path: Path) -> None:

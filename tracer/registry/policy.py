@@ -38,13 +38,6 @@ class Comparison(Section):
     metric: str
     where: dict[str, Any] = Field(default={})
 
-    @model_validator(mode="before")
-    @classmethod
-    def _renamed(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and "margin" in fields:
-            raise ValueError("`margin` has two names now: `min_gain` in `primary`, and `max_loss` in `guards`")
-        return fields
-
 
 class Primary(Comparison):
     """A comparison that the challenger has to win."""
