@@ -90,7 +90,7 @@ def test_it_runs_the_chain_without_root_on_an_empty_volume(container: tuple[Buil
     assert run("id", "-u").strip() == "1000"
     assert "Usage" in run("tracer", "--help")
     found = {each["name"]: each["ok"] for each in json.loads(run("sh", "-c", "tracer doctor --json || true"))}
-    assert found["python"] and found["pins"] and found["data"] and found["browser"]
+    assert found["python"] and found["pins"] and found["data"] and found["chromium"]
     run("tracer", "run", "--profile", "micro")
     lineage = json.loads((volume / "build/micro/seed0/stage2/lineage.json").read_text(encoding="utf-8"))
     assert lineage["git"]["commit"] == COMMIT
