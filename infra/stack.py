@@ -42,7 +42,6 @@ PASSED = ("HOME", "LANG", "OMP_NUM_THREADS", "PYTHONPATH", "PYTHONUNBUFFERED", "
 """What a process has from whoever starts the stack."""
 MARK = "TRACER_STACK"
 """The variable by which the processes of a service are found again, also those whose parent was killed."""
-PUBLISHED = ("DAGSTER_PORT", "MLFLOW_PORT", "S3_PORT")
 NAMES = {"MLFLOW_USER": "tracer", "DAGSTER_USER": "tracer"}
 UP_SECONDS = 600.0
 
@@ -63,21 +62,26 @@ class Stack:
         self.log = folder / "logs"
 
     @functools.cached_property
+    def port_names(self) -> dict[str, str | None]:
+        """The variables that name ports, and their defaults; ``PORT_N`` is what is N in a container, unpublished."""
+        published = dict(re.findall(r"\$\{(\w+_PORT):-(\d+)\}", self.text))
+        exposed = (port for service in self.services.values() for port in service.get("expose", []))
+        return {**published, **{f"PORT_{port}": None for port in exposed}}
+
+    @functools.cached_property
     def secrets(self) -> dict[str, str]:
-        """The variables of compose.yaml, and the ports that are not published; those that are missing are made."""
+        """The variables of compose.yaml, and the ports; those that are missing are made."""
         lines = self.secrets_file.read_text(encoding="utf-8").splitlines() if self.secrets_file.exists() else []
         found = dict(line.split("=", 1) for line in lines)
         before = dict(found)
-        for name, default in re.findall(r"\$\{(\w+_PORT):-(\d+)\}", self.text):
-            found[name] = os.environ.get(name) or found.get(name, default)
+        for name, default in self.port_names.items():
+            found[name] = os.environ.get(name) or found.get(name) or default or str(free_port())
         for name in re.findall(r"\$\{(\w+):\?", self.text):
             found.setdefault(name, NAMES.get(name) or secrets.token_hex(24))
         found.setdefault("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", base64.urlsafe_b64encode(os.urandom(32)).decode())
         if "DAGSTER_PASSWORD" not in found:
             found["DAGSTER_PASSWORD"] = secrets.token_hex(24)
             found["DAGSTER_PASSWORD_HASH"] = hashed(found["DAGSTER_PASSWORD"])
-        for port in [port for service in self.services.values() for port in service.get("expose", [])]:
-            found.setdefault(f"PORT_{port}", str(free_port()))
         if found != before:
             new = self.secrets_file.with_suffix(".new")
             new.unlink(missing_ok=True)
@@ -118,15 +122,12 @@ class Stack:
 
     def environment(self, name: str) -> dict[str, str]:
         """All that a service's processes have for an environment."""
-        given = {key: value if value is not None else f"${{{key}}}" for key, value in self.given(name).items()}
-        found = {key: "127.0.0.1" if value in self.services and key.endswith("HOST") else self.here(name, value)
-                 for key, value in given.items()}  # fmt: skip
+        found = {}
+        for key, value in self.services[name]["environment"].items():
+            host = value in self.services and key.endswith("HOST")
+            found[key] = "127.0.0.1" if host else self.here(name, value or f"${{{key}}}")
         passed = {key: os.environ[key] for key in PASSED if key in os.environ}
         return passed | found | {"PATH": search_path(), MARK: self.mark(name)}
-
-    def given(self, name: str) -> dict[str, str | None]:
-        """The environment that compose.yaml gives."""
-        return dict(self.services[name].get("environment", {}))
 
     def mark(self, name: str) -> str:
         """The mark of a service's processes."""
@@ -176,7 +177,8 @@ class Stack:
 
 def hashed(password: str) -> str:
     """What Caddy compares a password with."""
-    done = subprocess.run(["caddy", "hash-password"], input=f"{password}\n", capture_output=True, encoding="utf-8")
+    command = [shutil.which("caddy", path=search_path()) or "caddy", "hash-password"]
+    done = subprocess.run(command, input=f"{password}\n", capture_output=True, encoding="utf-8")
     if done.returncode:
         raise StackError(f"caddy hash-password: {done.stderr}")
     return done.stdout.strip()
@@ -320,14 +322,14 @@ def up(stack: Stack) -> None:
     stack.lay()
     running = bool(stack.states())
     if running:
-        for name in PUBLISHED:
+        for name in stack.port_names:
             os.environ.pop(name, None)  # it keeps its ports
     configure(stack)
     if running:
         stack.supervisor("start", "all")
     else:
         stack.end(*stack.services)
-        for name in PUBLISHED:
+        for name in stack.port_names:
             if listens(int(stack.secrets[name])):
                 raise StackError(f"port {stack.secrets[name]} is taken; choose another, as in {name}=12345")
         subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", stack.configuration], check=True)

@@ -110,11 +110,11 @@ class Running:
 def running(checkout: Path) -> Iterator[Running]:
     """A stack for a checkout, in a folder of its own, on free ports. It ends with the block, and its state with it."""
     script = module()
-    environment = {**os.environ, **{name: str(free_port()) for name in script.PUBLISHED}}
     with tempfile.TemporaryDirectory(prefix="tracer-stack-") as name:
         Path(name).chmod(0o711)  # PostgreSQL's user passes, which pytest's folders do not let
-        environment["STACK"] = str(Path(name) / "s")
-        found = Running(script.Stack(Path(name) / "s"), checkout, environment)
+        stack = script.Stack(Path(name) / "s")
+        ports = {each: str(free_port()) for each, default in stack.port_names.items() if default}
+        found = Running(stack, checkout, {**os.environ, **ports, "STACK": str(stack.folder)})
         try:
             found.do("up")
             yield found

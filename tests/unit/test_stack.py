@@ -22,9 +22,9 @@ SECRETS = {
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name in module().PUBLISHED:
-        monkeypatch.delenv(name, raising=False)
     found = module().Stack(tmp_path / "s")
+    for name in found.port_names:
+        monkeypatch.delenv(name, raising=False)
     found.folder.mkdir()
     # Caddy, which makes the hash, is not installed everywhere.
     found.secrets_file.write_text("DAGSTER_PASSWORD=between us\nDAGSTER_PASSWORD_HASH=$2a$14$abc\n", encoding="utf-8")
