@@ -24,11 +24,11 @@ class Builder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._options = ["--root", folder / "storage", "--runroot", folder / "run"]
+        self.options = ["--root", folder / "storage", "--runroot", folder / "run"]
 
     def __call__(self, command: str, *arguments: str | Path, codes: tuple[int, ...] = (0,)) -> str:
         """Run a command of buildah's; what it prints."""
-        called = ["buildah", *self._options, command, *arguments]
+        called = ["buildah", *self.options, command, *arguments]
         done = subprocess.run(list(map(str, called)), capture_output=True, encoding="utf-8")
         assert done.returncode in codes, f"{called}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
@@ -73,7 +73,8 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Builde
         )  # fmt: skip
         yield buildah, buildah("from", "--pull-never", "localhost/tracer:test").strip()
     finally:
-        subprocess.run(["buildah", *map(str, buildah._options), "rm", "--all"], capture_output=True)
+        subprocess.run(["buildah", *map(str, buildah.options), "rm", "--all"], capture_output=True)
+        subprocess.run(["umount", "--recursive", folder / "storage" / "overlay"], capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -92,7 +92,7 @@ def test_what_the_chart_is_given_is_valid() -> None:
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "run"}}
     valid({**job, "spec": {"template": template, **runs["jobSpecConfig"]}})
     assert {each["name"]: each["value"] for each in container["env"]}["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
-    # Kubernetes waits for the end of the minute in which a lost run has to be noticed.
+    # A run whose pod is lost has to be noticed within a minute.
     assert values["dagsterDaemon"]["runMonitoring"]["pollIntervalSeconds"] <= 30
 
 
