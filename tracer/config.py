@@ -70,6 +70,11 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _named(self) -> Config:
+        self.__dict__["registry"] = self.registry.of(self.profile)
+        return self
+
+    @model_validator(mode="after")
     def _whole_groups(self) -> Config:
         for name, stage in self:
             if not isinstance(stage, GrpoConfig):

@@ -364,7 +364,7 @@ def test_a_version_that_passes_waits_for_somebody_else_than_its_author(
     chain = Chain(config)
     base = chain.base(WEAK, ONLINE)
     registered(config, chain, 1, STRONG)
-    with pytest.raises(versions.RegistryError, match=r"was never judged \(`tracer promote` does that"):
+    with pytest.raises(versions.RegistryError, match=r"was never judged \(`tracer promote --profile test` does that"):
         review.approve(config.registry, 1, "it is mine")
     waiting = promotion.promote(config, base, chain.ingest)
     assert (waiting.outcome, waiting.champion, waiting.promoted) == ("waiting", None, False)

@@ -249,8 +249,11 @@ def test_a_chain_that_does_not_hold_together_is_refused(config: Config, version:
 
 
 def test_what_is_not_there_is_named_with_the_fix(config: Config, version: versions.Version) -> None:
-    with pytest.raises(versions.RegistryError, match="tracer promote"):
+    hint = f"`tracer promote --profile {config.profile}` a champion"
+    with pytest.raises(versions.RegistryError, match=hint):
         versions.load("tracer-planner@champion", config.registry)
+    with pytest.raises(versions.RegistryError, match="`tracer promote` a champion"):  # nobody said which profile
+        versions.load("tracer-planner@champion", RegistryConfig(tracking_uri=config.registry.tracking_uri))
 
 
 def test_a_version_says_what_it_is(config: Config, version: versions.Version) -> None:

@@ -21,6 +21,7 @@ from tracer.config import Config
 from tracer.lineage.digest import LINEAGE, STARTED, LineageError, begun, named
 from tracer.lineage.step import locked
 from tracer.registry import places, storage, tracking, versions
+from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError
 from tracer.registry.verify import unregistered
 
@@ -122,7 +123,7 @@ def _registry(config: Config, dry_run: bool) -> Iterator[Removed]:
     if database is not None and not database.is_file():
         return
     for version in every:
-        _require(client, version)
+        _require(client, config.registry, version)
     deleted = _deleted(client)
     if database is None:
         yield from _deleted_files(deleted, dry_run)
@@ -159,18 +160,19 @@ def _remote(address: str) -> Any:
     return get_artifact_repository(address)
 
 
-def _require(client: Any, version: versions.Version) -> None:
+def _require(client: Any, config: RegistryConfig, version: versions.Version) -> None:
     """Raise ``RegistryError`` where somebody deleted what a version needs: ``mlflow gc`` would remove it for good."""
     for run_id in (version.run_id, *version.evaluations().values()):
         if client.get_run(run_id).info.lifecycle_stage != "active":
             raise RegistryError(
                 f"version {version.version} needs the run {run_id}, which was deleted: bring it back with `mlflow runs "
-                f"restore --run-id {run_id}`, and run `tracer gc` again"
+                f"restore --run-id {run_id}`, and run `{config.command('gc')}` again"
             )
     try:
         client.get_logged_model(version.model_id)
     except tracking.mlflow_error() as error:
-        raise RegistryError(f"version {version.version} has lost its files ({error}); see `tracer verify`") from error
+        see = config.command("verify")
+        raise RegistryError(f"version {version.version} has lost its files ({error}); see `{see}`") from error
 
 
 def _deleted(client: Any) -> list[Any]:

@@ -53,7 +53,8 @@ def promote(
     base that cannot be compared.
     """
     if again and not reason:
-        raise ConfigError("to decide again on what was decided needs a reason: `tracer promote --again --reason WHY`")
+        again_why = config.command("promote --again --reason WHY")
+        raise ConfigError(f"to decide again on what was decided needs a reason: `{again_why}`")
 
     def decide(past: Record) -> Decision:
         return _promote(config, base, trajectories, past, reason if again else "")
@@ -98,7 +99,8 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, past:
     found = "; ".join(check.description for check in failed) or "every check passed"
     outcome = "refused" if failed else "waiting" if policy.approval == "required" else "promoted"
     if outcome == "waiting":
-        found += f"; somebody else than its author has to `tracer approve {challenger.version} --reason WHY`"
+        approval = config.command(f"approve {challenger.version} --reason WHY")
+        found += f"; somebody else than its author has to `{approval}`"
     return entry(
         config.registry,
         past,
@@ -117,7 +119,7 @@ def rollback(config: RegistryConfig, reason: str = "rolled back by hand") -> Dec
 
     def decide(past: Record) -> Decision:
         if past.champion is None:
-            raise RegistryError(f"{config.model} has no champion; `tracer promote` makes one")
+            raise RegistryError(f"{config.model} has no champion; `{config.command('promote')}` makes one")
         earlier = (each.champion for each in reversed(past.decisions) if each.champion not in (None, past.champion))
         number = next((each for each in earlier if each is not None and barring(past, each) is None), None)
         if number is None:
@@ -170,7 +172,7 @@ def restore_alias(config: RegistryConfig) -> Decision:
     """Point the alias ``champion`` at the version that the record says; return the last decision."""
     past = record.whole(config)
     if not past.decisions:
-        raise RegistryError(f"{config.model} has no decisions; `tracer promote` makes one")
+        raise RegistryError(f"{config.model} has no decisions; `{config.command('promote')}` makes one")
     record.move(tracking.connect(config), config, past.champion)
     return past.decisions[-1]
 
@@ -347,7 +349,8 @@ def decided(config: RegistryConfig, decide: Callable[[Record], Decision]) -> Dec
 def _once(config: RegistryConfig, decision: Decision) -> Decision:
     """Record a decision that a person took on what there was; raises ``RegistryError`` if another one came first."""
     if not record.append(config, decision):
-        raise RegistryError("another decision came first; look at `tracer history`, and run the command again")
+        look = config.command("history")
+        raise RegistryError(f"another decision came first; look at `{look}`, and run the command again")
     return decision
 
 

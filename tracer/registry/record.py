@@ -163,7 +163,7 @@ def whole(config: RegistryConfig) -> Record:
         raise RegistryError(
             f"the promotion record {name_of(config)} is damaged: "
             + "; ".join(f"{name}: {what}" for name, what in sorted(record.damage.items()))
-            + ". Restore the database from a backup, or see what `tracer history --repair` would do"
+            + f". Restore the database from a backup, or see what `{config.command('history --repair')}` would do"
         )
     return record
 
@@ -241,10 +241,11 @@ def misplaced(config: RegistryConfig, record: Record, alias: int | None) -> str:
     """What to say of an alias that no decision set."""
     found = f"points at version {alias}, which was never promoted" if alias else "was deleted"
     meant = f"the record says version {record.champion}" if record.champion else "the record has no champion"
-    adopt = f"`tracer promote --adopt --reason WHY` records version {alias} as champion; or " if alias else ""
+    adopt = config.command("promote --adopt --reason WHY")
+    adopt = f"`{adopt}` records version {alias} as champion; or " if alias else ""
     return (
         f"the alias {CHAMPION!r} of {config.model} {found}: {meant}. {adopt}"
-        f"`tracer rollback --alias` puts the alias back to what the record says"
+        f"`{config.command('rollback --alias')}` puts the alias back to what the record says"
     )
 
 

@@ -20,12 +20,13 @@ def approve(config: RegistryConfig, number: int, reason: str) -> Decision:
         version = versions.version_of(f"{config.model}/{number}", config)
         verdict = next((each for each in reversed(past.decisions) if each.version == number), None)
         if verdict is None or verdict.outcome != "waiting":
-            found = f"it was {verdict.outcome}" if verdict else "it was never judged (`tracer promote` does that)"
+            judge = config.command("promote")
+            found = f"it was {verdict.outcome}" if verdict else f"it was never judged (`{judge}` does that)"
             raise RegistryError(f"version {number} of {config.model} does not wait for approval: {found}")
         if verdict.incumbent != promotion.named(past.champion):
             raise RegistryError(
                 f"version {number} was compared with {promotion.shown(verdict.incumbent)}, and the champion is now "
-                f"version {past.champion}; `tracer promote` compares it again"
+                f"version {past.champion}; `{config.command('promote')}` compares it again"
             )
         users.require_other(config, version, verdict.by)
         digest = digest_of({"approved": number, "after": past.head})
@@ -51,7 +52,7 @@ def reject(config: RegistryConfig, number: int, reason: str) -> Decision:
         version = versions.version_of(f"{config.model}/{number}", config)
         if past.champion == number:
             raise RegistryError(
-                f"version {number} is champion: `tracer rollback --reason WHY` brings back the last one"
+                f"version {number} is champion: `{config.command('rollback --reason WHY')}` brings back the last one"
             )
         digest = digest_of({"rejected": number, "after": past.head})
         return promotion.entry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from tracer.settings import Section
 
@@ -27,3 +27,14 @@ class RegistryConfig(Section):
     """How long it leaves Dagster's runs with their events."""
     enabled: bool = True
     """Whether runs of the profile register versions and ask for promotion."""
+    _profile: str = PrivateAttr("")
+
+    def of(self, profile: str) -> RegistryConfig:
+        """The same section, whose messages name the commands of a profile."""
+        own = self.model_copy()
+        own._profile = profile
+        return own
+
+    def command(self, words: str) -> str:
+        """A command as messages show it, for the profile where one is known."""
+        return f"tracer {words}" + (f" --profile {self._profile}" if self._profile else "")

@@ -41,9 +41,8 @@ def _record(config: RegistryConfig) -> Iterator[Finding]:
     """The promotion record, and the alias that is its shadow."""
     found = record.read(config)
     for name, what in sorted(found.damage.items()):
-        yield Finding(
-            "record", False, f"altered or missing: {name}: {what}", f"{BACKUP}, or see `tracer history --repair`"
-        )
+        fix = f"{BACKUP}, or see `{config.command('history --repair')}`"
+        yield Finding("record", False, f"altered or missing: {name}: {what}", fix)
     if found.damage:
         return  # until it is put right, nobody knows who is champion
     alias = tracking.alias(tracking.connect(config), config.model, record.CHAMPION)
@@ -105,24 +104,27 @@ def _data(config: Config, every: list[Version]) -> Iterator[Finding]:
             for md5, numbers in md5s.items():
                 name, remote = f"data {md5[:12]}", storage.holder(project, md5)
                 if remote is None:
-                    fix = "`dvc push` from the machine that has it; `tracer history` says what depends on it"
+                    past = config.command("history")
+                    fix = f"`dvc push` from the machine that has it; `{past}` says what depends on it"
                     yield Finding(name, False, f"missing: no DVC remote has all of it (version {numbers})", fix)
                 else:
                     yield Finding(name, True, f"the remote {remote} has it (version {numbers})")
     except LineageError as error:
-        yield Finding("data", False, f"missing: {error}", "give DVC its remotes back, and run `tracer verify` again")
+        fix = f"give DVC its remotes back, and run `{config.command('verify')}` again"
+        yield Finding("data", False, f"missing: {error}", fix)
 
 
 def _left_over(client: Any, config: RegistryConfig, every: list[Version]) -> Iterator[Finding]:
     """What interrupted commands left in the registry."""
-    fix = "`tracer gc` removes it"
+    fix = f"`{config.command('gc')}` removes it"
     for run in tracking.abandoned(client, config):
         yield Finding(
             "registry", False, f"orphaned: run {run.info.run_id} ({run.info.run_name}), which nobody writes", fix
         )
     for run in tracking.killed(client, config):
         what = f"orphaned: run {run.info.run_id} ({run.info.run_name}), whose stage was killed"
-        yield Finding("registry", False, what, "run the stage again, which goes on in it; `tracer gc` ends it")
+        end = f"run the stage again, which goes on in it; `{config.command('gc')}` ends it"
+        yield Finding("registry", False, what, end)
     for model in unregistered(client, config, every):
         yield Finding("registry", False, f"orphaned: the logged model {model.model_id}, which no version is", fix)
     database = places.database(config)

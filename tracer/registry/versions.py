@@ -94,8 +94,8 @@ def version_of(where: str, config: RegistryConfig) -> Version:
         found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
     except MlflowException as error:
         raise UnknownVersion(
-            f"{config.tracking_uri} has no {where} ({error.message}); `tracer register` makes a challenger, and "
-            f"`tracer promote` a champion if it passes the gate"
+            f"{config.tracking_uri} has no {where} ({error.message}); `{config.command('register')}` makes a "
+            f"challenger, and `{config.command('promote')}` a champion if it passes the gate"
         ) from error
     return read(found)
 
