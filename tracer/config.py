@@ -71,7 +71,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _named(self) -> Config:
-        self.__dict__["registry"] = self.registry.of(self.profile)
+        registry = self.registry.model_copy()  # the default is one for all
+        registry._profile = self.profile
+        self.__dict__["registry"] = registry
         return self
 
     @model_validator(mode="after")

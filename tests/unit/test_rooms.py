@@ -181,4 +181,5 @@ def test_settings_decide_nothing_but_values() -> None:
         if (callable(value) or isinstance(value, property)) and not attribute.startswith(("_", "model_"))
     }
     assert methods == {"tracer.config.Config.command", "tracer.config.Config.folder", "tracer.config.Config.out",
+                       "tracer.registry.settings.RegistryConfig.command",
                        "tracer.training.settings.LaunchConfig.processes"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Stage 1 with an engine in each process, on the CPU: ``accelerate launch ... tests/vllm/processes.py CONFIG SHARDS``.
+"""Both stages, with an engine in each process, on the CPU: ``accelerate launch tests/vllm/processes.py CONFIG SHARDS``.
 
 Where the configuration shards weights, accelerate is told that it can without a GPU (tests/integration/sharded.py).
 """
@@ -18,7 +18,8 @@ if __name__ == "__main__":
     from trl.generation import vllm_generation
 
     import tests.vllm.unpacked  # noqa: F401
-    from tracer.training import stage1
+    from tracer.training import stage1, stage2
 
     vllm_generation.LLM = partial(vllm_generation.LLM, enforce_eager=True, skip_mm_profiling=True)
     stage1.STAGE.train(config, Path(sys.argv[2]), Path(config.planner.base), config.out("stage1"))
+    stage2.STAGE.train(config, Path(sys.argv[2]), config.out("stage1"), config.out("stage2"))

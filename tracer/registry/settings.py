@@ -28,12 +28,7 @@ class RegistryConfig(Section):
     enabled: bool = True
     """Whether runs of the profile register versions and ask for promotion."""
     _profile: str = PrivateAttr("")
-
-    def of(self, profile: str) -> RegistryConfig:
-        """The same section, whose messages name the commands of a profile."""
-        own = self.model_copy()
-        own._profile = profile
-        return own
+    """Where it is a part of a ``Config``: the profile of that, for messages."""
 
     def command(self, words: str) -> str:
         """A command as messages show it, for the profile where one is known."""
