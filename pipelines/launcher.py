@@ -1,0 +1,33 @@
+"""Dagster's own launcher, which also says whether a run's process is still there; for infra/dagster-postgres.yaml."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import deserialize_value
+
+
+class WatchedRunLauncher(DefaultRunLauncher):
+    """Runs are processes of the code server. If that is killed, so are they, and Dagster asks nobody about them: they
+    would be shown as running for ever. The server that has taken its place knows which runs it has.
+    """
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Yes: Dagster's monitoring asks, and starts a failed run again."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Failed, if the code server does not know the run; a server that does not answer is asked again later."""
+        client = self._get_grpc_client_for_termination(run.run_id)
+        if client is None:  # nobody launched it: `tracer demo`
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        try:
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
+        except DagsterUserCodeUnreachableError:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "the code server does not answer")
+        if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.FAILED, "the code server was started again, and does not know the run")

@@ -1,0 +1,48 @@
+"""A run whose code server was killed is noticed; tests/integration/test_stack.py kills a real one."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.launcher import WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.test_utils import create_run_for_test
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import serialize_value
+
+from pipelines.launcher import WatchedRunLauncher
+from tests.services import free_port
+
+NOWHERE = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": free_port()})}
+
+
+@pytest.mark.parametrize(
+    ("tags", "known", "status"),
+    [
+        ({}, None, WorkerStatus.RUNNING),  # nobody launched it
+        (NOWHERE, None, WorkerStatus.RUNNING),  # the server does not answer
+        (NOWHERE, True, WorkerStatus.RUNNING),
+        (NOWHERE, False, WorkerStatus.FAILED),
+    ],
+)
+def test_a_run_is_failed_if_its_server_does_not_know_it(
+    tags: dict[str, str], known: bool | None, status: WorkerStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        launcher = WatchedRunLauncher()
+        launcher.register_instance(instance)
+        run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED, tags=tags)
+
+        def answer(request: CanCancelExecutionRequest) -> str:
+            assert request.run_id == run.run_id
+            return serialize_value(CanCancelExecutionResult(can_cancel=bool(known)))
+
+        if known is not None:
+            server: Any = SimpleNamespace(can_cancel_execution=answer)
+            monkeypatch.setattr(launcher, "_get_grpc_client_for_termination", lambda run_id: server)
+        assert launcher.supports_check_run_worker_health
+        assert launcher.check_run_worker_health(run).status == status
