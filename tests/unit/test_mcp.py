@@ -116,6 +116,24 @@ def test_a_call_is_made_once_and_its_answer_kept(executor: Mcp) -> None:
     assert refused[0] is not None and "not sold here" in refused[0].answer
 
 
+def test_a_token_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, seen = MCPServer("shop", version="1.4", log_level="CRITICAL"), set[bytes]()
+    app = server.streamable_http_app()
+
+    async def asks(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.add(dict(scope["headers"]).get(b"authorization", b""))
+        await app(scope, receive, send)
+
+    with serving(asks) as address:
+        given = {"url": f"{address}/mcp", "headers": {"Authorization": "Bearer ${SHOP_TOKEN}"}}
+        executor = named(monkeypatch, tmp_path, shop=given)
+        with pytest.raises(ConfigError, match="'shop': the environment does not have the variable 'SHOP_TOKEN'"):
+            _ = executor.schemas
+        monkeypatch.setenv("SHOP_TOKEN", "abc")
+        assert executor.schemas == [] and seen == {b"Bearer abc"}
+
+
 def test_a_call_is_worth_its_answer(executor: Mcp) -> None:
     executors = Executors(["mcp"])
     assert executors.reward(at(call("price", item="tea")), call("price", item="tea")) == 1.0

@@ -15,6 +15,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from string import Template
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
@@ -41,6 +42,9 @@ class Server(Section):
     args: tuple[str, ...] = ()
     env: dict[str, str] = Field(default_factory=dict)
     url: str = ""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Of the requests to ``url``. ``${NAME}`` here and in ``env`` is that variable of the environment: a secret is in
+    no file."""
     type: Literal["", "stdio", "http"] = ""
     """Which of the two it is, as some clients want to be told."""
 
@@ -125,15 +129,20 @@ class Mcp:
     def _ask(self, name: str, what: Callable[[Any], Awaitable[Answer]]) -> Answer:
         """The answer of one session with a server."""
         import anyio
+        import httpx2
         from mcp import Client, StdioServerParameters
+        from mcp.client.streamable_http import streamable_http_client
 
         server = self._servers[name]
-        stdio = StdioServerParameters(command=server.command, args=list(server.args), env=server.env)
+        env, headers = (_filled(name, values) for values in (server.env, server.headers))
+        stdio = StdioServerParameters(command=server.command, args=list(server.args), env=env)
 
         async def session() -> Answer:
             with anyio.fail_after(SECONDS):
-                async with Client(server.url or stdio) as client:
-                    return await what(client)
+                async with httpx2.AsyncClient(headers=headers, timeout=SECONDS) as http:
+                    over = streamable_http_client(server.url, http_client=http) if server.url else stdio
+                    async with Client(over) as client:
+                        return await what(client)
 
         return anyio.run(session)
 
@@ -142,6 +151,14 @@ async def _called(tool: str, arguments: dict[str, Any], client: Any) -> Outcome:
     result = await client.call_tool(tool, arguments)
     parts = [part.text if part.type == "text" else part.model_dump_json() for part in result.content]
     return Outcome(answer="\n".join(parts), failed=result.is_error)
+
+
+def _filled(server: str, values: dict[str, str]) -> dict[str, str]:
+    """The values with the variables that they name; raises ``ConfigError`` for one that is not set."""
+    try:
+        return {key: Template(value).substitute(os.environ) for key, value in values.items()}
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"{SERVERS}: of {server!r}: the environment does not have the variable {error}") from error
 
 
 async def _listed(client: Any) -> list[tuple[Any, Identity]]:
