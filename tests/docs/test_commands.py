@@ -216,6 +216,7 @@ NOT_RUN = {
     "make patient": "what runs this",
     "make quarter": "takes an hour",
     "make audit": "asks a service on the network",
+    "python -m tests.perf.bench_loader FOLDER": "measures an epoch of a data set that does not fit into memory",
     "make golden": "tests/integration/test_curves.py compares the same curves",
     ".venv/bin/pre-commit install": "changes the hooks of the checkout it runs in",
     "tracer reproduce tracer-planner@champion": "tests/integration/test_reproduce.py makes a version again",

@@ -155,9 +155,10 @@ def test_every_library_that_is_imported_is_known_to_shape_results_or_not_to() ->
 
 
 NEUTRAL = {
-    "anyio", "dvc", "fastapi", "filelock", "fsspec", "google", "google_crc32c", "httpx2", "huggingface_hub", "isal",
-    "markupsafe", "mlflow", "msgspec", "openai", "orjson", "pipelines", "psutil", "pydantic", "requests", "rich",
-    "safetensors", "starlette", "tracer", "typer", "upath", "urllib3", "uvicorn", "yaml",
+    "anyio", "cryptography", "dvc", "fastapi", "filelock", "flask", "fsspec", "google", "google_crc32c", "httpx2",
+    "huggingface_hub", "isal", "markupsafe", "mlflow", "msgspec", "openai", "orjson", "pipelines", "psutil",
+    "pydantic", "requests", "rich", "safetensors", "starlette", "tracer", "typer", "upath", "urllib3", "uvicorn",
+    "yaml",
 }  # fmt: skip
 
 
