@@ -43,10 +43,12 @@ class Stored(Sequence[Example]):
     def __init__(self, folder: Path, split: str, horizon: int, only: Container[str] | None = None) -> None:
         self._paths = shards(folder, split)
         self._horizon = horizon
+        found = list(map(_outline, self._paths))
+        self._starts = [starts for starts, _ in found]
         self._places = [
             _Place(number, row, steps, step)
-            for number, path in enumerate(self._paths)
-            for row, steps, id in _begun(path)
+            for number, (_, begun) in enumerate(found)
+            for row, steps, id in begun
             if only is None or id in only
             for step in range(steps)
         ]
@@ -55,10 +57,9 @@ class Stored(Sequence[Example]):
     def _remember(self) -> None:
         self._example = lru_cache(EXAMPLES)(self._read)
         self._group = lru_cache(ROW_GROUPS)(self._read_group)
-        self._starts = lru_cache(None)(self._read_starts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_paths": self._paths, "_horizon": self._horizon, "_places": self._places}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_example", "_group")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -84,9 +85,8 @@ class Stored(Sequence[Example]):
 
     def _read(self, place: _Place) -> Example:
         path, end = self._paths[place.shard], place.row + place.steps
-        starts = self._starts(place.shard)
         rows: list[dict[str, Any]] = []
-        for group, (first, last) in enumerate(pairwise(starts)):
+        for group, (first, last) in enumerate(pairwise(self._starts[place.shard])):
             begin, stop = max(place.row, first), min(end, last)
             if begin >= stop:
                 continue
@@ -105,24 +105,19 @@ class Stored(Sequence[Example]):
             with parquet(path) as file:
                 return file.read_row_group(group)
         except Exception as error:
-            raise unreadable(path, self._starts(shard)[group], error) from error
-
-    def _read_starts(self, shard: int) -> list[int]:
-        path = self._paths[shard]
-        try:
-            with parquet(path) as file:
-                counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        except Exception as error:
-            raise unreadable(path, 0, error) from error
-        return [0, *accumulate(counts)]
+            raise unreadable(path, self._starts[shard][group], error) from error
 
 
-def _begun(path: Path) -> list[tuple[int, int, str]]:
-    """Where the trajectories of a shard begin: row, number of steps, id."""
+def _outline(path: Path) -> tuple[list[int], list[tuple[int, int, str]]]:
+    """Of a shard: the rows at which its row groups begin, and the last one's end; and where its trajectories begin.
+
+    Of a trajectory: row, number of steps, id.
+    """
     try:
         with parquet(path) as file:
+            counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             columns = file.read(columns=["step", "steps", "trajectory_id"]).to_pydict()
     except Exception as error:
         raise unreadable(path, 0, error) from error
     every = enumerate(zip(columns["step"], columns["steps"], columns["trajectory_id"], strict=True))
-    return [(row, steps, id) for row, (step, steps, id) in every if step == 0]
+    return [0, *accumulate(counts)], [(row, steps, id) for row, (step, steps, id) in every if step == 0]

@@ -158,9 +158,12 @@ class _Rows:
     tokens: Sequence[str]
 
     def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[Any]]:
-        states = [self.states[index].state for index in batch["index"]]
-        asked = [prompt(state, self.settings, self.tokens) for state in states]
-        rows: dict[str, list[Any]] = {"prompt": [[{"role": "user", "content": text}] for text in asked], **batch}
+        # Every prompt comes once per rollout of its group, and TRL writes into what it gets.
+        states = {index: self.states[index].state for index in batch["index"]}
+        asked = {index: prompt(state, self.settings, self.tokens) for index, state in states.items()}
+        conversations = [[{"role": "user", "content": asked[index]}] for index in batch["index"]]
+        rows: dict[str, list[Any]] = {"prompt": conversations, **batch}
         if self.settings.image:
-            rows["image"] = [Image().decode_example({"bytes": state.image, "path": None}) for state in states]
+            images = [{"bytes": states[index].image, "path": None} for index in batch["index"]]
+            rows["image"] = [Image().decode_example(image) for image in images]
         return rows
