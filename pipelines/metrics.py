@@ -51,13 +51,6 @@ def text(config: Config, queue: bool = True) -> str:
     return exposition.text(families)
 
 
-def write(path: Path, content: str) -> None:
-    """Write a file for node_exporter's textfile collector, which must never read half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(content, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def training(build: Path) -> Iterator[Family]:
     """The stages of every profile and seed that trained lately."""
     found: list[tuple[dict[str, str], Mapping[str, Any]]] = []

@@ -31,8 +31,12 @@ def read_json(path: Path, *keys: str) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as ``write_whole`` writes a text."""
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def write_whole(path: Path, text: str) -> None:
     """Write atomically: a reader, or a run after a kill, sees the old file or the new one, never half of it."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "w", encoding="utf-8") as file:

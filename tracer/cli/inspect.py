@@ -14,6 +14,7 @@ import typer
 from tracer import plugins
 from tracer.cli.common import PLANNERS, Result, aligned, examination
 from tracer.config import Config
+from tracer.json_files import write_whole
 from tracer.settings import ConfigError
 from tracer.stages import MODELS
 
@@ -217,11 +218,11 @@ def metrics(
             raise ConfigError("--every needs --out: which file is written again and again")
         content = exported.text(config, queue)
         return Result(data=content.splitlines(), text=content)
-    exported.write(out, exported.text(config, queue))
+    write_whole(out, exported.text(config, queue))
     with suppress(KeyboardInterrupt):
         while every is not None:
             time.sleep(every)
-            exported.write(out, exported.text(config, queue))
+            write_whole(out, exported.text(config, queue))
     return None
 
 
