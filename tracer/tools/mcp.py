@@ -94,9 +94,13 @@ class Mcp:
             raise ConfigError("MCP servers need the package mcp: pip install -c constraints.txt -e '.[mcp]'")
         path = Path(os.environ[SERVERS])
         try:
-            return Servers.model_validate(read_json(path)).servers
+            servers = Servers.model_validate(read_json(path)).servers
         except (OSError, ValueError) as error:  # pydantic's are of this kind, too
             raise ConfigError(f"{SERVERS}: {path}: {error}") from error
+        return {
+            name: server.model_copy(update={"env": _filled(name, server.env), "headers": _filled(name, server.headers)})
+            for name, server in servers.items()
+        }
 
     @cached_property
     def _tools(self) -> dict[str, tuple[str, Any, Identity]]:
@@ -134,12 +138,11 @@ class Mcp:
         from mcp.client.streamable_http import streamable_http_client
 
         server = self._servers[name]
-        env, headers = (_filled(name, values) for values in (server.env, server.headers))
-        stdio = StdioServerParameters(command=server.command, args=list(server.args), env=env)
+        stdio = StdioServerParameters(command=server.command, args=list(server.args), env=server.env)
 
         async def session() -> Answer:
             with anyio.fail_after(SECONDS):
-                async with httpx2.AsyncClient(headers=headers, timeout=SECONDS) as http:
+                async with httpx2.AsyncClient(headers=server.headers, timeout=SECONDS) as http:
                     over = streamable_http_client(server.url, http_client=http) if server.url else stdio
                     async with Client(over) as client:
                         return await what(client)
@@ -154,11 +157,13 @@ async def _called(tool: str, arguments: dict[str, Any], client: Any) -> Outcome:
 
 
 def _filled(server: str, values: dict[str, str]) -> dict[str, str]:
-    """The values with the variables that they name; raises ``ConfigError`` for one that is not set."""
+    """The values with the variables that they name; raises ``ConfigError`` for one that is not set, or a lone ``$``."""
     try:
         return {key: Template(value).substitute(os.environ) for key, value in values.items()}
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
         raise ConfigError(f"{SERVERS}: of {server!r}: the environment does not have the variable {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{SERVERS}: of {server!r}: {error}; a $ of its own is written $$") from error
 
 
 async def _listed(client: Any) -> list[tuple[Any, Identity]]:
