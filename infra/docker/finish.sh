@@ -10,7 +10,7 @@ tools="$(mktemp -d)"
 infra/sbom.sh "$tools" /opt/venv/bin/python sbom.json
 rm -rf "$tools"
 useradd --create-home --uid 1000 tracer
-mkdir -p /var/lib/tracer /artifacts /users /opt/dagster
+mkdir -p /var/lib/tracer /artifacts /opt/dagster
 ln -s /var/lib/tracer/build build
 # Whoever runs it writes DVC's notes beside the code, and a volume takes its first owner from here.
-chown -R tracer . /var/lib/tracer /artifacts /users /opt/dagster
+chown -R tracer . /var/lib/tracer /artifacts /opt/dagster

@@ -60,7 +60,8 @@ def ingest_source(data: DataConfig, out: Path, *, progress: bool = False) -> dic
             raise SourceError(f"{data.path}: not one of {stats['rejected']['total']} records was readable{example}")
         if data.store:
             upload(folder, shards(folder), data.store)
-        shutil.rmtree(folder / PARTS, ignore_errors=True)  # linked shards stay
+        if data.limit is None:
+            shutil.rmtree(folder / PARTS)  # linked shards stay
         return {**metrics(stats), "dvc_md5": md5}
 
     return run_step(out=out, body=body, **_recipe(data))
