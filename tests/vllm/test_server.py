@@ -90,7 +90,10 @@ def test_rollouts_of_a_server(tmp_path: Path, llama: Path, shards: Path, monkeyp
         assert max(apart(train(asking(launch, llama, tmp_path / "stale", image=False), shards))) > STALE
 
 
-@pytest.mark.xfail(reason="0.014 apart at the fourth step, in the same process within 0.005; the cause is not known")
+@pytest.mark.xfail(
+    reason="0.014 apart at the fourth step, whatever is cached or cut in chunks; in the same process up to 0.008, by the "
+    "seed. On one picture and one set of weights vision tower and log-probabilities agree within 1e-5: cause unknown"
+)
 @pytest.mark.usefixtures("weights_by_file")
 def test_rollouts_of_a_server_that_is_shown_pictures(tmp_path: Path, qwen: Path, shards: Path) -> None:
     with serving(qwen / "model", tmp_path / "log") as launch:
