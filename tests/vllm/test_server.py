@@ -91,7 +91,7 @@ def test_rollouts_of_a_server(tmp_path: Path, llama: Path, shards: Path, monkeyp
 
 
 @pytest.mark.xfail(
-    reason="0.014 apart at the fourth step, whatever is cached or cut in chunks; in the same process up to 0.008, by the "
+    reason="0.014 apart at the fourth step, whatever is cached or cut in chunks; in one process up to 0.008, by the "
     "seed. On one picture and one set of weights vision tower and log-probabilities agree within 1e-5: cause unknown"
 )
 @pytest.mark.usefixtures("weights_by_file")
