@@ -13,16 +13,20 @@ from tracer.action import Action
 from tracer.environments import browser as browser_module
 from tracer.environments.acting import UnsupportedAction
 from tracer.environments.browser import HEIGHT, WIDTH, Browser, BrowserMissing, chromium, find_chromium
-from tracer.environments.demonstrators import DEMONSTRATORS, demonstrate
+from tracer.environments.demonstrators import demonstrate
 from tracer.environments.miniwob import MiniWob
-from tracer.environments.pages import BASE, HELDOUT, RL
+from tracer.environments.pages import BASE, FAMILIES, HELDOUT, RL
 from tracer.environments.performance import DemonstrationFailed, Performance
 from tracer.environments.record import OtherEpisodes, record
+from tracer.forecast import ForecastStep
+from tracer.grammars.pointing import Pointing
 from tracer.instruction import locate
-from tracer.trajectory import element_at, inside
+from tracer.trajectory import State, element_at, inside
 
 pytestmark = pytest.mark.browser
-PAGES = BASE + RL + HELDOUT
+SOME = RL + HELDOUT + BASE[::4] + FAMILIES[::3]
+POINTING = Pointing("prefix")
+REST = [page for page in BASE + FAMILIES if page not in SOME]
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +50,6 @@ def test_a_driver_that_does_not_start_says_what_to_install(monkeypatch: pytest.M
     assert chromium()[1] == ""
     monkeypatch.setattr(browser_module, "driver_node", lambda: str(node))
     assert "libatomic.so.1" in chromium()[1] and "apt-get install libatomic1" in chromium()[1]
-
-
-def test_the_groups_are_disjoint_and_all_pages_have_demonstrators() -> None:
-    assert len(set(PAGES)) == len(PAGES)
-    assert set(PAGES) == set(DEMONSTRATORS)
 
 
 @pytest.mark.parametrize("page", ["email-inbox-reply", "click-checkboxes-large", "multi-layouts"])
@@ -92,6 +91,21 @@ def test_an_action_without_meaning_is_refused(browser: Browser) -> None:
             environment.step(Action.of("open_app", app="Clock"))
 
 
+@pytest.mark.parametrize(
+    ("page", "seed", "goal", "listed"),
+    [
+        ("click-dialog", 0, 'Close the dialog box by clicking the "x".', "Close"),  # its focus scrolls the page away
+        ("click-menu", 102, "Select Antoinette", "Antoinette"),  # all entries together are shorter than a long text
+        ("email-inbox-forward-nl", 0, "Please forward the information from Eden to Naoma.", "Eden"),  # says more
+    ],
+)
+def test_a_page_is_read_as_people_see_it(browser: Browser, page: str, seed: int, goal: str, listed: str) -> None:
+    with MiniWob(browser, page) as environment:
+        state = environment.reset(seed)
+    assert state.goal == goal
+    assert listed in [element.text for element in state.elements or ()]
+
+
 def test_an_element_under_a_popup_is_not_listed(browser: Browser) -> None:
     with MiniWob(browser, "login-user-popup") as environment:
         for seed in range(20):
@@ -106,7 +120,7 @@ def test_an_element_under_a_popup_is_not_listed(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*SOME, *(pytest.param(page, marks=pytest.mark.slow) for page in REST)])
 def test_demonstrators_solve_their_pages(browser: Browser, page: str, seeds: int) -> None:
     """So many solved seeds out of at most nine tries: some goals are ambiguous, as two mails of one sender."""
     with MiniWob(browser, page) as environment:
@@ -117,11 +131,14 @@ def test_demonstrators_solve_their_pages(browser: Browser, page: str, seeds: int
             elements = step.elements or ()
             assert len(elements) <= 40
             assert (step.width, step.height) == (WIDTH, HEIGHT)
-            if step.action.type == "click":
-                assert step.target is not None and inside(step.action.point or (-1, -1), step.target)
+            state = State(goal=performance.goal, elements=elements)
+            forecast = ForecastStep(action=step.action, instruction=step.instruction)
+            assert POINTING.step(POINTING.format([forecast], state), state).instruction == step.instruction
+            if step.action.point:
+                assert step.target is not None and inside(step.action.point, step.target)
                 found = locate(step.instruction, elements)
                 assert found is not None and elements[found].box == step.target
-                assert found == element_at(step.action.point or (-1, -1), elements)
+                assert found == element_at(step.action.point, elements)
 
 
 def _solved(environment: MiniWob, seeds: range) -> Iterator[Performance]:

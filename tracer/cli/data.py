@@ -24,7 +24,7 @@ def record(
     ] = None,
     goal: Annotated[str | None, typer.Option(help="With --url: what is done there, in words.")] = None,
     pages: Annotated[
-        str | None, typer.Option(help="MiniWoB++ pages separated by commas, or a group: base, rl, heldout.")
+        str | None, typer.Option(help="MiniWoB++ pages separated by commas, or a group: base, rl, heldout, families.")
     ] = None,
     replay: Annotated[
         Path | None, typer.Option(exists=True, help="A recording to do again, to see whether it is still valid.")
@@ -80,11 +80,10 @@ def record(
 
 
 def _record_pages(pages: str, split: str, out: Path, seeds: range, workers: int) -> Result:
-    from tracer.environments import pages as groups
     from tracer.environments import record as recording
+    from tracer.environments.pages import GROUPS
 
-    known = {"base": groups.BASE, "rl": groups.RL, "heldout": groups.HELDOUT}
-    names = known.get(pages) or pages.split(",")
+    names = GROUPS.get(pages) or pages.split(",")
     summaries = recording.record(names, seeds, out, split, workers=workers)
     return Result(data=list(summaries), text="\n".join(map(str, summaries)))
 

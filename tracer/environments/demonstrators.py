@@ -44,7 +44,13 @@ def demonstrate(performance: Performance) -> None:
     DEMONSTRATORS[performance.page](performance)
 
 
-@_plays("click-button", "click-dialog-2", "click-test-2")
+@_plays("click-test", "focus-text")
+def click_the_only_one(p: Performance) -> None:
+    """Click the one button or field that there is."""
+    p.click(p.elements[0])
+
+
+@_plays("click-button", "click-dialog", "click-dialog-2", "click-test-2", "unicode-test")
 def click_named_button(p: Performance) -> None:
     """Click the button that the goal names."""
     name = p.read(r'"(.+)"|button (ONE)')
@@ -187,7 +193,7 @@ def login(p: Performance) -> None:
     p.click(button or p.fail("no button"))
 
 
-@_plays("use-autocomplete-nodelay", submit=True)
+@_plays("use-autocomplete", "use-autocomplete-nodelay", submit=True)
 def use_autocomplete(p: Performance) -> None:
     """Type the beginning and choose the right suggestion."""
     start, end = p.read(r'starts with "(.*?)"(?: and ends with "(.*?)")?\.?$')
@@ -196,6 +202,8 @@ def use_autocomplete(p: Performance) -> None:
     def suggestion() -> Element | None:
         return next((e for e in p.elements if e.text.startswith(start) and e.text.endswith(end)), None)
 
+    if not suggestion():
+        p.wait()
     p.click(p.seek(suggestion, f"a suggestion {start!r} to {end!r}"))
 
 
@@ -234,13 +242,23 @@ def slider_and_checkbox(p: Performance) -> None:
     """Set a slider with the keyboard and tick a box."""
     number, box = p.read(r"Select (-?\d+) with the slider, click the (\d)")
     p.click_on("slider", "div")
-
-    def shown() -> int:
-        return next(int(e.text) for e in p.elements if e.role == "div" and re.fullmatch(r"-?\d+", e.text))
-
-    while shown() != int(number):
-        p.press("ArrowRight" if shown() < int(number) else "ArrowLeft")
+    while distance := int(number) - _numbers(p)[0]:
+        p.press("ArrowRight" if distance > 0 else "ArrowLeft")
     p.click_on(None, "input:checkbox", nth=int(box) - 1)
+
+
+def _numbers(p: Performance) -> list[int]:
+    """The numbers that the screen shows."""
+    return [int(e.text) for e in p.elements if e.role == "div" and re.fullmatch(r"-?\d+", e.text)]
+
+
+@_plays("use-slider", "use-slider-2", submit=True)
+def use_sliders(p: Performance) -> None:
+    """Set every slider with the keyboard."""
+    for slider, number in enumerate(re.findall(r"-?\d+", p.goal)):
+        p.click_on("slider", "div", nth=slider)
+        while distance := int(number) - _numbers(p)[slider]:
+            p.press(("Page" if abs(distance) > 10 else "Arrow") + ("Up" if distance > 0 else "Down"))
 
 
 @_plays("form-sequence-3")
@@ -278,6 +296,112 @@ def navigate_tree(p: Performance) -> None:
     p.click_on(name, "span", "li")
 
 
+@_plays("click-menu")
+def click_menu(p: Performance) -> None:
+    """Open menus by hovering over their entries, and choose the last entry."""
+    *menus, entry = p.read(r"Select (.*)")[0].split(">")
+    for menu in menus:
+        p.hover(p.find(menu, "div") or p.fail(f"no menu {menu!r}"))
+        p.wait()
+    p.click_on(entry, "div")
+
+
+@_plays("grid-coordinate")
+def click_grid(p: Performance) -> None:
+    """Click a point of a grid."""
+    p.click_on(p.read(r"coordinate (.*)\.")[0], "circle")
+
+
+@_plays("scroll-text-2", submit=True)
+def scroll_text(p: Performance) -> None:
+    """Scroll a text, which opens in its middle, to its top or bottom: the list does not say when that is reached."""
+    for _ in range(5):
+        p.scroll("up" if "bottom" in p.goal else "down")
+
+
+@_plays("sign-agreement")
+def sign_agreement(p: Performance) -> None:
+    """Scroll a text to its end, which enables the form below it, sign and agree; or cancel."""
+    if "cancel button" in p.goal:
+        return p.click_on("Cancel", "button")
+    name, button = p.read(r'name "(.*)" then press "(.*)"')
+    while any("disabled" in element.state for element in p.elements if element.role == "button"):
+        p.scroll("up")
+    p.fill(name, "Name")
+    p.click_on(button, "button")
+
+
+@_plays("odd-or-even", submit=True)
+def odd_or_even(p: Performance) -> None:
+    """Say of each number whether it is odd or even."""
+    for row, number in enumerate(_numbers(p)):
+        p.click_on("Odd" if number % 2 else "Even", "button", nth=row)
+
+
+@_plays("find-greatest", submit=True)
+def find_greatest(p: Performance) -> None:
+    """Pick the card with the greatest number: the list says what is on them, face down as they are."""
+    p.click_on(str(max(_numbers(p))), "div")
+
+
+@_plays("generate-number", submit=True)
+def generate_number(p: Performance) -> None:
+    """Ask for random numbers until one is as the goal says."""
+    kind, bound = p.read(r"(odd|even|less|greater)(?: than (\d+))?")
+    fits = {
+        "odd": lambda number: number % 2 == 1,
+        "even": lambda number: number % 2 == 0,
+        "less": lambda number: number < int(bound),
+        "greater": lambda number: number > int(bound),
+    }[kind]
+    p.click_on("Generate", "button")
+    while not fits(_numbers(p)[0]):
+        p.click_on("Generate", "button")
+
+
+@_plays("guess-number")
+def guess_number(p: Performance) -> None:
+    """Guess a digit, and again from what the page says of the last guess."""
+    guess = 5
+    while True:
+        p.click_on(None, "input:number")
+        p.press("Control+a")
+        p.type(str(guess))
+        p.click_on("Submit", "button")
+        if p.done:
+            return
+        # From 5 to 2 or 8, from there one by one: the next guess follows from what the screen says alone.
+        step = 3 if guess == 5 else 1
+        guess += step if any("higher" in element.text for element in p.elements) else -step
+
+
+@_plays("ascending-numbers")
+def ascending_numbers(p: Performance) -> None:
+    """Click numbers in order; after the first they are covered, and listed in order."""
+    p.click_on("1", "text")
+    while not p.done:
+        p.click_on(None, "rect")
+
+
+_SENDER = r"\b(?:from|by|Ask|the) ([A-Z][\w-]+)|\b([A-Z][\w-]+)(?:'s| sent| wrote| wants his)\b"
+"""Whose mail a sentence speaks of."""
+
+
+@_plays("email-inbox-forward-nl", "email-inbox-forward-nl-turk")
+def forward_as_asked(p: Performance) -> None:
+    """Forward a mail, which people ask for in many ways."""
+    sender = next(filter(None, p.read(_SENDER)))
+    names = re.findall(r"(?<!^)(?<!\. )\b[A-Z][a-z][\w-]*", p.goal)
+    _forward(p, sender, next((name for name in names if name not in (sender, "Email")), p.goal.split()[0]))
+
+
+def _forward(p: Performance, sender: str, recipient: str) -> None:
+    p.click_on(sender, "div")
+    p.click_on("Forward")
+    p.fill(recipient, "to:")
+    p.click_on("send-forward")
+
+
 @_plays("email-inbox-delete", "email-inbox-important")
 @_plays("email-inbox-forward", "email-inbox-reply", "email-inbox-noscroll", "email-inbox-star-reply")
 def handle_email(p: Performance) -> None:
@@ -291,16 +415,12 @@ def handle_email(p: Performance) -> None:
             return p.find(icon, "span", after=row) if row else None
 
         return p.click(p.seek(icon_of_sender, f"the {icon} of {sender}"))
+    if "reply" not in p.goal:
+        return _forward(p, sender, p.read(r"forward that email to (\S+?)\.?$")[0])
     p.click_on(sender, "div")
-    if "reply" in p.goal:
-        text = p.read(r'the text "(.*)"')[0]
-        p.click_on("Reply")
-        p.fill(text, role="textarea")
-        p.click_on("send-reply")
-    else:
-        p.click_on("Forward")
-        p.fill(p.read(r"forward that email to (\S+?)\.?$")[0], "to:")
-        p.click_on("send-forward")
+    p.click_on("Reply")
+    p.fill(p.read(r'the text "(.*)"')[0], role="textarea")
+    p.click_on("send-reply")
 
 
 def _icons(p: Performance, user: str, icon: str) -> list[Element]:
@@ -383,8 +503,13 @@ def _starting(p: Performance, text: str, role: str) -> Element | None:
 @_plays("choose-date-nodelay", submit=True)
 def choose_date(p: Performance) -> None:
     """Choose a date in a calendar."""
-    month, day, _ = (int(part) for part in p.read(r"Select (\d+)/(\d+)/(\d+)"))
-    p.click_on(None, "input:text")
+    _pick_date(p, "Date:")
+
+
+def _pick_date(p: Performance, field: str) -> None:
+    """Choose the date that the goal gives as the value of a field."""
+    month, day = (int(part) for part in p.read(r"(\d+)/(\d+)/\d+"))
+    p.click_on(field, "input:text")
     while True:
         shown = next((element.text for element in p.elements if element.text in MONTHS), None)
         if shown is None:
@@ -394,6 +519,45 @@ def choose_date(p: Performance) -> None:
             break
         p.click_on("Next" if distance > 0 else "Prev", "a")
     p.click_on(str(day), "a")
+
+
+@_plays("book-flight-nodelay")
+def book_flight(p: Performance) -> None:
+    """Search the flights of a day between two places and book the best one."""
+    kind, *places = p.read(r"the (\w+) one-way flight from: (.*) to: (.*) on")
+    for label, place in zip(("From:", "To:"), places, strict=True):
+        p.fill(max(re.findall(r"\w+", place), key=len), label)
+        # An airport reads ``Barrow, AK (BRW)``; the goal names it by town or by code.
+        while not any(name in e.value for name in (f"{place} (", f"({place})") for e in p.elements if e.text == label):
+            p.press("ArrowDown")
+        p.press("Enter")
+    _pick_date(p, "Departure Date")
+    p.click_on("Search", "button")
+    _take_offer(p, kind)
+
+
+@_plays("buy-ticket")
+def buy_ticket(p: Performance) -> None:
+    """Buy the cheapest, dearest, shortest or longest trip."""
+    _take_offer(p, p.read(r"with the (.*)\.")[0])
+
+
+def _take_offer(p: Performance, kind: str) -> None:
+    """Look through all offers, each a duration above a button with its price, and take the best of its kind."""
+    offers: dict[str, int] = {}
+    seen: tuple[Element, ...] = ()
+    while p.elements != seen:
+        seen, minutes = p.elements, None
+        for element in p.elements:
+            if duration := re.fullmatch(r"(\d+)h (\d+)m", element.text):
+                minutes = 60 * int(duration[1]) + int(duration[2])
+            elif (price := re.search(r"\$(\d+)", element.text)) and minutes is not None:
+                offers[element.text] = minutes if kind.startswith(("short", "long")) else int(price[1])
+        p.scroll("up")
+    best = (max if kind.startswith(("long", "most")) else min)(offers, key=lambda offer: offers[offer])
+    while not p.find(best, "button"):
+        p.scroll("down")
+    p.click_on(best, "button")
 
 
 @_plays("copy-paste", "copy-paste-2", submit=True)

@@ -97,7 +97,8 @@
     if (node.matches(SKIPPED) || (named.has(node) && !node.querySelector(CONTROLS))) return;
     const leaf = [...node.querySelectorAll('*')].every((c) => !clickable(c) && !c.matches(CONTROLS));
     const label = squash(node.textContent);
-    const icon = clickable(node) && leaf && label.length <= limit;
+    // A list reacts for its entries, which are what people click.
+    const icon = clickable(node) && leaf && label.length <= limit && !node.matches('ul, ol');
     const listed = node.matches(CONTROLS) || icon || (node.tagName === 'IMG' && Boolean(node.alt)) || Boolean(ownText(node) && node.tagName !== 'LABEL');
     if (listed) {
       const box = visibleBox(node);

@@ -88,6 +88,15 @@ class Performance:
         x, y = centre(element.box)
         self.act(Action.of("click", x=round(x, 4), y=round(y, 4)), element)
 
+    def hover(self, element: Element) -> None:
+        """Rest the pointer on an element."""
+        x, y = centre(element.box)
+        self.act(Action.of("move", x=round(x, 4), y=round(y, 4)), element)
+
+    def wait(self) -> None:
+        """Wait a second, for what comes up with a delay."""
+        self.act(Action.of("wait"))
+
     def click_on(self, text: str | None, *roles: str, nth: int = 0) -> None:
         """Click the element with this text and role, scrolling to it where needed."""
         self.click(self.seek(lambda: self.find(text, *roles, nth=nth), f"{'/'.join(roles)} {text!r} number {nth + 1}"))

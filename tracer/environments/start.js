@@ -6,5 +6,7 @@
   core.EPISODE_MAX_TIME = limit;
   Math.seedrandom(seed);
   core.startEpisodeReal();
-  return core.getUtterance();
+  window.scrollTo(0, 0);  // a dialog that takes the focus can push the page out of view
+  const said = core.getUtterance();
+  return said.utterance ?? said;  // some pages add the fields of their template
 }
