@@ -22,6 +22,7 @@ from tracer.evaluation.traces import TRACES
 from tracer.lineage.digest import LineageError
 from tracer.reporting.cua import _action
 from tracer.reporting.export import FORMATS, export
+from tracer.settings import ConfigError
 
 EPISODES = [Episode(strategy="anticipatory", task="near", split="test", seed=seed) for seed in (9000, 9001)]
 GOAL = "Click </script>"
@@ -235,10 +236,12 @@ def test_the_episodes_of_two_runs_do_not_get_in_each_others_way(tmp_path, monkey
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_without_a_trace_or_into_a_full_folder_nothing_is_written(tmp_path, format):
-    with pytest.raises(LineageError, match="contains no trace"):
+    with pytest.raises(ConfigError, match="contains no trace"):
         export(format, [tmp_path], tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
-    with pytest.raises(LineageError, match="is not empty"):
-        export(format, [run(tmp_path)], tmp_path / "full")
+    traced = run(tmp_path)
+    for used in (tmp_path / "full", tmp_path / "full" / "mine"):
+        with pytest.raises(LineageError, match="is no empty folder"):
+            export(format, [traced], used)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]

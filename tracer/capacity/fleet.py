@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from tracer import package_data
 from tracer.config import Config
 from tracer.planner.shape import Shape
-from tracer.settings import ConfigError, Section
+from tracer.settings import ConfigError, Section, faults
 from tracer.stages import STAGES
 
 CPU = "two-cores"
@@ -69,4 +69,6 @@ def _gpus(text: str, path: str) -> dict[str, Gpu]:
     try:
         return TypeAdapter(dict[str, Gpu]).validate_python(yaml.safe_load(text))
     except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(f"{path} is not a list of GPUs such as tracer/capacity/fleet.yaml: {error}") from error
+        raise ConfigError(
+            f"{path} is not a list of GPUs such as tracer/capacity/fleet.yaml: {faults(error)}"
+        ) from error
