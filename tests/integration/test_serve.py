@@ -216,6 +216,7 @@ REFUSED: dict[str, tuple[Any, dict[str, str], int, str | None]] = {
     "no messages": (said(messages=[]), {}, 400, "messages"),
     "what is not supported": (said(n=2), {}, 400, "n"),
     "an unknown argument": (said(tols=1), {}, 400, "tols"),
+    "half a letter": (said([{"type": "text", "text": "\ud83d"}]), {}, 400, "messages.0.content.constrained-str"),
     "a prompt that is too long": (said("a " * 9000), {}, 400, "messages"),
     "a picture for a reader": (
         said([{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/secret.png"}}]), {}, 400, "messages"
@@ -248,6 +249,7 @@ PICTURES = {
     "no picture": data_url(b"hello"),
     "half a picture": data_url(picture()[:100]),
     "too many pixels": data_url(picture("1", (3000, 2000))),
+    "a column of pixels": data_url(picture("1", (1, 3000))),
 }
 
 

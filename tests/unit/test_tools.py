@@ -10,6 +10,7 @@ from tests.planners import trajectories, write_base
 from tracer.action import Action
 from tracer.cli import main
 from tracer.forecast import ForecastStep
+from tracer.settings import ConfigError
 from tracer.tools import load
 from tracer.tools.elements import ElementLocator
 from tracer.tools.ocr import Line, OcrLocator, find
@@ -154,13 +155,14 @@ def test_a_screenshot_of_ones_own_is_a_state_and_is_forecast_from(screen, tmp_pa
         assert why in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("size", [(10_000, 1), (1, 3000), (2100, 17), (1, 1)])
-def test_a_screen_that_is_too_flat_for_the_reader_has_no_text(size):
+@pytest.mark.parametrize("size", [(10_000, 1), (1, 3000), (2100, 17)])
+def test_what_is_flat_has_no_text_and_is_no_screen(size):
     pytest.importorskip("rapidocr_onnxruntime")
     buffer = io.BytesIO()
     Image.new("RGB", size, "white").save(buffer, "PNG")
-    found = state_of(buffer.getvalue(), "look", "flat.png")
-    assert (found.elements, found.width, found.height) == ((), *size)
+    assert OcrLocator().read(buffer.getvalue()) == ()
+    with pytest.raises(ConfigError, match=r"flat\.png has .* as no screen has; show the whole screen"):
+        state_of(buffer.getvalue(), "look", "flat.png")
 
 
 def test_the_reader_finds_text_in_pixels_alone(screen, monkeypatch):

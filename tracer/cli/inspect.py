@@ -137,7 +137,7 @@ def forecast(
     if draw:
         right = correct(steps, expected, config.reward, config.grounding.radius)
         draw.parent.mkdir(parents=True, exist_ok=True)
-        draw.write_bytes(overlay.paint(state, steps, expected, right, plan.error))
+        write_whole(draw, overlay.paint(state, steps, expected, right, plan.error))
         lines += ["", f"drawn: {draw}"]
     return Result(data=data, text="\n".join(lines))
 

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 import yaml
 from PIL import Image
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tracer import json_lines, package_data
 from tracer.action import Action
@@ -199,7 +199,7 @@ class OsWorldWorld(World):
         path = Path(os.environ[SETTINGS])
         try:
             return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (ValidationError, yaml.YAMLError) as error:
+        except (ValueError, yaml.YAMLError) as error:
             raise ValueError(f"{path}: {faults(error)}") from error
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,10 @@ class TraceLog:
         self.screens.mkdir(exist_ok=True)
         path = self.screens / f"{hashlib.sha256(state.image).hexdigest()[:24]}.webp"
         if not path.is_file():
-            path.write_bytes(small(state.image))
+            # Under its digest it is never written again, so it is there whole or not at all.
+            part = path.with_suffix(".part")
+            part.write_bytes(small(state.image))
+            os.replace(part, path)
         return path.name
 
 

@@ -188,7 +188,7 @@ async def _listed(client: Any) -> list[tuple[Any, Identity]]:
 
 
 def _said(error: BaseException) -> str:
-    """What went wrong: the first error of a group of them."""
+    """What went wrong: the first error of a group of them; one that says nothing is of the clock."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {str(error)[:300] or f'no answer within {SECONDS:g} seconds'}"
