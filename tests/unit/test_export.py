@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,7 +20,9 @@ from tracer.action import Action
 from tracer.cli import evaluation
 from tracer.evaluation.episodes import Episode
 from tracer.evaluation.traces import TRACES
+from tracer.json_files import DamagedFile
 from tracer.lineage.digest import LineageError
+from tracer.reporting import view
 from tracer.reporting.cua import _action
 from tracer.reporting.export import FORMATS, export
 from tracer.settings import ConfigError
@@ -232,6 +235,23 @@ def test_the_episodes_of_two_runs_do_not_get_in_each_others_way(tmp_path, monkey
     folders = [played(Path(name, "online-base"), EPISODES[:1], bool).parent for name in ("demo/seed0", "tiny/seed0")]
     assert export("atif", [*folders, folders[0]], Path("out")) == 2
     assert {path.name for path in Path("out").iterdir()} == {"demo-seed0", "tiny-seed0"}
+
+
+@pytest.mark.parametrize("write", [*(partial(export, each) for each in FORMATS), view.write])
+def test_a_trace_that_is_damaged_or_leads_elsewhere_is_named(tmp_path, write):
+    folder = played(tmp_path / "online-base", EPISODES[:1], bool)
+    trace = folder / TRACES
+    (line,) = trace.read_bytes().splitlines(keepends=True)
+    trace.write_bytes(line + line[:50])  # an episode that is being written
+    assert write([folder], tmp_path / "out") == 1
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    stolen = json.loads(line)
+    stolen["turns"][0]["screen"] = "../../../secret"
+    for number, wrong in enumerate((b"{}\n", b"[]\n", b"hello\n", json.dumps(stolen).encode() + b"\n")):
+        trace.write_bytes(wrong)
+        with pytest.raises(DamagedFile, match=r"traces\.jsonl is damaged"):
+            write([folder], tmp_path / f"out{number}")
+    assert sum(path.name == "secret" for path in tmp_path.rglob("*")) == 1
 
 
 @pytest.mark.parametrize("format", FORMATS)
