@@ -100,6 +100,7 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
         (["forecast", "none"], 2, "there is no planner"),
         (["forecast", "--image", "none", "--goal", "x"], 2, "does not exist"),
         (["forecast", "--image", "tests", "--goal", "x"], 2, "is a directory"),
+        (["forecast", "--goal", "Op\udcffen"], 2, "no text in UTF-8"),
         (["forecast", "openai:http://[::1/#m"], 2, "is no address"),
         (["act", "--url", "http://[::1/", "--goal", "x", "--out", "no", "--model", "data/base"], 2, "is no address"),
         (["act", "--url", "localhost:1", "--goal", " ", "--out", "no"], 2, "--goal is empty"),
