@@ -63,8 +63,14 @@ class Printed(io.TextIOBase):
         return self._stream.fileno()
 
 
+TERSE = ("httpx", "httpx2", "mcp")
+"""Libraries whose every request is no line of the log, with its address, and whose faults are raised as well."""
+
+
 def begin() -> None:
     """Set up the log of this process, once."""
+    for name in TERSE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if not as_json():
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
         return

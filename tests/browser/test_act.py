@@ -201,7 +201,11 @@ def test_a_page_that_is_not_there_is_said_before_a_planner_is_loaded(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acting.planners, "load", lambda *_: pytest.fail("it was loaded"))
-    for url, why in ((f"http://127.0.0.1:{free_port()}/", "ERR_CONNECTION_REFUSED"), (f"{site.url}missing", "404")):
+    for url, why in (
+        (f"http://127.0.0.1:{free_port()}/", "ERR_CONNECTION_REFUSED"),
+        (f"{site.url}missing", "404"),
+        (f"{site.url}redirect", "leads to 'localhost', which does not open .*--allow"),
+    ):
         with pytest.raises(NoPage, match=f"^{url} .*{why}"):
             acting.act(
                 CONFIG, tmp_path, tmp_path / "out", Errand(url=url, goal="?", agent="react", steps=1), bool, print

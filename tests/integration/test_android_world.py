@@ -10,8 +10,16 @@ from fastapi import Body, FastAPI, HTTPException
 from tests.services import free_port, serving
 from tracer.action import Action
 from tracer.config import Config
+from tracer.environments import android_world
 from tracer.environments.acting import UnsupportedAction
-from tracer.environments.android_world import SERVERS, TEMPLATES, AndroidWorldWorld, as_json
+from tracer.environments.android_world import (
+    SERVERS,
+    TEMPLATES,
+    AndroidWorldWorld,
+    Emulator,
+    ServerFailed,
+    as_json,
+)
 from tracer.evaluation import online
 from tracer.evaluation.episodes import Episode, Unplayed
 from tracer.forecast import ForecastStep
@@ -157,6 +165,25 @@ def test_what_was_played_is_scored_by_the_protocol(
     score("android_world", "run-py", None, tmp_path / "online", tmp_path / "scored", resamples=20)
     figures = read_summary(tmp_path / "scored")["figures"]
     assert figures["success"]["value"] == pytest.approx(4 / 116) and figures["success_finished"]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("goal", "pixels"),
+    [
+        ([], []),
+        ({"goal": "?"}, []),
+        ({"goal": "?"}, {"pixels": [[1, 2], [3]]}),
+        ({"goal": "?"}, {"pixels": [[[256, 0, 0]]]}),
+        ({"goal": "?"}, {"pixels": [[["x"] * 3]]}),
+    ],
+)
+def test_what_is_no_answer_of_the_server_is_its_fault(
+    monkeypatch: pytest.MonkeyPatch, goal: object, pixels: object
+) -> None:
+    said = {"task/goal": goal, "screenshot": pixels}
+    monkeypatch.setattr(android_world, "call", lambda _, url, *__, **___: said.get(url.removeprefix("http://phone/")))
+    with pytest.raises(ServerFailed, match=r"^http://phone/.* is none of AndroidWorld's: "):
+        Emulator("http://phone", TEMPLATES[0], print).reset(30)
 
 
 def test_without_a_server_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

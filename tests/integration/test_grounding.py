@@ -133,7 +133,7 @@ def test_an_answer_that_is_no_place_grounds_nothing(model: Model, says: str) -> 
 
 def test_no_answer_is_an_error_and_is_asked_for_again(model: Model) -> None:
     agent, model.says = model.agent(), "nothing"
-    with pytest.raises(ServerError, match=r"grounder at http://127\.0\.0\.1.* gave no answer"):
+    with pytest.raises(ServerError, match=r"grounder at http://127\.0\.0\.1.* sent no chat completion"):
         agent.find(screen(), "click it")
     model.says = ""
     assert agent.find(screen(), "click it") == pytest.approx(TARGET)

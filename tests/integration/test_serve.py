@@ -26,8 +26,10 @@ import pytest
 from PIL import Image
 
 from tests.folders import Chain, step
+from tests.integration.test_served import Server, send
+from tests.integration.test_served import answer as sparing
 from tests.planners import micro_config, trajectories, write_base
-from tests.services import free_port
+from tests.services import free_port, listening
 from tracer import planner as planners
 from tracer.cli import main
 from tracer.config import Config
@@ -214,6 +216,7 @@ REFUSED: dict[str, tuple[Any, dict[str, str], int, str | None]] = {
     "no messages": (said(messages=[]), {}, 400, "messages"),
     "what is not supported": (said(n=2), {}, 400, "n"),
     "an unknown argument": (said(tols=1), {}, 400, "tols"),
+    "half a letter": (said([{"type": "text", "text": "\ud83d"}]), {}, 400, "messages.0.content.constrained-str"),
     "a prompt that is too long": (said("a " * 9000), {}, 400, "messages"),
     "a picture for a reader": (
         said([{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/secret.png"}}]), {}, 400, "messages"
@@ -246,6 +249,7 @@ PICTURES = {
     "no picture": data_url(b"hello"),
     "half a picture": data_url(picture()[:100]),
     "too many pixels": data_url(picture("1", (3000, 2000))),
+    "a column of pixels": data_url(picture("1", (1, 3000))),
 }
 
 
@@ -380,6 +384,22 @@ def test_another_server_s_planner_is_passed_on(text: Base, tmp_path: Path) -> No
     (folder / "planner.json").write_text(json.dumps(dead), encoding="utf-8")
     with serving(Upstream(ServedPlanner.load(folder), 30.0), ServingConfig()) as url:
         assert good(url, text, 0)[1:] == (503, "1")
+
+
+def test_what_the_server_behind_does_wrong_is_not_blamed_on_who_asks(tmp_path: Path) -> None:
+    with listening(Server()) as behind:
+        folder = address.folder(behind.name, PlannerConfig(image=False), tmp_path)
+        asked = {"model": "small", "messages": [{"role": "user", "content": "hello"}]}
+        behind.faults = [
+            sparing,
+            lambda handler: send(handler, 401, '{"error": {"message": "wrong: sk-secret"}}'),
+            lambda handler: send(handler, 200, "[]"),
+        ]
+        with serving(Upstream(ServedPlanner.load(folder), 30.0), ServingConfig()) as url:
+            found = [post(url, "/v1/chat/completions", asked)[:2] for _ in range(3)]
+    assert [status for status, _ in found] == [200, 502, 502]
+    assert found[0][1]["choices"][0]["finish_reason"] is None and found[0][1]["choices"][0]["message"]["content"]
+    assert "secret" not in str(found[1]) and "no chat completion" in found[2][1]["error"]["message"]
 
 
 def registered(config: Config, found: Base, number: int) -> int:

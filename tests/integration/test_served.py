@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,21 @@ def send(handler: BaseHTTPRequestHandler, status: int, text: str, kind: str = "a
         handler.send_header(name.replace("_", "-"), value)
     handler.end_headers()
     handler.wfile.write(text.encode())
+
+
+def answer(handler: BaseHTTPRequestHandler, **more: Any) -> None:
+    """A completion of one choice and nothing else."""
+    send(handler, 200, json.dumps({"choices": [{"message": {"content": ANSWER}, **more}]}))
+
+
+def drip(handler: BaseHTTPRequestHandler, size: int, pause: float) -> None:
+    """Pieces of an answer, until the other side has enough."""
+    handler.send_response(200)
+    handler.end_headers()
+    with suppress(OSError):
+        while True:
+            handler.wfile.write(b" " * size)
+            time.sleep(pause)
 
 
 @pytest.fixture
@@ -182,9 +198,18 @@ def test_what_may_pass_is_tried_again(server: Server, tmp_path: Path, fault: str
 LASTING: dict[str, tuple[Fault, str]] = {
     "no such model": (lambda handler: send(handler, 404, '{"error": {"message": "no small"}}'), "no small"),
     "a wrong key": (lambda handler: send(handler, 401, '{"error": {"message": "who?"}}'), "is OPENAI_API_KEY its key"),
-    "broken JSON": (lambda handler: send(handler, 200, "{"), "gave no answer"),
+    "broken JSON": (lambda handler: send(handler, 200, "{"), "sent no chat completion but '{'"),
     "a page": (lambda handler: send(handler, 200, "<html>hello", "text/html"), "no chat completion but '<html>hello'"),
     "no choice": (lambda handler: send(handler, 200, "{}"), "no chat completion"),
+    "no body": (lambda handler: send(handler, 200, ""), "no chat completion but ''"),
+    "no object": (lambda handler: send(handler, 200, "[]"), "should be an object"),
+    "choices that are none": (lambda handler: send(handler, 200, '{"choices": [3]}'), "choices.0: "),
+    "no message": (lambda handler: answer(handler, message=None), "choices.0.message: "),
+    "content in parts": (lambda handler: answer(handler, message={"content": [{"text": "x"}]}), "message.content: "),
+    "tokens that say nothing": (lambda handler: answer(handler, logprobs={"content": [{}]}), "content.0.logprob: "),
+    "no number": (lambda handler: answer(handler, logprobs={"content": [{"logprob": math.nan}]}), "content.0.logprob"),
+    "an answer without an end": (lambda handler: drip(handler, 2**10, 0.05), "timed out"),
+    "an endless answer": (lambda handler: drip(handler, 2**24, 0.0), "timed out"),
 }
 
 
@@ -192,8 +217,30 @@ LASTING: dict[str, tuple[Fault, str]] = {
 def test_what_will_not_pass_is_said_at_once(server: Server, tmp_path: Path, fault: str) -> None:
     server.faults = [LASTING[fault][0]]
     with pytest.raises(ServerError, match=LASTING[fault][1]):
-        asking(server, tmp_path).forecast(states(1), horizon=1)
+        asking(server, tmp_path, seconds=1.0, retries=0).forecast(states(1), horizon=1)
     assert len(server.requests) == 1
+
+
+def test_an_answer_needs_no_more_than_its_text(server: Server, tmp_path: Path) -> None:
+    """Of a server that says little, and of one whose rounding makes a token more than certain."""
+    tokens = {"content": [{"logprob": 1e-7}, {"logprob": 0}]}
+    server.faults = [answer, lambda handler: answer(handler, logprobs=tokens)]
+    (little,), (sure,) = (asking(server, tmp_path).forecast(states(1), horizon=1) for _ in range(2))
+    assert little.forecast == sure.forecast and little.forecast is not None
+    assert (little.tokens, little.confidence, sure.confidence) == (0, None, 1.0)
+
+
+@pytest.mark.parametrize("key", ["sk-\nsecret", "sk-s\u00e9cret"])
+def test_a_key_that_no_header_can_have_is_not_shown(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-right\n")
+    asking(server, tmp_path).forecast(states(1), horizon=1)
+    assert server.keys == {"Bearer sk-right"}
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY has a line end") as raised:
+        asking(server, tmp_path)
+    assert "sk-" not in str(raised.value)
 
 
 def test_a_server_that_stays_away_ends_the_batch(server: Server, tmp_path: Path) -> None:
@@ -210,6 +257,10 @@ def test_a_server_that_stays_away_ends_the_batch(server: Server, tmp_path: Path)
         ("openai:http://127.0.0.1:8000", "write openai:http"),
         ("openai:https://me:secret@host/v1#small", "give its key as OPENAI_API_KEY"),  # pragma: allowlist secret
         ("openai:https://host/v1?key=secret#small", "give its key as OPENAI_API_KEY"),
+        ("openai:http://[::1/v1#small", "is no address: Invalid IPv6 URL"),
+        ("openai:http://host:http/v1#small", "is no address: Port could not be cast"),
+        ("openai:http://host:99999/v1#small", "is no address: Port out of range"),
+        ("openai:http://ho\x00st/v1#small", "a character that is not printed"),
     ],
 )
 def test_an_address_that_is_none_is_refused(tmp_path: Path, name: str, message: str) -> None:

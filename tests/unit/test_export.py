@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,9 +20,12 @@ from tracer.action import Action
 from tracer.cli import evaluation
 from tracer.evaluation.episodes import Episode
 from tracer.evaluation.traces import TRACES
+from tracer.json_files import DamagedFile
 from tracer.lineage.digest import LineageError
+from tracer.reporting import view
 from tracer.reporting.cua import _action
 from tracer.reporting.export import FORMATS, export
+from tracer.settings import ConfigError
 
 EPISODES = [Episode(strategy="anticipatory", task="near", split="test", seed=seed) for seed in (9000, 9001)]
 GOAL = "Click </script>"
@@ -233,12 +237,31 @@ def test_the_episodes_of_two_runs_do_not_get_in_each_others_way(tmp_path, monkey
     assert {path.name for path in Path("out").iterdir()} == {"demo-seed0", "tiny-seed0"}
 
 
+@pytest.mark.parametrize("write", [*(partial(export, each) for each in FORMATS), view.write])
+def test_a_trace_that_is_damaged_or_leads_elsewhere_is_named(tmp_path, write):
+    folder = played(tmp_path / "online-base", EPISODES[:1], bool)
+    trace = folder / TRACES
+    (line,) = trace.read_bytes().splitlines(keepends=True)
+    trace.write_bytes(line + line[:50])  # an episode that is being written
+    assert write([folder], tmp_path / "out") == 1
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    stolen = json.loads(line)
+    stolen["turns"][0]["screen"] = "../../../secret"
+    for number, wrong in enumerate((b"{}\n", b"[]\n", b"hello\n", json.dumps(stolen).encode() + b"\n")):
+        trace.write_bytes(wrong)
+        with pytest.raises(DamagedFile, match=r"traces\.jsonl is damaged"):
+            write([folder], tmp_path / f"out{number}")
+    assert sum(path.name == "secret" for path in tmp_path.rglob("*")) == 1
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_without_a_trace_or_into_a_full_folder_nothing_is_written(tmp_path, format):
-    with pytest.raises(LineageError, match="contains no trace"):
+    with pytest.raises(ConfigError, match="contains no trace"):
         export(format, [tmp_path], tmp_path / "out")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
-    with pytest.raises(LineageError, match="is not empty"):
-        export(format, [run(tmp_path)], tmp_path / "full")
+    traced = run(tmp_path)
+    for used in (tmp_path / "full", tmp_path / "full" / "mine"):
+        with pytest.raises(LineageError, match="is no empty folder"):
+            export(format, [traced], used)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]

@@ -26,6 +26,7 @@ from tracer.lineage.step import run_step
 
 def body(out):
     logging.getLogger("tracer.training").warning("a line\\nand another")
+    logging.getLogger("httpx2").info("HTTP Request: POST http://localhost/mcp?key=secret")
     print("half a ", end="", file=sys.stderr)
     print("line", file=sys.stderr)
     warnings.warn("old")

@@ -238,7 +238,9 @@ def test_what_is_missing_is_named(desktops: type[Desktop], tmp_path: Path, monke
     monkeypatch.setattr(osworld, "installed", lambda: "")
     assert OsWorldWorld().version()[1].startswith("desktop-env is not installed")
     (tmp_path / "osworld.yaml").write_text("tasks: here\nmachine: 1\n", encoding="utf-8")
-    assert "machine\n  Extra inputs are not permitted" in OsWorldWorld().version()[1]
+    assert OsWorldWorld().version()[1].endswith("osworld.yaml: machine: Extra inputs are not permitted")
+    (tmp_path / "osworld.yaml").write_bytes(b"\xff\xfe")
+    assert "osworld.yaml: " in OsWorldWorld().version()[1]
     monkeypatch.setenv(SETTINGS, str(tmp_path / "none.yaml"))
     assert "none.yaml" in OsWorldWorld().version()[1]
     monkeypatch.delenv(SETTINGS)

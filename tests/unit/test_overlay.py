@@ -9,7 +9,7 @@ from tests.episodes import picture
 from tests.forecasts import BOXES, click, elements, state, typing
 from tracer.action import Action
 from tracer.forecast import ForecastStep
-from tracer.reporting.overlay import LARGEST, REFERENCE, RIGHT, WRONG, paint
+from tracer.reporting.overlay import LARGEST, REFERENCE, RIGHT, TALLEST, WRONG, paint
 from tracer.trajectory import centre
 
 SEEN = state(image=picture("screen"))
@@ -48,6 +48,13 @@ def test_a_small_screen_is_enlarged_by_a_whole_number_and_a_large_one_brought_do
     assert opened(paint(SEEN, (click("One"),))).width == 480
     large = state(image=picture("phone", width=1200, height=2000))
     assert opened(paint(large, (click("One"),))).width == LARGEST
+
+
+@pytest.mark.parametrize(("width", "height", "drawn"), [(1, 3000, 1), (10_000, 1, LARGEST)])
+def test_a_flat_screen_is_drawn_small_and_a_long_step_cut(width, height, drawn):
+    screen = state(image=picture("flat", width=width, height=height))
+    image = opened(paint(screen, (typing("x" * 10**6),)))
+    assert image.width == drawn and image.height <= TALLEST + 100
 
 
 def test_the_references_target_is_outlined():

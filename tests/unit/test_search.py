@@ -37,6 +37,7 @@ ANSWERS: dict[str, tuple[int, Any]] = {
     "refused": (422, {"type": "ErrorResponse", "error": {"code": "VALIDATION"}}),
     "unreadable": (200, {"web": {"results": [{"title": 1}]}}),
     "down": (503, {}),
+    "moved": (302, {}),
 }
 
 
@@ -57,6 +58,7 @@ class Brave(BaseHTTPRequestHandler):
         content = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
+        self.send_header("Location", f"http://localhost:{self.server.server_address[1]}{self.path}")
         self.end_headers()
         self.wfile.write(content)
 
@@ -95,14 +97,23 @@ def test_a_refused_query_is_bad_and_a_provider_that_fails_is_no_score(
     assert refused is not None and refused.failed and "refuses this query" in refused.answer
     too_long = made(WebSearch(), query="tea " * 101)
     assert too_long is not None and too_long.failed
-    for query, message in (("unreadable", "results.0.title"), ("down", "503 Server Error")):
+    for query, message in (
+        ("moved", "has moved to 'http://localhost"),  # where the key would go, too
+        ("unreadable", "results.0.title: "),
+        ("down", "503 Server Error"),
+    ):
         with pytest.raises(ConfigError, match=f"(?s)web search .{KEY}.: .*{message}"):
             made(WebSearch(), query=query)
-    assert len(brave.asked) == 2 + 1 + 4
+    assert len(brave.asked) == 2 + 1 + 1 + 4
     monkeypatch.setenv(KEY, "secret-and-wrong")
     with pytest.raises(ConfigError, match="401 Client Error") as raised:
         made(WebSearch(), query="tea")
     assert "secret" not in str(raised.value)
+    monkeypatch.setenv(KEY, "a secret\nand another")
+    with pytest.raises(ConfigError, match=r"^TRACER_SEARCH_KEY has a line end.*write it again$"):
+        made(WebSearch(), query="tea")
+    monkeypatch.setenv(KEY, "right")
+    assert search.AGAIN.retry_after_max == 60
     monkeypatch.setattr(search, "ADDRESS", f"http://127.0.0.1:{free_port()}/")
     monkeypatch.setattr(search, "AGAIN", Retry(total=0))
     with pytest.raises(ConfigError, match="Connection refused"):

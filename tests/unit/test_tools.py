@@ -10,6 +10,7 @@ from tests.planners import trajectories, write_base
 from tracer.action import Action
 from tracer.cli import main
 from tracer.forecast import ForecastStep
+from tracer.settings import ConfigError
 from tracer.tools import load
 from tracer.tools.elements import ElementLocator
 from tracer.tools.ocr import Line, OcrLocator, find
@@ -143,14 +144,25 @@ def test_a_screenshot_of_ones_own_is_a_state_and_is_forecast_from(screen, tmp_pa
     assert drawn.read_bytes().startswith(b"\x89PNG")
     image.write_bytes(screen[:200])
     for code, wrong, why in (
-        (1, ["--image", str(image), "--goal", "Press Submit."], "screen.png is not a whole"),
+        (2, ["--image", str(image), "--goal", "Press Submit."], "screen.png is not a whole"),
         (2, ["--image", str(tmp_path / "none.png"), "--goal", "x"], "does not exist"),
         (2, ["--image", str(image)], "--image and --goal go together"),
         (2, ["--goal", "x"], "--image and --goal go together"),
         (2, ["--image", str(image), "--goal", "x", "--trajectory", "t"], "without --trajectory"),
+        (2, ["--image", str(image), "--goal", "x", "--step", "1"], "and --step"),
     ):
         assert main([*command, *wrong]) == code
         assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [(10_000, 1), (1, 3000), (2100, 17)])
+def test_what_is_flat_has_no_text_and_is_no_screen(size):
+    pytest.importorskip("rapidocr_onnxruntime")
+    buffer = io.BytesIO()
+    Image.new("RGB", size, "white").save(buffer, "PNG")
+    assert OcrLocator().read(buffer.getvalue()) == ()
+    with pytest.raises(ConfigError, match=r"flat\.png has .* as no screen has; show the whole screen"):
+        state_of(buffer.getvalue(), "look", "flat.png")
 
 
 def test_the_reader_finds_text_in_pixels_alone(screen, monkeypatch):

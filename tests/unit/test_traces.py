@@ -1,5 +1,6 @@
 """Traces: every turn as it was, each screen once and small, whole lines after a kill."""
 
+import errno
 import io
 import random
 import runpy
@@ -42,6 +43,23 @@ def test_each_screen_is_kept_once_and_none_where_nobody_wants_them(tmp_path):
     assert len(list((tmp_path / "with" / SCREENS).iterdir())) == 1
     assert not (tmp_path / "without" / SCREENS).exists()
     assert json_lines.read(tmp_path / "without" / TRACES)[0]["turns"][0]["screen"] is None
+
+
+def test_a_screen_is_kept_whole_or_not_at_all(tmp_path, monkeypatch):
+    """Under its digest it is never written again."""
+    shown, written = turn("Click", (click("One"),), 0), Path.write_bytes
+
+    def full_disk(path, content):
+        written(path, content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            TraceLog(tmp_path, screens=True).add({"id": "a"}, [shown])
+    TraceLog(tmp_path, screens=True).add({"id": "a"}, [shown])
+    (row,) = json_lines.read(tmp_path / TRACES)
+    assert (tmp_path / SCREENS / row["turns"][0]["screen"]).read_bytes() == small(picture("Click 0"))
 
 
 def test_what_a_kill_tore_off_is_cut_and_the_rest_stays(tmp_path):

@@ -83,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     logs.begin()
     try:
+        for each in sys.argv[1:] if argv is None else argv:
+            if each != each.encode("utf-8", "replace").decode():
+                raise ConfigError(f"the argument {each!a} is no text in UTF-8")
         application()(args=argv, prog_name="tracer")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:

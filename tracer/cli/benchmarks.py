@@ -15,7 +15,9 @@ from tracer.config import Config
 
 Benchmark = StrEnum("Benchmark", {name: name for name in plugins.names(plugins.BENCHMARKS)})  # type: ignore[misc]
 Protocol = Annotated[str, typer.Option(help="A name listed by `tracer protocols BENCHMARK`.")]
-Items = Annotated[Path | None, typer.Option(exists=True, help="items.jsonl; by default the benchmark's own list.")]
+Items = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="items.jsonl; by default the benchmark's own list.")
+]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Accept empty predictions where the original does.")]
 
 

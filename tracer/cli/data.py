@@ -68,7 +68,7 @@ def record(
     from tracer.environments import script as scripts
     from tracer.environments.browser import parsed_size
 
-    if url is None or not goal:
+    if url is None or goal is None or not goal.strip():
         raise ConfigError('--url also needs the --goal "..." that is demonstrated: the planner is told nothing else')
     drive = None if script is None else scripts.script(script)
     window = parsed_size(size)

@@ -103,7 +103,8 @@ def forecast(
     trajectory: Trajectory = None,
     step: Step = 0,
     image: Annotated[
-        Path | None, typer.Option(exists=True, help="A screenshot of your own, whose text is read by OCR.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A screenshot of your own, whose text is read by OCR."),
     ] = None,
     goal: Annotated[str, typer.Option(help="With --image: what is to be reached on it.")] = "",
     draw: Annotated[Path | None, typer.Option(help="Draw the forecast on the screenshot, into this PNG.")] = None,
@@ -117,8 +118,8 @@ def forecast(
     from tracer.reporting import explain, overlay
     from tracer.tools import screen
 
-    if (image is None) != (not goal.strip()) or (image is not None and trajectory is not None):
-        raise ConfigError("--image and --goal go together, and without --trajectory")
+    if (image is None) != (not goal.strip()) or (image is not None and (trajectory is not None or step)):
+        raise ConfigError("--image and --goal go together, and without --trajectory and --step")
     folder, horizon = flow.trained(config, model), config.planner.horizon
     if image is None:
         flow.step("ingest").run(config)
@@ -136,7 +137,7 @@ def forecast(
     if draw:
         right = correct(steps, expected, config.reward, config.grounding.radius)
         draw.parent.mkdir(parents=True, exist_ok=True)
-        draw.write_bytes(overlay.paint(state, steps, expected, right, plan.error))
+        write_whole(draw, overlay.paint(state, steps, expected, right, plan.error))
         lines += ["", f"drawn: {draw}"]
     return Result(data=data, text="\n".join(lines))
 
@@ -147,7 +148,9 @@ def _numbered(lines: list[str]) -> list[str]:
 
 def reward(
     config: Config,
-    predicted: Annotated[Path, typer.Option(exists=True, help="One JSON object per line, in the grammar `literal`.")],
+    predicted: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="One JSON object per line, in the grammar `literal`.")
+    ],
     reference: Annotated[Path, typer.Option(exists=True, help="The same, or a folder of trajectories.")],
     trajectory: Trajectory = None,
     step: Step = 0,

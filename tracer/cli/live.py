@@ -11,6 +11,7 @@ import typer
 
 from tracer.cli.common import PLANNERS, Result
 from tracer.config import Config
+from tracer.settings import ConfigError
 from tracer.stages import MODELS
 
 Served = Annotated[
@@ -76,6 +77,8 @@ def act(
             return False
 
     window = parsed_size(size)
+    if not goal.strip():
+        raise ConfigError("--goal is empty: say what is to be reached")
     folder = flow.trained(config, model or f"{config.registry.model}@champion")
     asked = acting.Errand(url=url, goal=goal, agent=agent, steps=steps, allowed=tuple(allow or ()), size=window)
     row = acting.act(config, folder, out, asked, ask, say)

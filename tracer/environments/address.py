@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from tracer.http_parts import split
 from tracer.settings import ConfigError
 
 _OTHER_SCHEMES = r"(?!(?:about|blob|data|file|javascript|mailto):)"
@@ -24,7 +25,7 @@ class NoPage(ConfigError):
 def page_address(url: str, schemes: Collection[str] = ("http", "https")) -> str:
     """The address, with ``http://`` where only a host was given; raises ``ConfigError`` for what is none."""
     url = f"http://{url}" if _HOST.fullmatch(url) else url
-    parts = urlsplit(url)
+    parts = split(url)
     if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "file"):
         raise ConfigError(f"{url!r} is no address of a web page; write http://... or https://...")
     return url
@@ -34,13 +35,15 @@ async def visit(tab: Any, url: str) -> None:
     """Open a page; raises ``NoPage`` for one that cannot be reached, and for a status of 400 or above."""
     from playwright.async_api import Error
 
+    asked = [url]
+    tab.on("request", lambda request: asked.append(request.url) if request.is_navigation_request() else None)
     try:
         response = await tab.goto(url)
     except Error as error:
         reason = re.search(r"net::\w+", str(error))
-        raise NoPage(
-            f"{url} does not open ({reason[0] if reason else str(error).splitlines()[0]}): look at the address, and "
-            "whether its server is running"
-        ) from error
+        does_not = f"does not open ({reason[0] if reason else str(error).splitlines()[0]})"
+        if (host := urlsplit(asked[-1]).hostname) != urlsplit(url).hostname:
+            raise NoPage(f"{url} leads to {host!a}, which {does_not}: `tracer act` needs --allow for it") from error
+        raise NoPage(f"{url} {does_not}: look at the address, and whether its server is running") from error
     if response is not None and response.status >= HTTPStatus.BAD_REQUEST:
         raise NoPage(f"{url} answers with status {response.status}, which is no page to act on: look at the address")

@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import orjson
@@ -27,6 +27,7 @@ from tracer.grammars.conventions import OPPOSITE
 from tracer.instruction import describe
 from tracer.trajectory import State
 
+Answer = TypeVar("Answer")
 SERVERS = "TRACER_ANDROID_WORLD"
 TEMPLATES = tuple(
     row["template"] for row in json_lines.iterate(package_data.path("benchmarks/items/android_world.jsonl"))
@@ -59,7 +60,7 @@ class Emulator:
         self._get("suite/reinitialize", n_task_combinations=1, seed=seed, task_family="android_world")
         self._post("task/initialize", **self._task)
         self._begun = True
-        self.state = self._look(str(self._get("task/goal", **self._task)["goal"]), ())
+        self.state = self._look(self._read("task/goal", lambda found: str(found["goal"]), **self._task), ())
         return self.state
 
     def step(self, action: Action, instruction: str | None = None) -> tuple[State, bool, bool]:
@@ -67,7 +68,7 @@ class Emulator:
         for each in as_json(action, self.state.width, self.state.height):
             self._call("POST", "execute_action", json=each)
         if action.type in ("answer", "terminate"):
-            return self.state, True, float(self._get("task/score", **self._task)["score"]) == 1.0
+            return self.state, True, self._read("task/score", lambda found: float(found["score"]), **self._task) == 1.0
         self.state = self._look(self.state.goal, (*self.state.history, instruction or describe(action)))
         return self.state, False, False
 
@@ -84,11 +85,15 @@ class Emulator:
             self._post("task/tear_down", **self._task)
 
     def _look(self, goal: str, history: tuple[str, ...]) -> State:
-        pixels = np.asarray(self._get("screenshot", wait_to_stabilize=True)["pixels"], dtype=np.uint8)
-        picture = io.BytesIO()
-        Image.fromarray(pixels).save(picture, "PNG")
-        height, width = pixels.shape[:2]
-        return State(goal=goal, image=picture.getvalue(), width=width, height=height, history=history)
+        picture, width, height = self._read("screenshot", _picture, wait_to_stabilize=True)
+        return State(goal=goal, image=picture, width=width, height=height, history=history)
+
+    def _read(self, path: str, read: Callable[[Any], Answer], **parameters: Any) -> Answer:
+        found = self._get(path, **parameters)
+        try:
+            return read(found)
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise ServerFailed(f"{self._address}/{path} is none of AndroidWorld's: {str(found)[:80]!r}") from error
 
     def _get(self, path: str, **parameters: Any) -> Any:
         return self._call("GET", path, params=parameters)
@@ -98,6 +103,14 @@ class Emulator:
 
     def _call(self, method: str, path: str, **given: Any) -> Any:
         return call(method, f"{self._address}/{path}", SECONDS, **given)
+
+
+def _picture(found: Any) -> tuple[bytes, int, int]:
+    """A screenshot as PNG, with its width and height."""
+    pixels, picture = np.asarray(found["pixels"], dtype=np.uint8), io.BytesIO()
+    height, width, _ = pixels.shape
+    Image.fromarray(pixels).save(picture, "PNG")
+    return picture.getvalue(), width, height
 
 
 def call(method: str, url: str, seconds: float, **given: Any) -> Any:

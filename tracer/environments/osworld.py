@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 import yaml
 from PIL import Image
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tracer import json_lines, package_data
 from tracer.action import Action
@@ -34,7 +34,7 @@ from tracer.environments.osworld_results import TaskResults
 from tracer.environments.pyautogui import code
 from tracer.instruction import describe
 from tracer.json_files import read_json
-from tracer.settings import Section
+from tracer.settings import Section, faults
 from tracer.trajectory import State
 
 SETTINGS = "TRACER_OSWORLD"
@@ -199,8 +199,8 @@ class OsWorldWorld(World):
         path = Path(os.environ[SETTINGS])
         try:
             return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (ValidationError, yaml.YAMLError) as error:
-            raise ValueError(f"{path}: {error}") from error
+        except (ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"{path}: {faults(error)}") from error
 
     @property
     def slots(self) -> int | None:

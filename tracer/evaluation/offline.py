@@ -10,7 +10,6 @@ import itertools
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from tracer.json_files import write_json
 from tracer.lineage.digest import digest_of
 from tracer.lineage.step import run_step
 from tracer.planner.plan import Plan, Planner
+from tracer.threads import side_by_side
 from tracer.tools.execution import Executors
 from tracer.tools.tool_agent import ToolAgent
 
@@ -77,8 +77,7 @@ def run(config: Config, trajectories: Path, planner: Planner, out: Path, splits:
     every = (each for split, keys in sampled.items() for each in selected(trajectories, split, keys, horizon))
     for chunk in chunks(itertools.islice(every, len(rows), None), CHUNK):
         plans = planner.forecast([case.state for case in chunk], config.planner.horizon)
-        with ThreadPoolExecutor(tools.together(config.grounding)) as pool:
-            scored = list(pool.map(partial(_row, config, agent, executors), chunk, plans))
+        scored = side_by_side(tools.together(config.grounding), partial(_row, config, agent, executors), chunk, plans)
         with open(progress, "ab") as file:
             file.writelines(map(json_lines.one, scored))
         rows += scored

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from tracer import json_lines
 from tracer.agents.agent import Decision
+from tracer.json_files import DamagedFile
 from tracer.trajectory import State
 
 FORMAT = "tracer-trace/1"
@@ -48,6 +52,29 @@ def first_wrong(turns: Sequence[Turn]) -> int:
     It is the first that changed nothing, or else the last.
     """
     return next((number for number, turn in enumerate(turns, start=1) if not turn.changed), len(turns))
+
+
+def episodes(folder: Path) -> list[dict[str, Any]]:
+    """A folder's traced episodes; of two with the same id, the later counts, and a line that is being written does not.
+
+    Raises ``DamagedFile``, and ``FileNotFoundError`` where there is no trace.
+    """
+    path = folder / TRACES
+    with open(path, "rb") as file:
+        found = (parsed(line, path) for line in file if line.endswith(b"\n"))
+        return list({row["id"]: row for row in found}.values())
+
+
+def parsed(line: bytes, path: Path) -> dict[str, Any]:
+    """The episode of a line; raises ``DamagedFile``, also for a screen that is not one of the folder's."""
+    try:
+        row: dict[str, Any] = orjson.loads(line)
+        screens = [turn["screen"] or "" for turn in row["turns"]]
+        if not isinstance(row["id"], str) or any(Path(name).name != name for name in screens):
+            raise ValueError("an episode has no id, or a screen from elsewhere")
+    except (LookupError, TypeError, ValueError) as error:
+        raise DamagedFile(path, error) from error
+    return row
 
 
 class TraceLog:
@@ -95,7 +122,10 @@ class TraceLog:
         self.screens.mkdir(exist_ok=True)
         path = self.screens / f"{hashlib.sha256(state.image).hexdigest()[:24]}.webp"
         if not path.is_file():
-            path.write_bytes(small(state.image))
+            # Under its digest it is never written again, so it is there whole or not at all.
+            part = path.with_suffix(".part")
+            part.write_bytes(small(state.image))
+            os.replace(part, path)
         return path.name
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import flow, json_lines, package_data
+from tracer import flow, package_data
 from tracer.config import Config
 from tracer.evaluation.online import ONLINE_METRICS, SLOTS
 from tracer.evaluation.results import Row, difference, interval, read_rows, read_scores
-from tracer.evaluation.traces import TRACES
+from tracer.evaluation.traces import episodes
 from tracer.experiments import pages
 from tracer.json_files import write_json
 from tracer.lineage.provenance import git_commit, hardware
@@ -57,7 +57,7 @@ def compare(config: Config, planners: Sequence[str], say: Callable[[str], None] 
 
 def timed(out: Path) -> list[Row]:
     """The rows of an online evaluation, each with the seconds that its trace says; of two traces the later counts."""
-    seconds = {trace["id"]: sum(turn["seconds"] for turn in trace["turns"]) for trace in json_lines.read(out / TRACES)}
+    seconds = {trace["id"]: sum(turn["seconds"] for turn in trace["turns"]) for trace in episodes(out)}
     return [{**row, "seconds": seconds[row["id"]]} for row in read_rows(out)]
 
 

@@ -10,8 +10,8 @@ import hashlib
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from tracer.http_parts import split
 from tracer.json_files import write_json
 from tracer.planner.plan import SETTINGS, PlannerSettings
 from tracer.planner.settings import PlannerConfig
@@ -29,12 +29,17 @@ class Endpoint:
     model: str
     """Its name on the server: for lineage, its identity. Weights that change under one name are not noticed."""
     seconds: float = 120.0
-    """Time-out of a request."""
+    """Time-out of a request, until its answer begins and until that ends."""
     retries: int = 4
     """How often a request is sent again that failed by a time-out, a broken connection, 408, 409, 429 or 5xx; after
     a pause that doubles, or as long as the server asks for."""
     concurrency: int = 16
     """Requests at the same time."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.model} at {self.url}"
 
 
 def is_served(name: str) -> bool:
@@ -51,7 +56,7 @@ def label(name: str) -> str:
 def parse(name: str) -> Endpoint:
     """The address in ``openai:URL#MODEL``; the path is /v1 unless one is given. Raises ``ConfigError``."""
     url, _, model = name.removeprefix(PREFIX).partition("#")
-    parts = urlsplit(url)
+    parts = split(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not model:
         raise ConfigError(f"{name!r} is no served planner; write openai:http://HOST:PORT/v1#MODEL")
     if parts.username or parts.query:

@@ -6,16 +6,15 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 
-from openai import OpenAIError
 from PIL import Image
 
 from tracer.grammars.conventions import ConventionError, parse, smart_resize
 from tracer.planner import address
 from tracer.planner.address import Endpoint
-from tracer.planner.served import ServerError, api_key, client, data_url
+from tracer.planner.served import api_key, ask, client, data_url
 from tracer.settings import ConfigError
 from tracer.tools.settings import GroundingConfig
 from tracer.tools.tool_agent import Locator
@@ -52,7 +51,6 @@ class ServedLocator(Locator):
     def __init__(self, endpoint: Endpoint, convention: str) -> None:
         self.endpoint, self.convention = endpoint, convention
         self._client = client(endpoint, api_key())
-        self._pool = ThreadPoolExecutor(endpoint.concurrency)
         self._lock = threading.Lock()
         self._asked: OrderedDict[tuple[str, str], Future[Point | None]] = OrderedDict()
 
@@ -69,37 +67,35 @@ class ServedLocator(Locator):
             return None
         key = (hashlib.sha256(state.image).hexdigest(), instruction)
         with self._lock:
-            if key not in self._asked:
-                self._asked[key] = self._pool.submit(self._ask, state, instruction)
+            found, new = self._asked.get(key), Future[Point | None]()
+            if found is None:
+                self._asked[key] = new
                 if len(self._asked) > CACHED:
                     self._asked.popitem(last=False)
-            found = self._asked[key]
-        try:
+        if found is not None:  # another thread has asked, or does now
             return found.result()
-        except ServerError:
+        try:
+            new.set_result(self._ask(state, instruction))
+        except BaseException as error:
             with self._lock:
                 self._asked.pop(key, None)
-            raise
+            new.set_exception(error)
+        return new.result()
 
     def _ask(self, state: State, instruction: str) -> Point | None:
         text = PROMPT.format(answer=ANSWERS[self.convention], instruction=instruction)
         # Resized here, the server's processor leaves the picture as it is, whatever limits it was started with.
         shown = resized(state) if self.convention in PIXELS else state
         picture = {"type": "image_url", "image_url": {"url": data_url(shown)}}
+        request = {
+            "model": self.endpoint.model,
+            "messages": [{"role": "user", "content": [picture, {"type": "text", "text": text}]}],
+            "max_tokens": MOST_TOKENS,
+            "temperature": 0.0,
+        }
+        answer = ask(self._client, self.endpoint.name, request)
         try:
-            answer = self._client.chat.completions.create(
-                model=self.endpoint.model,
-                messages=[{"role": "user", "content": [picture, {"type": "text", "text": text}]}],  # type: ignore[list-item, misc]
-                max_tokens=MOST_TOKENS,
-                temperature=0.0,
-            )
             said = answer.choices[0].message.content or ""
-        except (OpenAIError, ValueError, AttributeError, TypeError, IndexError) as error:
-            raise ServerError(
-                f"{self.endpoint.model} at {self.endpoint.url} gave no answer ({type(error).__name__}: {error}); is "
-                f"the server up, does it serve that model, and is OPENAI_API_KEY its key?"
-            ) from error
-        try:
             point = parse(said, self.convention, size=(shown.width, shown.height)).point
         except ConventionError:
             return None  # it finds nothing, or breaks its own rules

@@ -32,8 +32,8 @@ class Plan(Reading):
 
 
 def mean_probability(logprobs: Sequence[float]) -> float:
-    """The geometric mean of the probabilities of at least one token, from their logarithms."""
-    return math.exp(sum(logprobs) / len(logprobs))
+    """The geometric mean of the probabilities of at least one token, from their logarithms; at most 1."""
+    return math.exp(min(sum(logprobs) / len(logprobs), 0.0))
 
 
 class Planner(Protocol):

@@ -7,39 +7,91 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from openai import OpenAI, OpenAIError
-from openai.types.chat import ChatCompletion
+import httpx2
+from openai import DefaultHttpxClient, OpenAI, OpenAIError
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tracer.grammars.grammar import grammar
 from tracer.grammars.reading import Grammar
+from tracer.http_parts import header
 from tracer.json_files import read_json
 from tracer.planner.address import Endpoint
 from tracer.planner.plan import SETTINGS, Plan, PlannerSettings, mean_probability
 from tracer.planner.prompt import messages
+from tracer.settings import faults
+from tracer.threads import side_by_side
 from tracer.trajectory import State
 
 AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg"}
 """The formats in which every server reads a picture; others are sent as PNG."""
+MOST_BYTES = 16 * 2**20
+"""Of an answer; the longest, with the log-probabilities of its tokens, has less than one."""
 
 
 class ServerError(RuntimeError):
     """The server gave no answer, after all retries."""
 
 
+class Received(BaseModel):
+    """What is read of an answer; whatever else is in it is kept."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class Token(Received):
+    """A token of the answer."""
+
+    logprob: float
+
+
+class Logprobs(Received):
+    """The tokens of the answer."""
+
+    content: list[Token] | None = None
+
+
+class Message(Received):
+    """The answer."""
+
+    content: str | None = None
+
+
+class Choice(Received):
+    """One of the answers; one is asked for."""
+
+    message: Message
+    finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+
+class Usage(Received):
+    """What the answer took."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Completion(Received):
+    """A chat completion, by what is needed of it: servers leave out what OpenAI's own always has."""
+
+    choices: list[Choice] = Field(min_length=1)
+    usage: Usage | None = None
+
+
 class ServedPlanner:
     """Asks a server for forecasts."""
 
-    def __init__(self, endpoint: Endpoint, settings: PlannerSettings, name: str) -> None:
+    def __init__(self, endpoint: Endpoint, settings: PlannerSettings) -> None:
         self.endpoint = endpoint
         self.settings = settings
-        self.name = name
+        self.name = endpoint.name
         self._grammar = grammar(settings.grammar, settings.parse)
         self.key = api_key()
         self._client = client(endpoint, self.key)
@@ -52,38 +104,69 @@ class ServedPlanner:
             {each.name: document[each.name] for each in fields(kind) if each.name in document}
             for kind in (Endpoint, PlannerSettings)
         )
-        return cls(Endpoint(**endpoint), PlannerSettings(**settings), name=f"{endpoint['model']} at {endpoint['url']}")
+        return cls(Endpoint(**endpoint), PlannerSettings(**settings))
 
     def forecast(self, states: Sequence[State], horizon: int, attempt: int = 0) -> list[Plan]:
         """One plan per state, in order. Raises ``ServerError`` as soon as a state stays without an answer."""
-        pool = ThreadPoolExecutor(self.endpoint.concurrency)
-        try:
-            return list(pool.map(lambda state: self._plan(state, horizon, attempt), states))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return side_by_side(self.endpoint.concurrency, lambda state: self._plan(state, horizon, attempt), states)
 
     def _plan(self, state: State, horizon: int, attempt: int) -> Plan:
         request = chat_request(state, self.settings, self.endpoint.model, attempt)
-        try:
-            answer = self._client.chat.completions.create(**request)
-        except (OpenAIError, ValueError) as error:  # JSON that is none is a ValueError
-            raise ServerError(
-                f"{self.name} gave no answer ({type(error).__name__}: {error}); is the server up, does it serve that "
-                f"model, and is OPENAI_API_KEY its key?"
-            ) from error
-        if not getattr(answer, "choices", None):  # the library returns whatever it was sent
-            raise ServerError(f"{self.name} sent no chat completion but {str(answer)[:200]!r}; is the address right?")
-        return plan_of(answer, self._grammar, state, horizon)
+        return plan_of(ask(self._client, self.name, request), self._grammar, state, horizon)
+
+
+def ask(asked: OpenAI, name: str, request: dict[str, Any]) -> Completion:
+    """What a server answers to a request; ``name`` says which server. Raises ``ServerError``."""
+    try:
+        content = asked.chat.completions.with_raw_response.create(**request).content
+    except OpenAIError as error:
+        why = f"{type(error).__name__}: {error}" + (f" {error.__cause__}" if error.__cause__ else "")
+        raise ServerError(
+            f"{name} gave no answer ({why}); is the server up, does it serve that model, and is OPENAI_API_KEY its key?"
+        ) from error
+    try:
+        return Completion.model_validate_json(content)
+    except ValidationError as error:
+        sent = content[:200].decode("utf-8", "replace")
+        raise ServerError(
+            f"{name} sent no chat completion but {sent!r} ({faults(error)[:200]}); is the address right?"
+        ) from error
 
 
 def api_key() -> str:
-    """The key from the environment, or what a server without keys is told."""
-    return os.environ.get("OPENAI_API_KEY") or "none"
+    """The key from the environment, or what a server without keys is told. Raises ``ConfigError``."""
+    return header(os.environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY") or "none"
+
+
+class Bounded(httpx2.SyncByteStream):
+    """A body that comes to an end: a time-out alone is one of every piece of it."""
+
+    def __init__(self, body: Any, seconds: float) -> None:
+        self._body, self._deadline = body, time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for piece in self._body:
+            size += len(piece)
+            if size > MOST_BYTES or time.monotonic() > self._deadline:
+                raise httpx2.ReadTimeout(f"the answer has {size} bytes and no end")
+            yield piece
+
+    def close(self) -> None:
+        """Close the body."""
+        self._body.close()
 
 
 def client(endpoint: Endpoint, key: str) -> OpenAI:
     """Who talks to the server, as patiently as the endpoint says."""
-    return OpenAI(base_url=endpoint.url, api_key=key, timeout=endpoint.seconds, max_retries=endpoint.retries)
+
+    def bound(response: httpx2.Response) -> None:
+        response.stream = Bounded(response.stream, endpoint.seconds)
+
+    return OpenAI(
+        base_url=endpoint.url, api_key=key, timeout=endpoint.seconds, max_retries=endpoint.retries,
+        http_client=DefaultHttpxClient(timeout=endpoint.seconds, event_hooks={"response": [bound]}),
+    )  # fmt: skip
 
 
 def chat_request(state: State, settings: PlannerSettings, model: str, attempt: int = 0) -> dict[str, Any]:
@@ -104,8 +187,8 @@ def chat_request(state: State, settings: PlannerSettings, model: str, attempt: i
     }
 
 
-def plan_of(answer: ChatCompletion, rules: Grammar, state: State, horizon: int) -> Plan:
-    """The plan in a server's answer, which has a choice; its confidence, where the server gives log-probabilities."""
+def plan_of(answer: Completion, rules: Grammar, state: State, horizon: int) -> Plan:
+    """The plan in a server's answer; its confidence, where the server gives log-probabilities."""
     choice = answer.choices[0]
     text = choice.message.content or ""
     reading = rules.read(text, state, horizon)

@@ -15,7 +15,7 @@ from tracer.evaluation.results import RESULTS, SCORES
 from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.step import read_lineage
-from tracer.settings import ConfigError, Section
+from tracer.settings import ConfigError, Section, faults
 from tracer.statistics import mcnemar, paired_difference
 from tracer.training.gates import GATE
 
@@ -126,7 +126,7 @@ def load(path: Path) -> Policy:
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; registry.policy names the promotion policy") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {faults(error)}") from error
 
 
 def judge(

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines
-from tracer.evaluation.traces import SCREENS, TRACES
+from tracer.evaluation.traces import SCREENS, TRACES, episodes
 from tracer.reporting.gallery import data_uri
 
 MOST = 32
@@ -23,8 +22,7 @@ LARGEST = 32 * 2**10
 
 def log_traces(experiment_id: str, run_id: str, folder: Path, tags: Mapping[str, str]) -> int:
     """Log the traced episodes of an online evaluation with its run; how many there are."""
-    rows = {row["id"]: row for row in json_lines.iterate(folder / TRACES)} if (folder / TRACES).is_file() else {}
-    chosen = list(choose(list(rows.values())))
+    chosen = list(choose(episodes(folder) if (folder / TRACES).is_file() else []))
     for row in chosen:
         _trace(row, experiment_id, run_id, folder, tags)
     return len(chosen)

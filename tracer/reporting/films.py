@@ -19,10 +19,11 @@ from tracer import json_lines
 from tracer.dataset import find
 from tracer.evaluation.online import ended
 from tracer.evaluation.results import RESULTS
-from tracer.evaluation.traces import SCREENS, TRACES, small
+from tracer.evaluation.traces import SCREENS, TRACES, parsed, small
 from tracer.examples import Example, examples
 from tracer.forecast import Forecast, ForecastStep
 from tracer.grammars.grammar import grammar
+from tracer.json_files import DamagedFile
 from tracer.lineage.digest import LineageError, begun, finished
 from tracer.planner.plan import PlannerSettings
 from tracer.planner.prompt import prompt
@@ -110,7 +111,7 @@ class Played:
             return {"turns": []}
         with open(self.folder / TRACES, "rb") as file:
             file.seek(self._offsets[episode])
-            return dict(msgspec.json.decode(file.readline()))
+            return parsed(file.readline(), self.folder / TRACES)
 
     @cached_property
     def _offsets(self) -> dict[str, int]:
@@ -122,7 +123,10 @@ class Played:
         with open(path, "rb") as file:
             for line in file:
                 if line.endswith(b"\n"):  # else it is being written
-                    found[_identity.decode(line).id] = at
+                    try:
+                        found[_identity.decode(line).id] = at
+                    except msgspec.MsgspecError as error:
+                        raise DamagedFile(path, error) from error
                 at += len(line)
         return found
 

@@ -21,6 +21,8 @@ from tracer.trajectory import Point, State
 WIDTH = 480
 """Pixels a small screen is enlarged to; a larger one is brought down to at most ``LARGEST``."""
 LARGEST = 960
+TALLEST = 4 * LARGEST
+"""Pixels that a screen is drawn high at most: one column of pixels, enlarged, would fill the memory."""
 RIGHT, WRONG, NEUTRAL = (22, 138, 74), (208, 44, 48), (38, 96, 190)
 INK, FAINT, PAPER, REFERENCE, RULE = (28, 30, 34), (110, 116, 126), (255, 255, 255), (224, 140, 0), (222, 225, 230)
 RADIUS = 13
@@ -66,7 +68,8 @@ def drawn(state: State) -> Image.Image:
         screen = opened.convert("RGB")
     # Whole multiples keep small letters sharp.
     factor = max(1, WIDTH // screen.width) if screen.width < LARGEST else LARGEST / screen.width
-    size = (round(screen.width * factor), round(screen.height * factor))
+    factor = min(factor, TALLEST / screen.height)
+    size = (max(1, round(screen.width * factor)), max(1, round(screen.height * factor)))
     return screen.resize(size, Image.Resampling.LANCZOS)
 
 
@@ -201,8 +204,9 @@ def _verdict(pen: ImageDraw.ImageDraw, x: float, y: float, colour: tuple[int, in
 
 
 def _fit(text: str, width: int) -> str:
-    text = text.replace("\n", " ")
-    if _font(TEXT).getlength(text) <= width:
+    whole = text.replace("\n", " ")
+    text = whole[: max(0, width)]  # no letter is narrower than a pixel
+    if text == whole and _font(TEXT).getlength(text) <= width:
         return text
     while text and _font(TEXT).getlength(text + "...") > width:
         text = text[:-1]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracer import json_lines
 from tracer.action import Action, ActionError
-from tracer.evaluation.traces import SCREENS, TRACES
+from tracer.evaluation.traces import SCREENS, TRACES, episodes
 from tracer.forecast import Forecast, ForecastStep
 from tracer.trajectory import State
 
@@ -16,11 +15,11 @@ Row = Mapping[str, Any]
 """An episode as ``evaluation.traces`` keeps it."""
 
 
-def traced(root: Path) -> Iterator[tuple[Path, list[Row]]]:
+def traced(root: Path) -> Iterator[tuple[Path, Sequence[Row]]]:
     """A run's folders that have traces, or a step's, with their episodes; of two with the same id, the later counts."""
     for path in [root / TRACES, *sorted(root.glob(f"*/{TRACES}"))]:
         if path.is_file():
-            yield path.parent.parent, list({row["id"]: row for row in json_lines.iterate(path)}.values())
+            yield path.parent.parent, episodes(path.parent.parent)
 
 
 def name(folder: Path, row: Row) -> str:

@@ -22,7 +22,7 @@ from tracer.action import Action, ActionError
 from tracer.grammars.conventions import Convention, ConventionError, parse
 from tracer.planner.plan import Planner
 from tracer.scoring.protocol import BenchmarkProtocol
-from tracer.settings import ConfigError
+from tracer.settings import ConfigError, faults
 from tracer.tools.tool_agent import ToolAgent
 
 Parts = Mapping[str, tuple[float, float]]
@@ -148,7 +148,7 @@ class Benchmark(ABC):
         try:
             self.match: Any = TypeAdapter(self.match_model).validate_python(protocol.match)
         except ValidationError as error:
-            raise BenchmarkError(f"{protocol.id}: match: {error}") from error
+            raise BenchmarkError(f"{protocol.id}: match: {faults(error)}") from error
 
     def limit(self, steps: int | None) -> None:
         """Raise ``Unparsable`` for an episode of more steps than the protocol allows."""

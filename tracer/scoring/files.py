@@ -19,6 +19,7 @@ import orjson
 from pydantic import ValidationError
 
 from tracer.scoring.contract import BenchmarkError, PredictionRow, Row
+from tracer.settings import faults
 
 LONGEST_LINE = 64 * 2**20
 """Bytes of a line beyond which a file is refused."""
@@ -64,7 +65,7 @@ def items(path: Path, model: type[Row]) -> Iterator[Row]:
         try:
             item = model.model_validate(orjson.loads(line))
         except (orjson.JSONDecodeError, ValidationError) as error:
-            raise BenchmarkError(f"{path}, line {number}: no item of this benchmark: {_brief(error)}") from error
+            raise BenchmarkError(f"{path}, line {number}: no item of this benchmark: {faults(error)[:400]}") from error
         if item.id in seen:
             raise BenchmarkError(
                 f"{path}, line {number}: the id {item.id!r} is on line {seen[item.id]} too; ids are unique"
@@ -126,7 +127,7 @@ class Predictions:
         except orjson.JSONDecodeError as error:
             raise Malformed(f"line {place.number}: not strict JSON (NaN, Infinity, ...): {error}") from error
         except ValidationError as error:
-            raise Malformed(f"line {place.number}: {_brief(error)}") from error
+            raise Malformed(f"line {place.number}: {faults(error)[:400]}") from error
 
     def refuse_rest(self) -> None:
         """Raise ``BenchmarkError`` if predictions are left that belong to no item."""
@@ -164,11 +165,3 @@ def _shallow(line: bytes) -> bytes:
             kept.append(piece)
         depth += piece in (b"[", b"{")
     return b"".join(kept)
-
-
-def _brief(error: Exception) -> str:
-    """A validation error in one line, without the value, which can be megabytes."""
-    if isinstance(error, ValidationError):
-        found = [f"{'.'.join(map(str, e['loc'])) or 'row'}: {e['msg']}" for e in error.errors(include_input=False)[:3]]
-        return "; ".join(found)[:400]
-    return str(error)[:400]

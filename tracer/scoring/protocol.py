@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tracer import plugins
 from tracer.action import Action
 from tracer.lineage.digest import digest_of
-from tracer.settings import ConfigError
+from tracer.settings import ConfigError, faults
 
 
 class ProtocolError(ConfigError):
@@ -132,8 +132,7 @@ def load(benchmark: str, name: str, strict: bool | None = None) -> BenchmarkProt
     try:
         protocol = BenchmarkProtocol.model_validate({**settings, "benchmark": benchmark, "name": name})
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ProtocolError(f"protocols/{benchmark}.yaml, {name}:\n" + "\n".join(lines)) from error
+        raise ProtocolError(f"protocols/{benchmark}.yaml, {name}:\n  " + faults(error, "\n  ")) from error
     if protocol.primary not in protocol.metrics:
         raise ProtocolError(f"protocols/{benchmark}.yaml, {name}: primary {protocol.primary!r} is not a metric of it")
     return protocol

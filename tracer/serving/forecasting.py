@@ -7,11 +7,9 @@ import base64
 from importlib.util import find_spec
 from typing import Any
 
-from openai.types.chat import ChatCompletion
-
 from tracer.forecast import MAX_HORIZON
 from tracer.grammars.grammar import grammar
-from tracer.planner.served import chat_request, plan_of
+from tracer.planner.served import Completion, chat_request, plan_of
 from tracer.reporting import overlay
 from tracer.serving.local import Local, read_picture
 from tracer.serving.settings import ServingConfig
@@ -38,7 +36,7 @@ class Forecaster:
         horizon = min(asked.horizon or settings.horizon, MAX_HORIZON)
         request = ChatRequest.model_validate(chat_request(state, settings, self._engine.name))
         whole = await self._engine.complete(request, state)
-        plan = plan_of(ChatCompletion.model_validate(whole), grammar(settings.grammar, settings.parse), state, horizon)
+        plan = plan_of(Completion.model_validate(whole), grammar(settings.grammar, settings.parse), state, horizon)
         drawn = await asyncio.to_thread(overlay.paint, state, plan.forecast, error=plan.error)
         steps = [{"instruction": step.instruction, "action": step.action.to_dict()} for step in plan.forecast or ()]
         return {

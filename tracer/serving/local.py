@@ -22,7 +22,8 @@ from tracer.planner.plan import PlannerSettings
 from tracer.planner.transformers import Answer, Gumbel, TransformersPlanner
 from tracer.serving.settings import ServingConfig
 from tracer.serving.wire import ApiError, ChatRequest, Message, completion, picture_bytes
-from tracer.sources.source import Refused, picture_size
+from tracer.sources.source import Refused
+from tracer.tools.screen import size_of
 from tracer.trajectory import State
 
 
@@ -185,7 +186,7 @@ def prompt(planner: TransformersPlanner, messages: Sequence[Message]) -> str:
 def read_picture(content: bytes, limits: ServingConfig, param: str) -> Image.Image:
     """A picture in RGB. Raises ``ApiError`` for what is none, or is too large."""
     try:
-        picture_size(content, "the picture", decode=True, limit=limits.max_pixels)
+        size_of(content, "the picture", limits.max_pixels)
     except Refused as error:
         raise ApiError(400, error.detail, param=param, code="invalid_image") from error
     return Image.open(io.BytesIO(content)).convert("RGB")

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tracer import flow, planner
 from tracer.config import Config
+from tracer.http_parts import header
 from tracer.lineage.digest import content_digest
 from tracer.planner.served import ServedPlanner
 from tracer.planner.transformers import TransformersPlanner
@@ -42,7 +43,7 @@ def serve(config: Config, name: str, host: str, port: int, say: Callable[[str], 
     Raises ``ConfigError`` for another machine's access without a key and for a planner that cannot be served,
     ``ServingError`` for a port that is taken, ``KeyboardInterrupt`` after Ctrl-C, and what ``flow.trained`` raises.
     """
-    key = os.environ.get(KEY) or None
+    key = header(os.environ.get(KEY, ""), KEY) or None
     if key is None and not _own(host):
         raise ConfigError(f"{host} can be reached by others: set {KEY} to the key that they have to send")
     metrics = Metrics()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI, OpenAIError
+from openai import APIStatusError, AsyncOpenAI, OpenAIError
+from pydantic import ValidationError
 
-from tracer.planner.served import ServedPlanner
+from tracer.planner.served import Completion, ServedPlanner
 from tracer.serving.wire import ApiError, ChatRequest
+from tracer.settings import faults
 from tracer.trajectory import State
 
 AGAIN = (408, 429, 500, 502, 503, 504)
 """What the other server may answer otherwise in a moment."""
+OURS = (401, 403)
+"""What it answers to a key that is not its own."""
 
 
 class Upstream:
@@ -31,16 +35,19 @@ class Upstream:
         """The other server's chat completion. Raises ``ApiError``: its refusal, or 503 where it is silent."""
         body = request.model_dump(exclude_unset=True, exclude={"stream", "stream_options"})
         try:
-            answer = await self._client.chat.completions.create(**body)
+            answer = await self._client.chat.completions.with_raw_response.create(**body)
         except APIStatusError as error:
+            if error.status_code in OURS:  # not the fault of who asks, and its message may show a part of the key
+                raise ApiError(502, "the server behind this one refuses this one; OPENAI_API_KEY is its key") from error
             if error.status_code in AGAIN:
                 raise ApiError(503, f"the server behind this one is busy: {error.message[:200]}") from error
             raise ApiError(error.status_code, error.message[:500]) from error
-        except (APIConnectionError, OpenAIError, ValueError) as error:
+        except OpenAIError as error:
             raise ApiError(503, f"the server behind this one gives no answer ({type(error).__name__})") from error
-        if not getattr(answer, "choices", None):  # the library returns whatever it was sent
-            raise ApiError(502, "the server behind this one sent no chat completion")
-        return answer.model_dump(mode="json", exclude_unset=True)
+        try:
+            return Completion.model_validate_json(answer.content).model_dump(mode="json")
+        except ValidationError as error:
+            raise ApiError(502, f"the server behind this one sent no chat completion: {faults(error)[:200]}") from error
 
     async def close(self) -> None:
         """Close the connections."""

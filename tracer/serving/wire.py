@@ -27,7 +27,8 @@ class ApiError(Exception):
 class Wire(BaseModel):
     """An object of a request; an argument that is not known is refused, as it might change the answer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # With a limit of its length a text is looked at: half of a surrogate pair, which JSON can write, is no text.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_max_length=2**30)
 
 
 class TextPart(Wire):

@@ -21,8 +21,17 @@ OPERATORS: dict[type[ast.operator | ast.unaryop], Callable[..., Any]] = {
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.UAdd: operator.pos, ast.USub: operator.neg,
 }  # fmt: skip
 NAMES = {"pi": math.pi, "e": math.e}
+
+
+def rounded(value: float, digits: int = 0) -> int | float:
+    """As ``round``, which would work out a power of ten with as many digits as it is asked for, however many."""
+    if abs(digits) > BITS:
+        raise ValueError(f"the number would be rounded to over {BITS} digits")
+    return round(value, digits)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "abs": abs, "round": round, "min": min, "max": max,
+    "abs": abs, "round": rounded, "min": min, "max": max,
     **{name: getattr(math, name) for name in ("sqrt", "exp", "log", "log10", "log2", "sin", "cos", "tan", "atan",
                                               "floor", "ceil", "gcd", "radians", "degrees")},
 }  # fmt: skip

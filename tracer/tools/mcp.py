@@ -18,13 +18,13 @@ from pathlib import Path
 from string import Template
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tracer.action import Action
 from tracer.examples import Example
-from tracer.json_files import read_json
+from tracer.http_parts import header
 from tracer.lineage.digest import digest_of
-from tracer.settings import ConfigError, Section
+from tracer.settings import ConfigError, Section, faults
 from tracer.tools.execution import Identity, Outcome
 
 SERVERS = "TRACER_MCP"
@@ -94,11 +94,11 @@ class Mcp:
             raise ConfigError("MCP servers need the package mcp: pip install -c constraints.txt -e '.[mcp]'")
         path = Path(os.environ[SERVERS])
         try:
-            servers = Servers.model_validate(read_json(path)).servers
-        except (OSError, ValueError) as error:  # pydantic's are of this kind, too
-            raise ConfigError(f"{SERVERS}: {path}: {error}") from error
+            servers = Servers.model_validate_json(path.read_bytes()).servers
+        except (OSError, ValidationError) as error:
+            raise ConfigError(f"{SERVERS}: {path}: {faults(error)}") from error
         return {
-            name: server.model_copy(update={"env": _filled(name, server.env), "headers": _filled(name, server.headers)})
+            name: server.model_copy(update={"env": _filled(name, server.env), "headers": _headers(name, server)})
             for name, server in servers.items()
         }
 
@@ -166,6 +166,11 @@ def _filled(server: str, values: dict[str, str]) -> dict[str, str]:
         raise ConfigError(f"{SERVERS}: of {server!r}: {error}; a $ of its own is written $$") from error
 
 
+def _headers(name: str, server: Server) -> dict[str, str]:
+    filled = _filled(name, server.headers)
+    return {key: header(value, f"{SERVERS}: of {name!r}: the header {key}") for key, value in filled.items()}
+
+
 async def _listed(client: Any) -> list[tuple[Any, Identity]]:
     """The tools of a server, with their identities, from every page of its list."""
     page = await client.list_tools()
@@ -183,7 +188,7 @@ async def _listed(client: Any) -> list[tuple[Any, Identity]]:
 
 
 def _said(error: BaseException) -> str:
-    """What went wrong: the first error of a group of them."""
+    """What went wrong: the first error of a group of them; one that says nothing is of the clock."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {str(error)[:300] or f'no answer within {SECONDS:g} seconds'}"

@@ -25,6 +25,8 @@ NEAR = 8.0
 READABLE = 640
 """Screens narrower than this many pixels are enlarged before reading."""
 MAX_SCALE = 3
+FLATTEST = 100
+"""Sides of a screen, the longer to the shorter: RapidOCR refuses what is much flatter, and no text is on it."""
 CACHED_SCREENS = 4096
 
 _QUOTED = re.compile(r'"(.+)"', re.DOTALL)
@@ -73,6 +75,8 @@ class OcrLocator(Locator):
             self._reader = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)
         with Image.open(io.BytesIO(image)) as opened:
             screen = opened.convert("RGB")
+        if max(screen.size) > FLATTEST * min(screen.size):
+            return ()
         scale = max(1, min(MAX_SCALE, READABLE // screen.width))
         screen = screen.resize((screen.width * scale, screen.height * scale), Image.Resampling.BICUBIC)
         found, _ = self._reader(numpy.asarray(screen)[:, :, ::-1].copy())  # RapidOCR expects BGR

@@ -14,15 +14,17 @@ from pydantic import BaseModel, Field, ValidationError
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from tracer.settings import ConfigError
+from tracer.http_parts import header
+from tracer.settings import ConfigError, faults
 from tracer.tools.execution import Identity
 from tracer.tools.toolbox import Tool
 
 KEY = "TRACER_SEARCH_KEY"
 ADDRESS = "https://api.search.brave.com/res/v1/web/search"
 SECONDS = 20.0
-AGAIN = Retry(total=3, backoff_factor=1.0, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
-"""Waits for as long as the provider asks (Retry-After), else 0, 2 and 4 seconds."""
+AGAIN = Retry(total=3, backoff_factor=1.0, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False,
+              retry_after_max=60)  # fmt: skip
+"""Waits for as long as the provider asks (Retry-After), up to a minute, else 0, 2 and 4 seconds."""
 PAGES = 5
 REFUSED = 422
 
@@ -66,7 +68,7 @@ class WebSearch(Tool[Query]):
         Raises ``ValueError`` where it is off or the provider refuses the query, and ``ConfigError`` where the provider
         refuses the key or does not answer.
         """
-        key = os.environ.get(KEY, "").strip()
+        key = header(os.environ.get(KEY, ""), KEY)
         if not key:
             raise ValueError(f"web search is off; put a key of Brave's Search API into {KEY}")
         parameters: dict[str, str | int] = {"q": arguments.query, "count": PAGES, "text_decorations": "false"}
@@ -74,13 +76,17 @@ class WebSearch(Tool[Query]):
         try:
             with requests.Session() as session:
                 session.mount(ADDRESS, HTTPAdapter(max_retries=AGAIN))
-                response = session.get(ADDRESS, params=parameters, headers=headers, timeout=SECONDS)
+                response = session.get(
+                    ADDRESS, params=parameters, headers=headers, timeout=SECONDS, allow_redirects=False
+                )
+            if response.is_redirect:  # to follow it would take the key along, to whatever host
+                raise ConfigError(f"web search ({KEY}): {ADDRESS} has moved to {response.headers['location'][:200]!r}")
             if response.status_code != REFUSED:
                 response.raise_for_status()
                 pages = Found.model_validate_json(response.content).web.results
                 return "\n\n".join(f"{page.title}\n{page.url}\n{page.description}" for page in pages) or "nothing found"
         except (requests.RequestException, ValidationError) as error:
-            raise ConfigError(f"web search ({KEY}): {error}") from error
+            raise ConfigError(f"web search ({KEY}): {faults(error)}") from error
         raise ValueError("the search engine refuses this query")
 
     def identities(self) -> Sequence[Identity]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from tracer.action import Action
 from tracer.examples import Example
 from tracer.lineage.code import code_digest
-from tracer.settings import ConfigError
+from tracer.settings import ConfigError, faults
 from tracer.tools.execution import Identity, Outcome
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
@@ -50,7 +50,7 @@ class Tool(ABC, Generic[Arguments]):
         except ConfigError:
             raise  # what the tool needs is not there: no call can be judged
         except ValueError as error:  # pydantic's are of this kind, too
-            return Outcome(answer=f"error: {error}", failed=True)
+            return Outcome(answer=f"error: {faults(error)}", failed=True)
 
     def version(self) -> str:
         """Of the tool: the project's, unless it stands on something else."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tracer.examples import Example
 from tracer.grammars.reading import Reading
+from tracer.threads import side_by_side
 from tracer.training.settings import GrpoConfig
 
 
@@ -49,5 +49,4 @@ class Objective:
 
     def scored(self, prompts: Sequence[Example], texts: Sequence[str]) -> list[Scored]:
         """Every answer's reward, in order."""
-        with ThreadPoolExecutor(self.together) as pool:
-            return list(pool.map(self.score, prompts, texts))
+        return side_by_side(self.together, self.score, prompts, texts)
