@@ -21,7 +21,7 @@ from tracer.planner.settings import PlannerConfig
 from tracer.registry.settings import RegistryConfig
 from tracer.reward import RewardConfig
 from tracer.serving.settings import ServingConfig
-from tracer.settings import ConfigError, Section
+from tracer.settings import ConfigError, Section, faults
 from tracer.tools.settings import GroundingConfig
 from tracer.training.settings import (
     SHARDED,
@@ -140,8 +140,7 @@ def load(profile: str | None = None, overrides: Sequence[str] = (), path: Path =
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ConfigError(f"{path}, profile {profile!r}:\n" + "\n".join(lines)) from error
+        raise ConfigError(f"{path}, profile {profile!r}:\n{faults(error)}") from error
     if config.planner.horizon > MAX_HORIZON and not force:
         raise ConfigError(
             f"planner.horizon is {config.planner.horizon}; beyond {MAX_HORIZON} steps forecasts get worse (the paper's "

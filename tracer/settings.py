@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class ConfigError(ValueError):
@@ -11,6 +11,13 @@ class ConfigError(ValueError):
     An unknown profile, setting, option, planner, protocol or version, a value that is refused, a file that is not
     there, or a command that comes too early. The message names it, and the fix.
     """
+
+
+def faults(error: ValidationError) -> str:
+    """What is wrong with a file's settings, a line each: the key, and why."""
+    return "\n".join(
+        f"  {': '.join(filter(None, ('.'.join(map(str, each['loc'])), each['msg'])))}" for each in error.errors()
+    )
 
 
 class Section(BaseModel):

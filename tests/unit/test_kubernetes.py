@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tracer import cli
+from tracer import cli, config
+from tracer.capacity import jobset as jobsets
 from tracer.capacity import pods
 
 K8S = Path(__file__).parents[2] / "infra" / "k8s"
@@ -278,6 +280,18 @@ def test_a_jobset_is_what_its_reference_says(jobset: dict[str, Any]) -> None:
         assert set(each) == {"name", "replicas", "template"} and set(each["template"]) == {"spec"}
         valid({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": each["name"]}, **each["template"]})
         assert len(f"{jobset['metadata']['name']}-{each['name']}-0-31") <= 63  # a pod's name
+
+
+@pytest.mark.parametrize(
+    "profile", ["a_b", "a-b", "a.b", "GRÖSSE 2", "x" * 99, "x" * 98, "ends-", "tracer/../x", *config.profiles()]
+)
+def test_a_jobset_has_a_name_that_is_its_own(profile: str) -> None:
+    given = f"tracer-{profile}-seed0-stage1"
+    name = jobsets.named(given)
+    pod = f"{name}-trainer-0-999-abcde"  # as JobSet's webhook checks it
+    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) and len(pod) <= 63
+    assert (name == given) == (profile in ("a-b", "ends-", *config.profiles()))
+    assert name not in {jobsets.named(f"tracer-{other}-seed0-stage1") for other in ("a:b", "x" * 97)}
 
 
 def test_a_jobset_starts_what_the_profile_asks_for(jobset: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from tracer import package_data
 from tracer.config import Config
 from tracer.planner.shape import Shape
-from tracer.settings import ConfigError, Section
+from tracer.settings import ConfigError, Section, faults
 from tracer.stages import STAGES
 
 CPU = "two-cores"
@@ -35,8 +35,8 @@ class Gpu(Section):
 
 def read(own: Path | None = None) -> dict[str, Gpu]:
     """The kinds of GPU by name; those of a file of one's own are added, or replace ours. Raises ``ConfigError``."""
-    known = _gpus(package_data.read("capacity/fleet.yaml"), "fleet.yaml")
-    return known if own is None else known | _gpus(own.read_text(encoding="utf-8"), str(own))
+    known = _gpus(package_data.path("capacity/fleet.yaml"))
+    return known if own is None else known | _gpus(own)
 
 
 def gpu(name: str, own: Path | None = None) -> Gpu:
@@ -65,8 +65,9 @@ def published(base: str) -> tuple[Shape, str] | None:
     return (Shape(**found[0]), document["source"]) if found else None
 
 
-def _gpus(text: str, path: str) -> dict[str, Gpu]:
+def _gpus(path: Path) -> dict[str, Gpu]:
     try:
-        return TypeAdapter(dict[str, Gpu]).validate_python(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(f"{path} is not a list of GPUs such as tracer/capacity/fleet.yaml: {error}") from error
+        return TypeAdapter(dict[str, Gpu]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
+        why = faults(error) if isinstance(error, ValidationError) else f"  {error}"
+        raise ConfigError(f"{path} is not a list of GPUs such as tracer/capacity/fleet.yaml:\n{why}") from error

@@ -15,7 +15,9 @@ from tracer.config import Config
 
 Benchmark = StrEnum("Benchmark", {name: name for name in plugins.names(plugins.BENCHMARKS)})  # type: ignore[misc]
 Protocol = Annotated[str, typer.Option(help="A name listed by `tracer protocols BENCHMARK`.")]
-Items = Annotated[Path | None, typer.Option(exists=True, help="items.jsonl; by default the benchmark's own list.")]
+Items = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="items.jsonl; by default the benchmark's own list.")
+]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Accept empty predictions where the original does.")]
 
 
@@ -117,7 +119,9 @@ def protocols(
     return Result(data=data, text="\n".join(line(each, each.items.count or "?") for each in rules))
 
 
-def items(benchmark: Benchmark, protocol: Protocol, out: Annotated[Path, typer.Option(help="The file.")]) -> Result:
+def items(
+    benchmark: Benchmark, protocol: Protocol, out: Annotated[Path, typer.Option(dir_okay=False, help="The file.")]
+) -> Result:
     """Write the item list that comes with a benchmark.
 
     Example: tracer items osworld --protocol verified-50 --out items.jsonl
@@ -147,7 +151,9 @@ def compare(
 
 def published(
     scores: Annotated[list[str], typer.Argument(metavar="NAME=FOLDER", help="Finished scores of ours.")] = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="A Markdown file; by default the table is printed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="A Markdown file; by default the table is printed.")
+    ] = None,
 ) -> Result:
     """Make the table of our scores beside the published ones, as Markdown.
 

@@ -103,10 +103,13 @@ def forecast(
     trajectory: Trajectory = None,
     step: Step = 0,
     image: Annotated[
-        Path | None, typer.Option(exists=True, help="A screenshot of your own, whose text is read by OCR.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A screenshot of your own, whose text is read by OCR."),
     ] = None,
     goal: Annotated[str, typer.Option(help="With --image: what is to be reached on it.")] = "",
-    draw: Annotated[Path | None, typer.Option(help="Draw the forecast on the screenshot, into this PNG.")] = None,
+    draw: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Draw the forecast on the screenshot, into this PNG.")
+    ] = None,
 ) -> Result:
     """Forecast from a held-out state, beside what was really done, or from a screenshot of your own.
 
@@ -147,7 +150,9 @@ def _numbered(lines: list[str]) -> list[str]:
 
 def reward(
     config: Config,
-    predicted: Annotated[Path, typer.Option(exists=True, help="One JSON object per line, in the grammar `literal`.")],
+    predicted: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="One JSON object per line, in the grammar `literal`.")
+    ],
     reference: Annotated[Path, typer.Option(exists=True, help="The same, or a folder of trajectories.")],
     trajectory: Trajectory = None,
     step: Step = 0,
@@ -200,7 +205,7 @@ def doctor(
 def metrics(
     config: Config,
     out: Annotated[
-        Path | None, typer.Option(help="Write this file, in the folder of node_exporter's textfiles.")
+        Path | None, typer.Option(dir_okay=False, help="Write this file, in the folder of node_exporter's textfiles.")
     ] = None,
     every: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="Write it again and again, until Ctrl-C.")
@@ -218,6 +223,8 @@ def metrics(
             raise ConfigError("--every needs --out: which file is written again and again")
         content = exported.text(config, queue)
         return Result(data=content.splitlines(), text=content)
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out: the folder {out.parent} does not exist; make it, or name node_exporter's")
     write_whole(out, exported.text(config, queue))
     with suppress(KeyboardInterrupt):
         while every is not None:

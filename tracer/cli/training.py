@@ -107,7 +107,9 @@ def smollm2(
     config: Config,
     profile: str = "smollm2",
     out: Out = None,
-    weights: Annotated[Path | None, typer.Option(exists=True, help="A GGUF file; by default the package's.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A GGUF file; by default the package's.")
+    ] = None,
     episodes: Annotated[Path | None, typer.Option(exists=True, help="Raw episodes that teach it the grammar.")] = None,
 ) -> Result:
     """Build a base planner from the weights of SmolLM2; the profile is smollm2 unless another is given.
@@ -141,7 +143,9 @@ def plan(
     count: Annotated[
         int | None, typer.Option(min=1, help="How many; by default those that the profile asks for.")
     ] = None,
-    fleet: Annotated[Path | None, typer.Option(exists=True, help="GPUs and prices of your own.")] = None,
+    fleet: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="GPUs and prices of your own.")
+    ] = None,
     prompt_tokens: Annotated[float | None, typer.Option(min=1, help="Of a prompt, on average.")] = None,
     completion_tokens: Annotated[float | None, typer.Option(min=1, help="Of a completion, on average.")] = None,
     states: Annotated[int, typer.Option(min=0, help="That a stage selects its prompts from.")] = 0,

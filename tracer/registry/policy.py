@@ -15,7 +15,7 @@ from tracer.evaluation.results import RESULTS, SCORES
 from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.step import read_lineage
-from tracer.settings import ConfigError, Section
+from tracer.settings import ConfigError, Section, faults
 from tracer.statistics import mcnemar, paired_difference
 from tracer.training.gates import GATE
 
@@ -125,8 +125,10 @@ def load(path: Path) -> Policy:
         return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; registry.policy names the promotion policy") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}:\n{faults(error)}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML in UTF-8: {error}") from error
 
 
 def judge(

@@ -74,6 +74,19 @@ def connect(config: RegistryConfig) -> Any:
     return mlflow.MlflowClient()
 
 
+def on_server(config: RegistryConfig) -> bool:
+    """Whether the registry is an MLflow server's, and not a database."""
+    return config.tracking_uri.startswith(("http://", "https://"))
+
+
+def require_server(config: RegistryConfig, because: str) -> None:
+    """Raise ``ConfigError`` unless the registry is an MLflow server's."""
+    if not on_server(config):
+        raise ConfigError(
+            f"{because}, and registry.tracking_uri is {config.tracking_uri}: set MLFLOW_TRACKING_URI to a server's"
+        )
+
+
 def experiment(client: Any, config: RegistryConfig, name: str) -> str:
     """The id of the experiment of that name, which is made if it is not there."""
     found = client.get_experiment_by_name(name)
