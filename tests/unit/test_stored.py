@@ -225,10 +225,10 @@ class Anything(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(200)
-        self.send_header("Content-Length", "5")
+        self.send_header("Content-Length", "7")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(b"hello")
+            self.wfile.write(b"<p></p>")
 
     do_PUT = do_HEAD = do_POST = do_GET
 
