@@ -161,7 +161,7 @@ def test_pods_have_no_more_rights_than_they_need(jobset: dict[str, Any]) -> None
             assert all("value" in each or "fieldRef" in each["valueFrom"] for each in container.get("env", [])), name
     secrets = {name: {each["secretRef"]["name"] for each in template["spec"]["containers"][0]["envFrom"]}
                for name, template in templates(jobset).items()}  # fmt: skip
-    assert secrets["trainer"] == secrets["pipes"] == {"tracer-mlflow-trainer"}
+    assert secrets["trainer"] == secrets["pipes"] == {"tracer-mlflow-trainer", "tracer-store"}
     assert secrets["tracer-serving"] == {"tracer-serving", "tracer-mlflow-reader"}
 
 
