@@ -22,14 +22,14 @@ def grant(config: RegistryConfig, user: str, role: Role) -> dict[str, str]:
     that it does not know nothing is made.
     """
     tracking.require_server(config, "users and permissions are those of MLflow's server")
-    _granted(config, f"anything to {user}", _asked(config, USER, "GET", params={"username": user}))
+    _granted(config, f"anything to {user}", tracking.asked(config, USER, "GET", params={"username": user}))
     granted = {}
     for kind, name, where, permission in _grants(config, role):
         body = {"username": user, "resource_type": kind, "resource_id": where}
-        answer = _asked(config, GRANT, json={**body, "permission": permission})
+        answer = tracking.asked(config, GRANT, "POST", json={**body, "permission": permission})
         if "RESOURCE_ALREADY_EXISTS" in answer.text:
-            _asked(config, REVOKE, json=body)
-            answer = _asked(config, GRANT, json={**body, "permission": permission})
+            tracking.asked(config, REVOKE, "POST", json=body)
+            answer = tracking.asked(config, GRANT, "POST", json={**body, "permission": permission})
         _granted(config, f"{permission} on {name} to {user}", answer)
         granted[name] = permission
     return granted
@@ -41,13 +41,6 @@ def _granted(config: RegistryConfig, what: str, answer: Any) -> None:
             f"{config.tracking_uri} does not grant {what} (HTTP {answer.status_code}: {answer.text[:200]}); it needs "
             f"--app-name basic-auth, the user, and you as its administrator"
         )
-
-
-def _asked(config: RegistryConfig, path: str, method: str = "POST", **given: Any) -> Any:
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.rest_utils import http_request
-
-    return http_request(get_default_host_creds(config.tracking_uri), path, method, raise_on_status=False, **given)
 
 
 def _grants(config: RegistryConfig, role: Role) -> Iterator[tuple[str, str, str, str]]:

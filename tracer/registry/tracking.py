@@ -87,6 +87,14 @@ def require_server(config: RegistryConfig, because: str) -> None:
         )
 
 
+def asked(config: RegistryConfig, path: str, method: str, **given: Any) -> Any:
+    """What MLflow's server answers where its client has no function: an answer of ``requests``, also a refusal."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    return http_request(get_default_host_creds(config.tracking_uri), path, method, raise_on_status=False, **given)
+
+
 def experiment(client: Any, config: RegistryConfig, name: str) -> str:
     """The id of the experiment of that name, which is made if it is not there."""
     found = client.get_experiment_by_name(name)
