@@ -44,6 +44,8 @@ MARK = "TRACER_STACK"
 """The variable by which the processes of a service are found again, also those whose parent was killed."""
 NAMES = {"MLFLOW_USER": "tracer", "DAGSTER_USER": "tracer"}
 UP_SECONDS = 600.0
+LONGEST = 107 - len("/volumes/postgres/.s.PGSQL.20000.lock")
+"""Letters of the folder's path: those that a socket's may have, without what is in the folder."""
 
 
 class StackError(Exception):
@@ -70,12 +72,23 @@ class Stack:
 
     @functools.cached_property
     def secrets(self) -> dict[str, str]:
-        """The variables of compose.yaml, and the ports; those that are missing are made."""
-        lines = self.secrets_file.read_text(encoding="utf-8").splitlines() if self.secrets_file.exists() else []
-        found = dict(line.split("=", 1) for line in lines)
-        before = dict(found)
+        """The variables of compose.yaml, and the ports; those that are missing are made.
+
+        Raises:
+            StackError: the file cannot be read, or others may read it; ports that cannot be.
+        """
+        before = self.kept()
+        found = dict(before)
         for name, default in self.port_names.items():
             found[name] = os.environ.get(name) or found.get(name) or default or str(free_port())
+        ports = [found[name] for name in self.port_names]
+        for name in self.port_names:
+            if (
+                not re.fullmatch(r"[1-9]\d{0,4}", found[name])
+                or int(found[name]) > 65535
+                or ports.count(found[name]) > 1
+            ):
+                raise StackError(f"{name}={found[name]}: a port is a number up to 65535, and no two are the same")
         for name in re.findall(r"\$\{(\w+):\?", self.text):
             found.setdefault(name, NAMES.get(name) or secrets.token_hex(24))
         found.setdefault("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", base64.urlsafe_b64encode(os.urandom(32)).decode())
@@ -89,6 +102,22 @@ class Stack:
                 file.writelines(f"{name}={value}\n" for name, value in found.items())
             new.replace(self.secrets_file)
         return found
+
+    def kept(self) -> dict[str, str]:
+        """What the file of the secrets holds."""
+        if not self.secrets_file.exists():
+            if (self.folder / "volumes" / "postgres" / "PG_VERSION").exists():
+                raise StackError(
+                    f"{self.secrets_file} is gone, and what is in {self.folder} was made with its passwords: bring it "
+                    f"back, or move the folder away to begin anew"
+                )
+            return {}
+        if self.secrets_file.stat().st_mode & 0o077:
+            raise StackError(f"others may read the passwords in {self.secrets_file}: chmod 600 it, if nobody has")
+        lines = self.secrets_file.read_text(encoding="utf-8").splitlines()
+        if wrong := [number for number, line in enumerate(lines, start=1) if not re.match(r"\w+=", line)]:
+            raise StackError(f"{self.secrets_file}, line {wrong[0]}: a line is NAME=VALUE; bring the file back")
+        return dict(line.split("=", 1) for line in lines)
 
     def filled(self, text: str) -> str:
         """A string of compose.yaml with its variables."""
@@ -136,6 +165,10 @@ class Stack:
     def lay(self) -> None:
         """Make the folders, and in them the files and the volumes that compose.yaml mounts."""
         os.umask(0o022)
+        if len(os.fsencode(self.folder)) > LONGEST:
+            raise StackError(
+                f"{self.folder} is too long for the sockets in it: name another folder, as in STACK=/srv/s"
+            )
         for folder in (self.folder, self.folder / "services", self.folder / "volumes"):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o711)  # PostgreSQL's user passes
@@ -326,18 +359,37 @@ def up(stack: Stack) -> None:
             os.environ.pop(name, None)  # it keeps its ports
     configure(stack)
     if running:
+        stack.supervisor("update")  # compose.yaml may have changed
         stack.supervisor("start", "all")
     else:
         stack.end(*stack.services)
         for name in stack.port_names:
             if listens(int(stack.secrets[name])):
                 raise StackError(f"port {stack.secrets[name]} is taken; choose another, as in {name}=12345")
-        subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", stack.configuration], check=True)
+        fits(stack)
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", stack.configuration]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
+        if done.returncode:
+            raise StackError(f"supervisord does not start: {done.stderr or done.stdout}")
     wait(stack)
     print(f"Dagster  http://127.0.0.1:{stack.ports['3000']}   DAGSTER_USER, DAGSTER_PASSWORD")
     print(f"MLflow   http://127.0.0.1:{stack.ports['5000']}   MLFLOW_USER, MLFLOW_PASSWORD")
     print(f"S3       http://127.0.0.1:{stack.ports['8333']}   tracer, S3_SECRET_KEY")
     print(f"These names are in {stack.secrets_file}; logs are in {stack.log}. `make stack-down` stops all of it.")
+
+
+def fits(stack: Stack) -> None:
+    """Raise ``StackError`` if the database was made by another version of PostgreSQL than the one that would run."""
+    file, server = stack.folder / "volumes" / "postgres" / "PG_VERSION", shutil.which("postgres", path=search_path())
+    if not file.exists() or server is None:
+        return
+    made = file.read_text(encoding="utf-8").strip()
+    words = subprocess.run([server, "--version"], capture_output=True, encoding="utf-8").stdout.split()
+    if words[2].partition(".")[0] != made:
+        raise StackError(
+            f"{file.parent} is of PostgreSQL {made}, and {words[2]} is installed: pg_upgrade converts it, or move "
+            f"{stack.folder} away to begin anew"
+        )
 
 
 def listens(port: int) -> bool:
@@ -350,6 +402,8 @@ def wait(stack: Stack) -> None:
     """Wait until every service is up: by its health check, where compose.yaml has one."""
     end = time.monotonic() + UP_SECONDS
     for name in stack.services:
+        if not healthy(stack, name):
+            print(f"waiting for {name}", flush=True)
         while not healthy(stack, name):
             if time.monotonic() > end:
                 raise StackError(f"{name} does not answer; see {stack.log / name}.log")
@@ -395,6 +449,8 @@ def main() -> int:
     parser.add_argument("name", nargs="?")
     arguments = parser.parse_args()
     stack = Stack(arguments.folder.resolve())
+    if not (arguments.name in stack.services if arguments.what == "run" else arguments.name is None):
+        parser.error("`run`, and nothing else, takes the name of a service")
     try:
         if arguments.what == "run":
             run(stack, arguments.name)
@@ -402,9 +458,11 @@ def main() -> int:
             print(json.dumps({name: words[0] for name, words in stack.states().items()}))
         else:
             {"up": up, "down": down}[arguments.what](stack)
-    except StackError as error:
+    except (StackError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

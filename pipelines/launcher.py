@@ -1,4 +1,4 @@
-"""Dagster's own launcher, which also says whether a run's process is still there; for infra/dagster-postgres.yaml."""
+"""Dagster's own launcher, which also says whether a run's process is still there; for infra/dagster*.yaml."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
+
+from pipelines import dead_runs
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
@@ -20,13 +22,19 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Failed, if the code server does not know the run; a server that does not answer is asked again later."""
+        """Failed, if the code server does not know the run; a server that does not answer is asked again later.
+
+        That of `dagster dev` is gone for good if it was killed. Then the process that the run names tells.
+        """
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:  # nobody launched it: `tracer demo`
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         try:
             answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
         except DagsterUserCodeUnreachableError:
+            process = run.tags.get(dead_runs.PROCESS)
+            if process is not None and not dead_runs.alive(process):
+                return CheckRunHealthResult(WorkerStatus.FAILED, f"its process {process} ended before it was done")
             return CheckRunHealthResult(WorkerStatus.RUNNING, "the code server does not answer")
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)

@@ -284,7 +284,11 @@ def unreadable(path: Path, row: int, error: Exception) -> DatasetError:
     """The error to raise for a shard that cannot be read from that row on; ``error`` itself if it is one already."""
     if isinstance(error, DatasetError):
         return error
+    if isinstance(error, store.StoreError):
+        return DatasetError(f"{path}, row {row}: {error}")
     fix = DAMAGED if isinstance(path, Path) else "see whether the store answers and whether your key may read it"
+    if removed := store.damaged(path):
+        fix = f"the copy {removed} was damaged and is removed: run it again"
     return DatasetError(f"{path}, row {row}: {(str(error) or repr(error)).splitlines()[0]}; {fix}")
 
 

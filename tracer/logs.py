@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ SETTING = "TRACER_LOG"
 RUN = "TRACER_RUN_ID"
 """Whose lines they are: Dagster's id of the run, else one that a command makes up and gives to what it starts."""
 log = logging.getLogger(__name__)
+LOGIN = re.compile(r"://[^\s/@]+@")
+"""The user and the password in a URL."""
 _about = {"step": "", "digest": ""}
 
 
@@ -88,7 +91,8 @@ def begin() -> None:
 
 
 def complain(text: str) -> None:
-    """Tell the user what went wrong: on the standard error stream, or as an error of the log."""
+    """Tell the user what went wrong: on the standard error stream, or as an error of the log. No passwords of URLs."""
+    text = LOGIN.sub("://", text)
     if as_json():
         log.error("%s", text)
     else:

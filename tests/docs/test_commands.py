@@ -247,7 +247,7 @@ NOT_RUN = {
     "make osworld": "installs 0.6 GB",
     "make images": "installs 4 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
-    "kubectl apply -k infra/k8s": CLUSTER,
+    "kubectl apply -k infra/k8s/base": CLUSTER,
     "helm upgrade --install dagster dagster/dagster --namespace tracer -f infra/k8s/values.yaml": CLUSTER,
     "docker build -f infra/docker/Dockerfile --target cpu -t tracer:local --build-arg COMMIT=$(git rev-parse HEAD) .": (
         "tests/integration/test_image.py builds it with buildah"

@@ -9,12 +9,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from botocore.exceptions import NoCredentialsError
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import OperationalError
 
+from tests import services
 from tests.episodes import sample, write_raw
 from tests.planners import trajectories
 from tracer import cli, plugins, schema
@@ -115,6 +120,13 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
         (["published", "a=none"], 2, "not a finished score"),
         (["reward", "--predicted", "none", "--reference", "tests"], 2, "does not exist"),
         (["ablate", "--only", "none"], 2, "no ablation is called"),
+        (["plan", "--fleet", "tests"], 2, "is a directory"),
+        (["forecast", "--draw", "tests"], 2, "is a directory"),
+        (["gate", "stage1", "--out", "README.md"], 2, "is a file"),
+        (["metrics", "--no-queue", "--out", "none/tracer.prom"], 2, "the folder none does not exist"),
+        (["metrics", "--no-queue", "--out", ""], 2, "is a directory"),
+        (["plan", "--profile", "qwen3vl-8b", "--prompt-tokens", "inf"], 2, "above planner.max_prompt_tokens"),
+        (["grant", "anna", "trainer", "--set", "registry.tracking_uri=sqlite:///none.db"], 2, "of MLflow's server"),
     ],
 )
 def test_wrong_arguments_end_in_a_sentence(
@@ -123,6 +135,50 @@ def test_wrong_arguments_end_in_a_sentence(
     assert cli.main(arguments) == code
     shown = capsys.readouterr()
     assert says in shown.out + shown.err and "Traceback" not in shown.err
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An MLflow server that does not know the password."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("command", ["history", "lineage tracer-planner/3", "grant anna trainer"])
+def test_a_server_that_refuses_is_no_bug_and_no_missing_version(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with services.listening(ThreadingHTTPServer(("127.0.0.1", 0), Refusing)) as server:
+        address = f"http://anna:between-us@127.0.0.1:{server.server_port}"
+        assert cli.main([*command.split(), "--set", f"registry.tracking_uri={address}"]) == 1
+    said = capsys.readouterr().err
+    assert ("401" in said and "MLFLOW_TRACKING_PASSWORD" in said) or "administrator" in said
+    assert "between-us" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (NoCredentialsError(), "tracer: S3: Unable to locate credentials; see whether AWS_ENDPOINT_URL answers"),
+        (OperationalError("SELECT", {}, Exception("refused")), "tracer: the database: (builtins.Exception) refused"),
+        (MlflowException("no {answer}"), "tracer: MLflow: no {answer}; see whether MLFLOW_TRACKING_URI answers"),
+        (OSError("at http://anna:between-us@host/x"), "tracer: at http://host/x"),
+    ],
+)
+def test_what_a_service_says_is_told_in_a_line(
+    error: Exception, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def application() -> Any:
+        raise error
+
+    monkeypatch.setattr(cli, "application", application)
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err.startswith(says)
 
 
 SCORE = "score gaia --protocol validation --items {}/items.jsonl --predictions {}/predictions.jsonl --out {}/scored"

@@ -209,7 +209,7 @@ def test_a_pod_asks_for_its_gpus_and_mounts_the_volume_of_the_manifests(defs: dg
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "4"}
     values = yaml.safe_load((ROOT / "infra/k8s/values.yaml").read_text())
     deployment = values["dagster-user-deployments"]["deployments"][0]
-    claim = yaml.safe_load((ROOT / "infra/k8s/volume.yaml").read_text())["metadata"]["name"]
+    claim = yaml.safe_load((ROOT / "infra/k8s/base/volume.yaml").read_text())["metadata"]["name"]
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
     assert deployment["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim
     assert container["volumeMounts"][0]["mountPath"] == deployment["volumeMounts"][0]["mountPath"]

@@ -2,6 +2,9 @@
 
 import copy
 import json
+import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
@@ -12,10 +15,12 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tracer import cli
+from tracer import cli, config
+from tracer.capacity import jobset as jobsets
 from tracer.capacity import pods
 
 K8S = Path(__file__).parents[2] / "infra" / "k8s"
+BASE = K8S / "base"
 VERSIONS = ("1.31", kubernetes_validate.latest_version())
 SPEC = {  # https://jobset.sigs.k8s.io/docs/reference/jobset.v1alpha2/: what we use of it
     "network": {"enableDNSHostnames", "publishNotReadyAddresses"},
@@ -38,13 +43,15 @@ def files(folder: Path) -> Iterator[Path]:
     assert set(document) <= {"apiVersion", "kind", "namespace", "resources", "images", "patches"}
     yield path
     for resource in document["resources"]:
-        each = folder / resource
+        each = (folder / resource).resolve()
+        # Kustomize takes a folder that this one is in for a cycle, and no file from outside this one.
+        assert not folder.is_relative_to(each) and (each.is_dir() or each.is_relative_to(folder)), resource
         yield from files(each) if each.is_dir() else [each]
 
 
 @cache
 def manifests() -> list[dict[str, Any]]:
-    found = [path for path in files(K8S) if path.name != "kustomization.yaml"]
+    found = [path for path in files(BASE) if path.name != "kustomization.yaml"]
     return [each for path in found for each in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
 
 
@@ -63,15 +70,27 @@ def jobset(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_every_file_is_applied_and_valid() -> None:
-    applied = list(files(K8S))
+    applied = list(files(BASE))
     assert len(applied) == len(set(applied))
     others = {K8S / "values.yaml", K8S / "gpu" / "kustomization.yaml"}
     assert {*applied, *others} == set(K8S.rglob("*.yaml"))
-    assert set(files(K8S / "gpu")) >= {K8S / "gpu" / ".." / path.relative_to(K8S) for path in applied}
+    assert set(files(K8S / "gpu")) >= set(applied)
     for document in manifests():
         valid(document)
     names = [(each["kind"], each["metadata"]["name"]) for each in manifests()]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl")
+@pytest.mark.parametrize("folder", ["base", "gpu"])
+def test_kustomize_builds_each_folder_that_is_applied(folder: str) -> None:
+    done = subprocess.run(["kubectl", "kustomize", K8S / folder], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    built = list(yaml.safe_load_all(done.stdout))
+    assert len(built) == len(manifests())
+    for each in built:
+        valid(each)
+        assert each["metadata"].get("namespace", "tracer") == "tracer"
 
 
 @pytest.mark.parametrize("spec", [{"replica": 2}, {"replicas": "two"}])
@@ -142,7 +161,7 @@ def test_pods_have_no_more_rights_than_they_need(jobset: dict[str, Any]) -> None
             assert all("value" in each or "fieldRef" in each["valueFrom"] for each in container.get("env", [])), name
     secrets = {name: {each["secretRef"]["name"] for each in template["spec"]["containers"][0]["envFrom"]}
                for name, template in templates(jobset).items()}  # fmt: skip
-    assert secrets["trainer"] == secrets["pipes"] == {"tracer-mlflow-trainer"}
+    assert secrets["trainer"] == secrets["pipes"] == {"tracer-mlflow-trainer", "tracer-store"}
     assert secrets["tracer-serving"] == {"tracer-serving", "tracer-mlflow-reader"}
 
 
@@ -261,6 +280,18 @@ def test_a_jobset_is_what_its_reference_says(jobset: dict[str, Any]) -> None:
         assert set(each) == {"name", "replicas", "template"} and set(each["template"]) == {"spec"}
         valid({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": each["name"]}, **each["template"]})
         assert len(f"{jobset['metadata']['name']}-{each['name']}-0-31") <= 63  # a pod's name
+
+
+@pytest.mark.parametrize(
+    "profile", ["a_b", "a-b", "a.b", "GRÖSSE 2", "x" * 99, "x" * 98, "ends-", "tracer/../x", *config.profiles()]
+)
+def test_a_jobset_has_a_name_that_is_its_own(profile: str) -> None:
+    given = f"tracer-{profile}-seed0-stage1"
+    name = jobsets.named(given)
+    pod = f"{name}-trainer-0-999-abcde"  # as JobSet's webhook checks it
+    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) and len(pod) <= 63
+    assert (name == given) == (profile in ("a-b", "ends-", *config.profiles()))
+    assert name not in {jobsets.named(f"tracer-{other}-seed0-stage1") for other in ("a:b", "x" * 97)}
 
 
 def test_a_jobset_starts_what_the_profile_asks_for(jobset: dict[str, Any]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +17,11 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import serialize_value
 
+from pipelines.dead_runs import PROCESS
+from pipelines.home import SETTINGS
 from pipelines.launcher import WatchedRunLauncher
 from tests.services import free_port
+from tracer.registry import tracking
 
 NOWHERE = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": free_port()})}
 
@@ -25,6 +31,9 @@ NOWHERE = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": free_port()})
     [
         ({}, None, WorkerStatus.RUNNING),  # nobody launched it
         (NOWHERE, None, WorkerStatus.RUNNING),  # the server does not answer
+        ({**NOWHERE, PROCESS: tracking.writer()}, None, WorkerStatus.RUNNING),
+        ({**NOWHERE, PROCESS: f"{socket.gethostname()}/1/0"}, None, WorkerStatus.FAILED),  # and the run's is gone
+        ({**NOWHERE, PROCESS: "elsewhere/1/0"}, None, WorkerStatus.RUNNING),  # nobody here can tell
         (NOWHERE, True, WorkerStatus.RUNNING),
         (NOWHERE, False, WorkerStatus.FAILED),
     ],
@@ -46,3 +55,10 @@ def test_a_run_is_failed_if_its_server_does_not_know_it(
             monkeypatch.setattr(launcher, "_get_grpc_client_for_termination", lambda run_id: server)
         assert launcher.supports_check_run_worker_health
         assert launcher.check_run_worker_health(run).status == status
+
+
+def test_make_dev_has_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    shutil.copy(SETTINGS, tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert isinstance(instance.run_launcher, WatchedRunLauncher)

@@ -75,7 +75,9 @@ def test_the_curves_of_the_format(
     signed(files, write_keys(tmp_path, monkeypatch, curve))
 
 
-def test_a_key_with_a_password_and_keys_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_with_a_password_and_keys_that_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv(signing.KEY, raising=False)
     assert signing.private_key() is None
     public, file = write_keys(tmp_path, monkeypatch), tmp_path / "key.pem"
@@ -91,6 +93,16 @@ def test_a_key_with_a_password_and_keys_that_are_none(tmp_path: Path, monkeypatc
         file.write_bytes(each.private_bytes(Encoding.PEM, pkcs8, NoEncryption()))
         with pytest.raises(ConfigError, match="no key on the curve"):
             signing.private_key()
+    file.write_bytes(key.private_bytes(Encoding.PEM, pkcs8, NoEncryption()))
+    for mode, warned in ((0o600, False), (0o440, False), (0o644, True), (0o620, True)):
+        caplog.clear()
+        file.chmod(mode)
+        assert signing.private_key() is not None
+        assert ("chmod 600" in caplog.text) == warned
+    monkeypatch.setenv(signing.KEY, str(tmp_path))
+    with pytest.raises(ConfigError, match="Is a directory"):
+        signing.private_key()
+    monkeypatch.setenv(signing.KEY, str(file))
     file.unlink()
     with pytest.raises(ConfigError, match=r"key\.pem"):
         signing.private_key()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     found.folder.mkdir()
     # Caddy, which makes the hash, is not installed everywhere.
     found.secrets_file.write_text("DAGSTER_PASSWORD=between us\nDAGSTER_PASSWORD_HASH=$2a$14$abc\n", encoding="utf-8")
+    found.secrets_file.chmod(0o600)
     return found
 
 
@@ -111,3 +113,53 @@ def test_what_supervisord_reads_names_every_service_and_no_secret(stack: Any) ->
     for name, service in COMPOSE.items():
         for volume in service.get("volumes", []):
             assert (stack.root(name) / volume.split(":")[1].lstrip("/")).exists()
+
+
+def refused(stack: Any, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `make stack` says; it starts nothing."""
+    script = module()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "install", lambda: None)
+        patch.setattr(script.Stack, "states", lambda self: {})
+        patch.setattr("sys.argv", ["stack.py", "--folder", str(stack.folder), "up"])
+        assert script.main() == 1
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "ports", [{"S3_PORT": "abc"}, {"S3_PORT": "65536"}, {"S3_PORT": "7000", "MLFLOW_PORT": "7000"}]
+)
+def test_ports_that_cannot_be_are_refused_and_not_kept(
+    stack: Any, ports: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, port in ports.items():
+        monkeypatch.setenv(name, port)
+    before = stack.secrets_file.read_text(encoding="utf-8")
+    assert "a port is a number up to 65535, and no two are the same" in refused(stack, capsys)
+    assert stack.secrets_file.read_text(encoding="utf-8") == before
+
+
+def test_a_state_that_does_not_fit_is_named(stack: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    file, version = stack.secrets_file, stack.folder / "volumes" / "postgres" / "PG_VERSION"
+    file.chmod(0o640)
+    assert f"others may read the passwords in {file}" in refused(stack, capsys)
+    file.chmod(0o600)
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(f"{whole}nonsense\n", encoding="utf-8")
+    assert f"{file}, line 3: a line is NAME=VALUE" in refused(stack, capsys)
+    file.write_text(whole, encoding="utf-8")
+    version.write_text("9\n", encoding="utf-8")
+    if shutil.which("postgres", path=module().search_path()):
+        assert f"{version.parent} is of PostgreSQL 9, and" in refused(stack, capsys)
+    file.unlink()
+    assert f"{file} is gone" in refused(stack, capsys)
+    stack.folder = stack.folder / ("x" * 80)
+    assert "is too long for the sockets in it" in refused(stack, capsys)
+    stack.folder = file.with_name("a file")
+    stack.folder.write_text("", encoding="utf-8")
+    assert "a file" in refused(stack, capsys)  # what the system says
+
+
+def test_the_databases_passwords_are_in_no_command() -> None:
+    text = (SCRIPT.parent / "docker" / "databases.sh").read_text(encoding="utf-8")
+    assert not re.search(r"\$\{?\w*PASSWORD", text)

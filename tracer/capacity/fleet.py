@@ -35,8 +35,8 @@ class Gpu(Section):
 
 def read(own: Path | None = None) -> dict[str, Gpu]:
     """The kinds of GPU by name; those of a file of one's own are added, or replace ours. Raises ``ConfigError``."""
-    known = _gpus(package_data.read("capacity/fleet.yaml"), "fleet.yaml")
-    return known if own is None else known | _gpus(own.read_bytes(), str(own))
+    known = _gpus(package_data.path("capacity/fleet.yaml"))
+    return known if own is None else known | _gpus(own)
 
 
 def gpu(name: str, own: Path | None = None) -> Gpu:
@@ -65,10 +65,10 @@ def published(base: str) -> tuple[Shape, str] | None:
     return (Shape(**found[0]), document["source"]) if found else None
 
 
-def _gpus(text: str | bytes, path: str) -> dict[str, Gpu]:
+def _gpus(path: Path) -> dict[str, Gpu]:
     try:
-        return TypeAdapter(dict[str, Gpu]).validate_python(yaml.safe_load(text))
-    except (yaml.YAMLError, ValidationError) as error:
+        return TypeAdapter(dict[str, Gpu]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
         raise ConfigError(
             f"{path} is not a list of GPUs such as tracer/capacity/fleet.yaml: {faults(error)}"
         ) from error

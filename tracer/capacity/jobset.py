@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ FROM = {
     "POD_ADDRESS": "status.podIP",
 }
 """What a pod is told of itself, by variable; Kubernetes replaces `$(VARIABLE)` in its command."""
+LONGEST = 63 - len("-trainer-0-999-abcde")
+"""Letters that JobSet's own names of pods, and thereby of hosts, leave to that of the set."""
 HOST_GIGABYTES = 6.0
 """Of a machine's memory for each process: Python, torch, and the pictures of a batch. Not measured."""
 
@@ -36,7 +40,7 @@ def jobset(
     """
     options, launch = stage.options(config), config.launch
     document: dict[str, Any] = yaml.safe_load(package_data.read("capacity/jobset.yaml"))
-    name = f"tracer-{config.profile}-seed{config.seed}-{stage.name}".replace("_", "-").lower()
+    name = named(f"tracer-{config.profile}-seed{config.seed}-{stage.name}")
     document["metadata"] |= {"name": name, "labels": {**pods.LABELS}}
     jobs = document["spec"]["replicatedJobs"]
     if options.rollouts == "vllm_server":
@@ -52,6 +56,14 @@ def jobset(
         words[words.index("--machine_rank") + 1] = "$(NODE_RANK)"
     _fill(jobs[0], launch.nodes, pods.spec(gpus, host_memory(config, launch.gpus), image, words))
     return document
+
+
+def named(name: str) -> str:
+    """A name as Kubernetes takes it for hosts; one that has to change ends in its digest, and is no other's."""
+    plain = re.sub(r"[^a-z0-9-]", "-", name.lower())
+    if plain == name and len(name) <= LONGEST:
+        return name
+    return f"{plain[: LONGEST - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def host_memory(config: Config, processes: int) -> float:

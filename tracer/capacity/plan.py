@@ -85,10 +85,17 @@ def plan(config: Config, name: str, gpu: Gpu, count: int | None = None, work: Wo
     """Plan every stage of a profile for ``count`` GPUs, by default those that it asks for.
 
     ``work`` has means where they are known; by default everything is as long as it may be. Raises ``ConfigError`` for a
-    base whose shape is not known.
+    base whose shape is not known, and for means above the limits of the profile.
     """
     shape, source = base_shape(config)
-    work = work or Work(prompt=config.planner.max_prompt_tokens, completion=config.planner.max_new_tokens)
+    limits = Work(prompt=config.planner.max_prompt_tokens, completion=config.planner.max_new_tokens)
+    work = work or limits
+    for key, mean, most in (
+        ("max_prompt_tokens", work.prompt, limits.prompt),
+        ("max_new_tokens", work.completion, limits.completion),
+    ):
+        if mean > most:
+            raise ConfigError(f"{mean:g} tokens on average are above planner.{key}, {most:g}: raise it, or give less")
     options = [(stage.name, stage.options(config)) for stage in STAGES]
     servers = any(each.rollouts == "vllm_server" for _, each in options) * config.launch.vllm_tensor_parallel
     needed = config.launch.processes + servers

@@ -24,6 +24,15 @@ INTERRUPTION = (
     "there is one"
 )
 
+SERVICES = {
+    "mlflow.exceptions": "MLflow: {}; see whether MLFLOW_TRACKING_URI answers, and whether MLFLOW_TRACKING_USERNAME "
+    "and MLFLOW_TRACKING_PASSWORD are right",
+    "botocore.exceptions": "S3: {}; see whether AWS_ENDPOINT_URL answers, and whether AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY are right",
+    "sqlalchemy.exc": "the database: {}; see whether it answers, and whether its user and password are right",
+}
+"""What is said for the errors of a module: no answer, or a refusal. They are no bugs, and have no traceback."""
+
 COMMANDS: dict[str, tuple[Command, ...]] = {
     "Everyday": inspect.COMMANDS,
     "Steps of the pipeline": (*data.COMMANDS, *training.COMMANDS, *evaluation.COMMANDS),
@@ -94,9 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         # Our own errors say what is wrong and how to fix it; any other is a bug and keeps its traceback.
         # A full disk, a folder without write permission or a server that does not answer are not bugs either.
-        if not type(error).__module__.startswith(("tracer.", "pipelines.")) and not isinstance(error, OSError):
+        service = next((SERVICES[kind.__module__] for kind in type(error).__mro__ if kind.__module__ in SERVICES), None)
+        ours = type(error).__module__.startswith(("tracer.", "pipelines.")) or isinstance(error, OSError)
+        if service is None and not ours:
             raise
-        logs.complain(f"tracer: {error}")
+        logs.complain(f"tracer: {(service or '{}').format(str(error).strip())}")
         codes = {ConfigError: WRONG, Evicted: AGAIN, Interrupted: INTERRUPTED}
         return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
     return 0

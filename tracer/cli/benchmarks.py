@@ -119,7 +119,9 @@ def protocols(
     return Result(data=data, text="\n".join(line(each, each.items.count or "?") for each in rules))
 
 
-def items(benchmark: Benchmark, protocol: Protocol, out: Annotated[Path, typer.Option(help="The file.")]) -> Result:
+def items(
+    benchmark: Benchmark, protocol: Protocol, out: Annotated[Path, typer.Option(dir_okay=False, help="The file.")]
+) -> Result:
     """Write the item list that comes with a benchmark.
 
     Example: tracer items osworld --protocol verified-50 --out items.jsonl
@@ -149,7 +151,9 @@ def compare(
 
 def published(
     scores: Annotated[list[str], typer.Argument(metavar="NAME=FOLDER", help="Finished scores of ours.")] = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="A Markdown file; by default the table is printed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="A Markdown file; by default the table is printed.")
+    ] = None,
 ) -> Result:
     """Make the table of our scores beside the published ones, as Markdown.
 

@@ -24,7 +24,7 @@ from tracer.stages import MODELS
 
 PLANNERS = f"{', '.join(MODELS)}, a folder, a registered name@alias, or openai:URL#MODEL"
 
-Out = Annotated[Path | None, typer.Option(help="The output folder; by default the profile's.")]
+Out = Annotated[Path | None, typer.Option(file_okay=False, help="The output folder; by default the profile's.")]
 Count = Annotated[int, typer.Option(min=1)]
 Model = Annotated[str, typer.Option(help=f"The planner: {PLANNERS}.", autocompletion=lambda: list(MODELS))]
 

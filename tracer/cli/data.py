@@ -43,6 +43,7 @@ def record(
         Path | None,
         typer.Option(
             exists=True,
+            dir_okay=False,
             help='With --url: lines such as: click button "Send", played without a window; docs/tutorial.md has all.',
         ),
     ] = None,
@@ -153,7 +154,7 @@ def mix(config: Config, out: Out = None) -> Result:
     from tracer.ingestion import mixture
 
     out = out or config.out("mixture")
-    return finished(lambda: mixture.mix(config.mixture, out), out)
+    return finished(lambda: mixture.mix(config.mixture, out, store=config.data.store), out)
 
 
 def validate(config: Config, out: Out = None) -> Result:

@@ -107,7 +107,9 @@ def forecast(
         typer.Option(exists=True, dir_okay=False, help="A screenshot of your own, whose text is read by OCR."),
     ] = None,
     goal: Annotated[str, typer.Option(help="With --image: what is to be reached on it.")] = "",
-    draw: Annotated[Path | None, typer.Option(help="Draw the forecast on the screenshot, into this PNG.")] = None,
+    draw: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Draw the forecast on the screenshot, into this PNG.")
+    ] = None,
 ) -> Result:
     """Forecast from a held-out state, beside what was really done, or from a screenshot of your own.
 
@@ -203,7 +205,7 @@ def doctor(
 def metrics(
     config: Config,
     out: Annotated[
-        Path | None, typer.Option(help="Write this file, in the folder of node_exporter's textfiles.")
+        Path | None, typer.Option(dir_okay=False, help="Write this file, in the folder of node_exporter's textfiles.")
     ] = None,
     every: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="Write it again and again, until Ctrl-C.")
@@ -221,6 +223,8 @@ def metrics(
             raise ConfigError("--every needs --out: which file is written again and again")
         content = exported.text(config, queue)
         return Result(data=content.splitlines(), text=content)
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out: the folder {out.parent} does not exist; make it, or name node_exporter's")
     write_whole(out, exported.text(config, queue))
     with suppress(KeyboardInterrupt):
         while every is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from tracer.cli.common import Result, aligned, examination
 from tracer.config import Config
+from tracer.registry.settings import Role
 from tracer.settings import ConfigError
 
 
@@ -276,9 +276,6 @@ def webhook(config: Config, url: Annotated[str, typer.Argument(help="Who is told
     return Result(data={"webhook": made, "url": url}, text=f"{url} is told when an alias moves (webhook {made})")
 
 
-Role = StrEnum("Role", {name: name for name in ("trainer", "promoter")})  # type: ignore[misc]
-
-
 def grant(
     config: Config,
     user: Annotated[str, typer.Argument(help="A user of MLflow's server.")],
@@ -290,7 +287,7 @@ def grant(
     """
     from tracer.registry import roles
 
-    granted = roles.grant(config.registry, user, role)  # type: ignore[arg-type]
+    granted = roles.grant(config.registry, user, Role(role))
     return Result(data={"user": user, "granted": granted}, text=aligned(granted))
 
 

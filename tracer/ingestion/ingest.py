@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tracer import plugins
+from tracer import plugins, store
 from tracer.config import Config
 from tracer.dataset import ShardWriter, shards
 from tracer.ingestion import mixture
@@ -27,7 +27,6 @@ from tracer.lineage.pins import check_pin, pinned_folder, pointer_of
 from tracer.lineage.step import run_step
 from tracer.sources.recording import RECORDED
 from tracer.sources.source import Rejected, SourceError
-from tracer.store import upload
 from tracer.trajectory import Trajectory
 
 MAX_SHOWN = 20
@@ -39,7 +38,9 @@ def ingest(config: Config, out: Path) -> dict[str, Any]:
 
     Raises what ``ingest_source`` and ``mixture.mix`` raise.
     """
-    return mixture.mix(config.mixture, out) if config.mixture.sources else ingest_source(config.data, out)
+    if config.mixture.sources:
+        return mixture.mix(config.mixture, out, store=config.data.store)
+    return ingest_source(config.data, out)
 
 
 def ingest_source(data: DataConfig, out: Path, *, progress: bool = False) -> dict[str, Any]:
@@ -51,6 +52,8 @@ def ingest_source(data: DataConfig, out: Path, *, progress: bool = False) -> dic
     md5 = pinned(data)
 
     def body(folder: Path) -> dict[str, Any]:
+        if data.store:
+            store.check(data.store)
         if data.limit is None:
             stats = assemble(data.source, ingest_parts(data, folder, progress=progress), folder)
         else:
@@ -59,7 +62,7 @@ def ingest_source(data: DataConfig, out: Path, *, progress: bool = False) -> dic
             example = "".join(f", the first {rejected}" for rejected in islice(quarantined(folder), 1))
             raise SourceError(f"{data.path}: not one of {stats['rejected']['total']} records was readable{example}")
         if data.store:
-            upload(folder, shards(folder), data.store)
+            store.upload(folder, shards(folder), data.store)
         if data.limit is None:
             shutil.rmtree(folder / PARTS)  # linked shards stay
         return {**metrics(stats), "dvc_md5": md5}
@@ -69,7 +72,7 @@ def ingest_source(data: DataConfig, out: Path, *, progress: bool = False) -> dic
 
 def recipe(config: Config) -> dict[str, Any]:
     """What the digest of ``ingest`` is made of, as ``run_step`` takes it."""
-    return mixture.recipe(config.mixture) if config.mixture.sources else _recipe(config.data)
+    return mixture.recipe(config.mixture, store=config.data.store) if config.mixture.sources else _recipe(config.data)
 
 
 def _recipe(data: DataConfig) -> dict[str, Any]:

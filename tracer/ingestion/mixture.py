@@ -15,13 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tracer.dataset import SHARD_BYTES, ShardWriter, read
+from tracer.dataset import SHARD_BYTES, ShardWriter, read, shards
 from tracer.ingestion.counts import STATS, Counts
 from tracer.ingestion.filters import reason_against
 from tracer.ingestion.settings import MixtureConfig
 from tracer.json_files import write_json
 from tracer.lineage.step import read_lineage, run_step
 from tracer.settings import ConfigError
+from tracer.store import check, upload
 from tracer.trajectory import Trajectory
 
 
@@ -29,8 +30,9 @@ class MixtureError(ValueError):
     """A mixture that would hold nothing; the message names the source and the filter that emptied it."""
 
 
-def mix(config: MixtureConfig, out: Path, *, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
-    """Write the mixture to ``out``: shards and ``stats.json``; the folder's lineage.
+def mix(config: MixtureConfig, out: Path, *, shard_bytes: int = SHARD_BYTES, store: str = "") -> dict[str, Any]:
+    """Write the mixture to ``out``: shards, which go on into a ``store`` where one is named, and ``stats.json``; the
+    folder's lineage.
 
     Raises ``ConfigError`` where none is named, ``LineageError`` for a source that is not ingested, ``MixtureError`` for
     one that the filters empty.
@@ -40,6 +42,8 @@ def mix(config: MixtureConfig, out: Path, *, shard_bytes: int = SHARD_BYTES) -> 
         raise ConfigError("mixture.sources is empty; name the ingested folders to mix")
 
     def body(folder: Path) -> dict[str, Any]:
+        if store:
+            check(store)
         plans, left_out = {}, {}
         for name, source in folders.items():
             plans[name], left_out[name] = _surveyed(name, source, config)
@@ -55,12 +59,14 @@ def mix(config: MixtureConfig, out: Path, *, shard_bytes: int = SHARD_BYTES) -> 
             name: {"taken": dict(Counter(taken[name].values())), "left out": dict(left_out[name])} for name in folders
         }
         write_json(folder / STATS, stats)
+        if store:
+            upload(folder, shards(folder), store)
         return {"trajectories": stats["trajectories"], "steps": stats["steps"]}
 
-    return run_step(out=out, body=body, **recipe(config, shard_bytes))
+    return run_step(out=out, body=body, **recipe(config, shard_bytes, store))
 
 
-def recipe(config: MixtureConfig, shard_bytes: int = SHARD_BYTES) -> dict[str, Any]:
+def recipe(config: MixtureConfig, shard_bytes: int = SHARD_BYTES, store: str = "") -> dict[str, Any]:
     """What the digest of a mixture is made of, as ``run_step`` takes it."""
     return {
         "name": "mixture",
@@ -69,6 +75,7 @@ def recipe(config: MixtureConfig, shard_bytes: int = SHARD_BYTES) -> dict[str, A
             **config.model_dump(mode="json", exclude={"sources"}),
             "sources": _settings(config),
             "bytes": shard_bytes,
+            **({"store": store} if store else {}),  # mixtures from before there were stores stay what they are
         },
         "inputs": {name: Path(source.folder) for name, source in config.sources.items()},
         "module": __name__,

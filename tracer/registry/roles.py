@@ -3,51 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from tracer.registry import record, tracking
-from tracer.registry.settings import RegistryConfig
+from tracer.registry.settings import RegistryConfig, Role
 from tracer.registry.tracking import RegistryError
 
 GRANT = "/api/3.0/mlflow/users/permissions/grant"
 REVOKE = "/api/3.0/mlflow/users/permissions/revoke"
-Role = Literal["trainer", "promoter"]
-"""Who registers versions, and who decides on them as well."""
+USER = "/api/2.0/mlflow/users/get"
 
 
 def grant(config: RegistryConfig, user: str, role: Role) -> dict[str, str]:
     """Grant a user what the role needs; return what was granted, by experiment and model.
 
     Those are made if they are not there: whoever makes one may do anything with it, so this comes before the first
-    registration. Raises ``RegistryError``.
+    registration. Raises ``ConfigError`` without a server, and ``RegistryError`` where it does not grant; for a user
+    that it does not know nothing is made.
     """
+    tracking.require_server(config, "users and permissions are those of MLflow's server")
+    _granted(config, f"anything to {user}", tracking.asked(config, USER, "GET", params={"username": user}))
     granted = {}
     for kind, name, where, permission in _grants(config, role):
         body = {"username": user, "resource_type": kind, "resource_id": where}
-        answer = _post(config, GRANT, {**body, "permission": permission})
+        answer = tracking.asked(config, GRANT, "POST", json={**body, "permission": permission})
         if "RESOURCE_ALREADY_EXISTS" in answer.text:
-            _post(config, REVOKE, body)
-            answer = _post(config, GRANT, {**body, "permission": permission})
-        if answer.status_code != 200:
-            raise RegistryError(
-                f"{config.tracking_uri} does not grant {permission} on {name} to {user} (HTTP {answer.status_code}: "
-                f"{answer.text[:200]}); it needs --app-name basic-auth, the user, and you as its administrator"
-            )
+            tracking.asked(config, REVOKE, "POST", json=body)
+            answer = tracking.asked(config, GRANT, "POST", json={**body, "permission": permission})
+        _granted(config, f"{permission} on {name} to {user}", answer)
         granted[name] = permission
     return granted
 
 
-def _post(config: RegistryConfig, path: str, body: dict[str, str]) -> Any:
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.rest_utils import http_request
-
-    return http_request(get_default_host_creds(config.tracking_uri), path, "POST", json=body, raise_on_status=False)
+def _granted(config: RegistryConfig, what: str, answer: Any) -> None:
+    if answer.status_code != 200:
+        raise RegistryError(
+            f"{config.tracking_uri} does not grant {what} (HTTP {answer.status_code}: {answer.text[:200]}); it needs "
+            f"--app-name basic-auth, the user, and you as its administrator"
+        )
 
 
 def _grants(config: RegistryConfig, role: Role) -> Iterator[tuple[str, str, str, str]]:
     """Kind, name, id and permission of all that a role may do."""
     client, decisions = tracking.connect(config), tracking.decisions(config)
-    on_models, on_decisions = ("MANAGE", "EDIT") if role == "promoter" else ("EDIT", "READ")
+    on_models, on_decisions = ("MANAGE", "EDIT") if role == Role.promoter else ("EDIT", "READ")
     for name, permission in ((config.model, on_models), (record.name_of(config), on_decisions)):
         tracking.registered_model(client, name, "")
         yield "registered_model", name, name, permission

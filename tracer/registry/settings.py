@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 
 from pydantic import Field, PrivateAttr
 
@@ -10,6 +11,13 @@ from tracer.settings import Section
 
 # Read once: MLflow sets the variable itself, for its own later calls, to whatever it was last connected to.
 TRACKING_URI = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+
+
+class Role(StrEnum):
+    """Who registers versions, and who decides on them as well (``roles``)."""
+
+    trainer = "trainer"
+    promoter = "promoter"
 
 
 class RegistryConfig(Section):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -28,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tracer.lineage.digest import file_digest
 from tracer.settings import ConfigError
 
+log = logging.getLogger(__name__)
 SIGNATURE = "tracer.signature"
 """The tag of a version."""
 KEY, PASSWORD = "TRACER_SIGNING_KEY", "TRACER_SIGNING_KEY_PASSWORD"  # pragma: allowlist secret
@@ -52,8 +55,13 @@ def private_key() -> ec.EllipticCurvePrivateKey | None:
     password = os.environ.get(PASSWORD)
     try:
         key = load_pem_private_key(Path(file).read_bytes(), password.encode() if password else None)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{KEY}: {file} cannot be read as a private key in PEM: {error}") from error
+        if Path(file).stat().st_mode & (stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH):  # a pod's group reads its Secrets
+            log.warning("%s: others may read or replace %s, and sign as you: chmod 600 it", KEY, file)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"{KEY}: {file} cannot be read as a private key in PEM, with the password of {PASSWORD} if it has one: "
+            f"{error}"
+        ) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in HASHES:
         raise ConfigError(f"{KEY}: {file} is no key on the curve P-256, P-384 or P-521")
     return key
@@ -79,7 +87,7 @@ def fault(signature: str | None, folder: Path, public_key: Path) -> str:
     """What is wrong with the signature of a folder's files; empty where nothing is. Raises ``ConfigError``."""
     try:
         key = load_pem_public_key(public_key.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"public_key: {public_key} cannot be read as a public key in PEM: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in HASHES:
         raise ConfigError(f"public_key: {public_key} is no key on the curve P-256, P-384 or P-521")

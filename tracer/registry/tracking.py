@@ -74,6 +74,27 @@ def connect(config: RegistryConfig) -> Any:
     return mlflow.MlflowClient()
 
 
+def on_server(config: RegistryConfig) -> bool:
+    """Whether the registry is an MLflow server's, and not a database."""
+    return config.tracking_uri.startswith(("http://", "https://"))
+
+
+def require_server(config: RegistryConfig, because: str) -> None:
+    """Raise ``ConfigError`` unless the registry is an MLflow server's."""
+    if not on_server(config):
+        raise ConfigError(
+            f"{because}, and registry.tracking_uri is {config.tracking_uri}: set MLFLOW_TRACKING_URI to a server's"
+        )
+
+
+def asked(config: RegistryConfig, path: str, method: str, **given: Any) -> Any:
+    """What MLflow's server answers where its client has no function: an answer of ``requests``, also a refusal."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    return http_request(get_default_host_creds(config.tracking_uri), path, method, raise_on_status=False, **given)
+
+
 def experiment(client: Any, config: RegistryConfig, name: str) -> str:
     """The id of the experiment of that name, which is made if it is not there."""
     found = client.get_experiment_by_name(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 
+from tracer.registry import tracking
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError
 from tracer.registry.versions import AUTHOR, Version
@@ -19,12 +20,9 @@ CURRENT = "/api/2.0/mlflow/users/current"
 
 def current(config: RegistryConfig) -> str:
     """The name of the user; raises ``RegistryError`` where a server with users does not say it."""
-    if not config.tracking_uri.startswith(("http://", "https://")):
+    if not tracking.on_server(config):
         return _machine_user()
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.rest_utils import http_request
-
-    answer = http_request(get_default_host_creds(config.tracking_uri), CURRENT, "GET", raise_on_status=False)
+    answer = tracking.asked(config, CURRENT, "GET")
     if answer.status_code == 404:
         return _machine_user()
     if answer.status_code != 200:

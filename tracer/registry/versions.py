@@ -31,6 +31,8 @@ DATA, NOT_TRACKED = "tracer.data", "not tracked"  # the md5 of the pinned data, 
 START = "tracer.start"  # the version that training started from, where it was one
 NOT_REBUILDABLE = "tracer.not_rebuildable"  # why it cannot be made again from a clone, as a JSON list
 EVALUATION = "tracer.evaluation."  # + step: the run that holds the evaluation
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""What MLflow answers for a model, a version or an alias that is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ def version_of(where: str, config: RegistryConfig) -> Version:
     try:
         found = client.get_model_version_by_alias(name, alias) if at else client.get_model_version(name, number)
     except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
         raise UnknownVersion(
             f"{config.tracking_uri} has no {where} ({error.message}); `{config.command('register')}` makes a "
             f"challenger, and `{config.command('promote')}` a champion if it passes the gate"

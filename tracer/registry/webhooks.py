@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from tracer.registry import places, tracking
+from tracer.registry import tracking
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError
 from tracer.settings import ConfigError
@@ -25,11 +25,7 @@ def subscribe(config: RegistryConfig, url: str) -> str:
     The same URL again gets the present secret. Raises ``ConfigError`` without a server or a secret, ``RegistryError``
     for a URL that the server refuses.
     """
-    if places.database(config) is not None:
-        raise ConfigError(
-            f"webhooks are sent by MLflow's server, and registry.tracking_uri is {config.tracking_uri}: give that of a "
-            f"server"
-        )
+    tracking.require_server(config, "webhooks are sent by MLflow's server")
     secret = os.environ.get(SECRET)
     if not secret:
         raise ConfigError(f"set {SECRET} to the secret that the receiver checks the signature with")
