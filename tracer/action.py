@@ -36,6 +36,7 @@ COORDINATES = ("x", "y", "to_x", "to_y")
 NUMBERS = (*COORDINATES, "amount", "seconds")
 STATUSES = ("success", "failure")
 LARGEST = 1e9  # no scroll and no wait is longer
+ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
 class ActionError(ValueError):
@@ -94,7 +95,7 @@ class Action:
 
     def to_json(self) -> str:
         """The same as text, with sorted keys: equal actions have equal texts."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)
+        return ENCODER.encode(self.to_dict())
 
     def get(self, name: str, default: Any = None) -> Any:
         """An argument's value, or ``default`` for one that is not given."""

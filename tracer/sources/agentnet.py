@@ -198,15 +198,15 @@ def _id(record: Header, moments: list[Moment | Refused]) -> str:
     return f"{NAME}/{record.task_id}/{zlib.crc32(chr(0).join(names).encode()):08x}"
 
 
-def _steps(moment: Moment, shown: Callable[[str], dict[str, Any]], labels: bool) -> Iterator[Step]:
+def _steps(moment: Moment, shown: Callable[[str], dict[str, Any]], labels: bool) -> list[Step]:
     value = moment.value
     if labels and (value.last_step_redundant or value.last_step_correct is False):
-        return
+        return []
     actions = pyautogui.actions(value.code)
     screen = shown(moment.image)
     # One recorded step of several calls was made on one screen, and its words describe all of them.
     words = value.action if len(actions) == 1 else ""
-    yield from (Step(action=action, instruction=said(words) or describe(action), **screen) for action in actions)
+    return [Step(action=action, instruction=said(words) or describe(action), **screen) for action in actions]
 
 
 def _made(record: Header, steps: list[Step], id: str, outcome: str, wanted: Wanted) -> Trajectory:
