@@ -118,8 +118,9 @@ def read(
     for name in parts(path) if part is None else [part]:
         file, _, number = name.partition("@")
         wanted = Wanted(meta, _pictures(path / FILES[file]) if images else None, goal, labels, cut)
-        for line in large_json.lines(path / file, int(number)):
-            row, raw = partial(large_json.row_of, path / file, line), partial(bytes, line.data)
+        lines = path / file
+        for line in large_json.lines(lines, int(number)):
+            row, raw = partial(large_json.row_of, lines, line), partial(bytes, line.data)
             yield from _read(Origin(source=NAME, file=file, row=row, raw=raw), wanted)
 
 
