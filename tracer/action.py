@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DIRECTIONS = ("up", "down", "left", "right")
+OPPOSITE = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 POINTED = ("click", "double_click", "triple_click", "right_click", "middle_click", "long_press", "move")
 """The actions that are done to one place."""

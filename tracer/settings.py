@@ -14,6 +14,6 @@ class ConfigError(ValueError):
 
 
 class Section(BaseModel):
-    """One section of params.yaml; an unknown key is an error, and so is a number that is not finite."""
+    """A part of params.yaml, or of another file of ours; an unknown key is an error, and so is an infinite number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
