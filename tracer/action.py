@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DIRECTIONS = ("up", "down", "left", "right")
+OPPOSITE = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 POINTED = ("click", "double_click", "triple_click", "right_click", "middle_click", "long_press", "move")
 """The actions that are done to one place."""
@@ -36,6 +37,7 @@ COORDINATES = ("x", "y", "to_x", "to_y")
 NUMBERS = (*COORDINATES, "amount", "seconds")
 STATUSES = ("success", "failure")
 LARGEST = 1e9  # no scroll and no wait is longer
+ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
 class ActionError(ValueError):
@@ -94,7 +96,7 @@ class Action:
 
     def to_json(self) -> str:
         """The same as text, with sorted keys: equal actions have equal texts."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)
+        return ENCODER.encode(self.to_dict())
 
     def get(self, name: str, default: Any = None) -> Any:
         """An argument's value, or ``default`` for one that is not given."""

@@ -22,6 +22,6 @@ def faults(error: Exception, between: str = "; ") -> str:
 
 
 class Section(BaseModel):
-    """One section of params.yaml; an unknown key is an error, and so is a number that is not finite."""
+    """A part of params.yaml, or of another file of ours; an unknown key is an error, and so is an infinite number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -6,7 +6,7 @@ steps taken so far. All boxes are (left, top, right, bottom) in fractions of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +119,7 @@ def state_at(trajectory: Trajectory, index: int) -> State:
     )
 
 
-def inside(point: Point, box: Box) -> bool:
+def inside(point: Sequence[float], box: Sequence[float]) -> bool:
     """Whether the point is in the box, its edges included."""
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 

@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from tests.episodes import picture, sample, write_raw
 from tests.sources.collect import collected, data
 from tests.sources.writers import agentnet, agenttrek, android_control, gui_odyssey, mind2web, mm_traj
-from tracer import dataset
+from tracer import dataset, plugins
 from tracer.action import Action
 from tracer.ingestion.ingest import check
 from tracer.ingestion.items import admitted, items, write
 from tracer.ingestion.parts import PARTS, PartsError, forget, ingest_parts
 from tracer.ingestion.quarantine import quarantined
-from tracer.sources import pyautogui, tfrecord
+from tracer.sources import boundary, pyautogui, tfrecord
 from tracer.sources.boundary import DEFECT
 from tracer.sources.source import SourceError
 from tracer.trajectory import Step, Trajectory
@@ -403,6 +403,16 @@ def test_a_part_that_fails_for_any_reason_fails_alone(tmp_path, monkeypatch):
     assert (tmp_path / "out" / PARTS / "android_control-00001-of-00002/stats.json").is_file()
     with pytest.raises(SourceError, match="KeyError: 'nobody foresaw this'; a defect of the adapter"):
         check(data("android_control", tmp_path / "raw"))
+
+
+@pytest.mark.parametrize(("module", "checks"), [("tracer.sources.agentnet", 1), ("elsewhere.agentnet", 2)])
+def test_a_trajectory_of_ours_is_checked_once(module, checks, tmp_path, monkeypatch):
+    agentnet.write(tmp_path / "raw")
+    checked = []
+    monkeypatch.setattr(boundary, "check", lambda found: checked.append(found.id))
+    monkeypatch.setattr(plugins, "module_of", lambda group, name: module)
+    found = [each.id for each in items(data("agentnet", tmp_path / "raw")) if isinstance(each, Trajectory)]
+    assert sorted(checked) == sorted(found * checks) and found
 
 
 def test_a_trajectory_of_an_adapter_that_did_not_look_is_looked_at():

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tracer.sources import pictures
-from tracer.sources.source import MAX_SIDE, WEBP_PIXELS_A_BYTE, Refused, picture_size
+from tracer.sources.source import MAX_SHARED, MAX_SIDE, WEBP_PIXELS_A_BYTE, Refused, picture_size
 
 PNG = pictures.PNG
 NOISE = Image.effect_noise((61, 45), 90).convert("RGB")
@@ -161,6 +161,24 @@ def test_a_picture_that_would_not_decode_is_refused_at_ingestion(name: str) -> N
 def test_what_lies_behind_the_end_is_no_part_of_a_picture() -> None:
     for name in ("PNG RGB", "JPEG", "WEBP"):
         assert accepted(WHOLE[name] + b"trailing" * 99) and accepted(WHOLE[name] + b"trailing" * 99, decode=True)
+
+
+def test_pillow_sees_the_frame_that_screenshots_of_one_device_share_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Image.open
+    frames = []
+    monkeypatch.setattr(
+        Image, "open", lambda file, **options: frames.append(file.getvalue()) or opened(file, **options)
+    )
+    turned, large = Image.Exif(), Image.Exif()
+    turned[0x0112], large[0x0112], large[0x010E] = 6, 1, "x" * MAX_SHARED
+    for size in (30, 40, 50):
+        image = NOISE.resize((size, size))
+        assert accepted(saved(image, "PNG"))
+        assert accepted(saved(image, "PNG", exif=large))
+        assert not accepted(saved(image, "PNG", exif=turned))  # also where its frame is known
+    one = [frame for frame in frames if frame[16:24] == struct.pack(">II", 1, 1)]
+    assert [one.count(frame) for frame in set(one)].count(3) == 1  # the large one, which is not kept
+    assert len(one) <= 2 + 3
 
 
 @pytest.mark.parametrize("count", [1_500, pytest.param(50_000, marks=pytest.mark.slow)])

@@ -117,7 +117,7 @@ def test_the_queue_tells_what_waits_what_failed_and_who_is_champion(config: Conf
 def test_a_champion_is_as_old_as_the_decision_that_made_it_one() -> None:
     at = ("2026-11-01T00:00:00+00:00", "2026-11-02T00:00:00+00:00", "2026-11-03T00:00:00+00:00")
     made = [decision(1, 1, at[0]), decision(2, 2, at[1]), decision(3, 2, at[2])]
-    entries = tuple(record.Entry(decision=each, fingerprint="", order=(1, 1, ""), name="") for each in made)
+    entries = tuple(record.Entry(decision=each, fingerprint="", number=1) for each in made)
     crowned = [metrics.crowned(record.Record(entries=entries[:end], damage={})) for end in range(4)]
     assert crowned == [0.0, 1793491200.0, 1793577600.0, 1793577600.0]
 

@@ -309,39 +309,6 @@ def test_a_run_decides_on_the_version_that_it_registered(config: Config) -> None
     assert promotion.promote(config, base, chain.ingest).version == 1
 
 
-def test_a_record_of_runs_alone_is_the_beginning_of_the_chain(config: Config) -> None:
-    """As it was kept until November 2026, entries in the order of their runs; of two at once the earlier counts."""
-    client = tracking.connect(config.registry)
-    kept = {}
-
-    def old(version: int, previous: str, outcome: str = "promoted") -> str:
-        fields = {
-            "outcome": outcome, "model": "tracer-planner", "version": version, "incumbent": "base", "champion": version,
-            "checks": [], "reason": "", "digest": str(version), "previous": previous, "decided": "", "by": "me",
-        }  # fmt: skip
-        experiment = tracking.experiment(client, config.registry, "tracer-promotions")
-        run = client.create_run(experiment, start_time=1000 * (len(kept) + 1))
-        client.log_text(run.info.run_id, json.dumps(fields), "decision.json")
-        client.set_terminated(run.info.run_id)
-        kept[run.info.run_id] = fields
-        return digest_of(fields)
-
-    first = old(1, "")
-    second = old(2, first)
-    old(3, first)  # raced with the second, and broke the record for good
-    chain = Chain(config)
-    base = chain.base(WEAK, ONLINE)
-    for number, right in ((1, WEAK), (2, STRONG), (3, STRONG), (4, STRONGER)):
-        registered(config, chain, number, right)
-    client.set_registered_model_alias("tracer-planner", "champion", "2")
-    assert [entry.version for entry in promotion.history(config.registry)] == [1, 2]
-    decision = promotion.promote(config, base, chain.ingest)
-    assert decision.promoted and decision.previous == second and decision.incumbent == "2"
-    for run_id, fields in kept.items():
-        stored = Path(client.download_artifacts(run_id, "decision.json")).read_text()
-        assert json.loads(stored) == fields
-
-
 def with_policy(config: Config, was: str, now: str) -> Config:
     """The configuration with a policy of its own."""
     path = Path(f"{len(list(Path().glob('*.yaml')))}.yaml")
@@ -377,6 +344,11 @@ def test_a_version_that_passes_waits_for_somebody_else_than_its_author(
     assert versions.aliased(config.registry, "champion") is None
     author = waiting.by
     somebody_else()
+    client = tracking.connect(config.registry)
+    client.delete_model_version_tag("tracer-planner", "1", versions.AUTHOR)
+    with pytest.raises(versions.RegistryError, match="has no author but user 54321"):
+        review.approve(config.registry, 1, "whoever made it")
+    client.set_model_version_tag("tracer-planner", "1", versions.AUTHOR, author)
     approved = review.approve(config.registry, 1, "tried on the shop pages")
     assert (approved.outcome, approved.champion, approved.by) == ("approved", 1, "user 54321") and author != approved.by
     assert (approved.checks, approved.incumbent) == (waiting.checks, "base")
@@ -467,7 +439,7 @@ def test_what_cannot_be_rebuilt_is_marked_or_refused(config: Config, capsys: pyt
     assert "it cannot be rebuilt exactly:\n  " in capsys.readouterr().out
     client = tracking.connect(config.registry)
     client.delete_model_version_tag("tracer-planner", "1", versions.NOT_REBUILDABLE)
-    assert versions.marked(config.registry) == {1: "it was registered before this was looked at"}
+    assert versions.marked(config.registry) == {1: "its tag that would say so was deleted"}
     client.set_model_version_tag("tracer-planner", "1", versions.NOT_REBUILDABLE, "[]")  # as if it was pushed since
     assert promotion.promote(strict, chain.base(WEAK, ONLINE), chain.ingest).promoted
 

@@ -225,12 +225,3 @@ def test_the_share_and_what_it_is_of_count_in_the_digest_of_both_stages(tmp_path
         assert recipe(stage) == recipe(stage, **{"from": version}) == recipe(stage, replay=0.5)
         some = recipe(stage, **{"from": version}, replay=0.5)
         assert some["replay"] == 0.5 and some["base"] == Path("build/test/seed0/base")
-
-
-def test_an_earlier_version_without_a_list_of_its_episodes_is_no_start_for_a_replay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    retrain = {"from": "tracer-planner/1#0123456789abcdef", "replay": 0.5}
-    with pytest.raises(LineageError, match=r"set retrain\.replay to 1"):
-        list(replay.chosen(Config.model_validate({"profile": "test", "retrain": retrain}), []))

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tracer.scoring.contract import BenchmarkError, Part, PredictionRow, Row
-from tracer.scoring.matching import within
+from tracer.trajectory import inside
 
 SUBSPLITS = ("IDD", "app_unseen", "task_unseen", "category_unseen")
 
@@ -169,5 +169,5 @@ def candidate_boxes(nodes: Sequence[Node], action: Mapping[str, Any], count: int
 
 def smallest_node(nodes: Sequence[Node], point: Sequence[float]) -> Node | None:
     """The node of the smallest area that contains the point, the first of equals (P4)."""
-    holding = [node for node in nodes if within(point, node.box)]
+    holding = [node for node in nodes if inside(point, node.box)]
     return min(holding, key=lambda n: (n.box[2] - n.box[0]) * (n.box[3] - n.box[1]), default=None)

@@ -12,14 +12,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from tracer.action import OPPOSITE
 from tracer.benchmarks import os_atlas
 from tracer.benchmarks.android_control import SUBSPLITS, Item, Prediction, smallest_node
 from tracer.benchmarks.gui_r1 import Answer, answer_of, gui_r1_parts
-from tracer.grammars.conventions import OPPOSITE, swipe_direction
+from tracer.grammars.conventions import swipe_direction
 from tracer.scoring.contract import Outcome, Part, Parts, Unparsable
 from tracer.scoring.drivers import ScreenBenchmark
-from tracer.scoring.matching import contains_either_way, enlarge, within
+from tracer.scoring.matching import contains_either_way, enlarge
 from tracer.scoring.protocol import BenchmarkProtocol
+from tracer.trajectory import inside
 
 Rule = Callable[[Item, Prediction | None], Parts]
 
@@ -266,7 +268,7 @@ def _hits(
     ours: tuple[float, float], item: Item, centre: tuple[float, float], resized: list[int], match: BoxMatch
 ) -> bool:
     """In an enlarged candidate box, or near enough to the recorded point, all in shares of the screen."""
-    if any(within(ours, enlarge(_shares(item, box), match.enlarge)) for box in item.boxes):
+    if any(inside(ours, enlarge(_shares(item, box), match.enlarge)) for box in item.boxes):
         return True
     across, down = (centre[0] - ours[0]) * resized[0], (centre[1] - ours[1]) * resized[1]
     return math.sqrt(across**2 + down**2) <= match.radius * max(resized)
@@ -298,7 +300,7 @@ def _node_match(item: Item, ours: Mapping[str, Any]) -> tuple[bool, bool]:
     kinds = {kind, action.action_type}
     if kind == action.action_type and kind in PLACED:
         node = smallest_node(item.nodes, _point(item))
-        hit = node is not None and within(_place(ours), node.box)
+        hit = node is not None and inside(_place(ours), node.box)
         return hit and (kind != "type_text" or ours.get("text") == action.text), True
     if kinds == {"click", "open_app"}:
         name = action.app_name if kind == "click" else str(ours.get("app_name", ""))

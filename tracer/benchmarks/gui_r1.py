@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracer.grammars.conventions import OPPOSITE
+from tracer.action import OPPOSITE
 from tracer.scoring.contract import Parts, Unparsable
 from tracer.scoring.matching import gui_r1_f1
 from tracer.scoring.protocol import BenchmarkProtocol

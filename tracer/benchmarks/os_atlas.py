@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tracer.action import Action
-from tracer.grammars.conventions import OPPOSITE
+from tracer.action import OPPOSITE, Action
 from tracer.scoring.contract import Unparsable
 from tracer.scoring.matching import integers, token_f1
 from tracer.scoring.protocol import BenchmarkProtocol

@@ -20,10 +20,9 @@ import requests
 from PIL import Image
 
 from tracer import json_lines, package_data
-from tracer.action import Action
+from tracer.action import OPPOSITE, Action
 from tracer.environments.acting import UnsupportedAction
 from tracer.environments.environment import World
-from tracer.grammars.conventions import OPPOSITE
 from tracer.instruction import describe
 from tracer.trajectory import State
 

@@ -17,7 +17,6 @@ from tracer.evaluation.online import ONLINE_METRICS, SLOTS
 from tracer.evaluation.results import Row, difference, interval, read_rows, read_scores
 from tracer.evaluation.traces import episodes
 from tracer.experiments import pages
-from tracer.json_files import write_json
 from tracer.lineage.provenance import git_commit, hardware
 from tracer.lineage.step import read_lineage
 from tracer.settings import ConfigError
@@ -89,8 +88,7 @@ def summary(cells: Cells, planner: str, strategy: str, resamples: int) -> dict[s
 def write_page(results: Mapping[str, Any], folder: Path) -> Path:
     """Keep the results in ``<folder>/agents/<profile>.json``; write ``<folder>/agents.md`` from all that are there."""
     kept = folder / "agents"
-    kept.mkdir(parents=True, exist_ok=True)
-    write_json(kept / f"{results['profile']}.json", dict(results))
+    pages.keep(results, kept)
     found = pages.read(kept, "tracer compare-agents")
     for result in found:
         draw(result, kept / f"{result['profile']}.svg")

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from tracer.json_files import read_json
+from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def keep(results: Mapping[str, Any], folder: Path) -> None:
+    """Write a profile's results into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{results['profile']}.json", dict(results))
 
 
 def read(folder: Path, command: str) -> list[dict[str, Any]]:

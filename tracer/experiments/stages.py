@@ -20,7 +20,6 @@ from tracer.config import Config, load
 from tracer.evaluation.results import read_rows
 from tracer.experiments import pages
 from tracer.experiments.seeds import difference, verdict
-from tracer.json_files import write_json
 from tracer.lineage.provenance import git_commit, hardware
 from tracer.lineage.step import read_lineage
 from tracer.stages import BASE, MODELS, PROMISES, STAGES
@@ -136,7 +135,6 @@ def _rows(config: Config, side: Side) -> list[dict[str, Any]]:
 def write_page(results: Mapping[str, Any], folder: Path) -> Path:
     """Keep the results in ``<folder>/stages/<profile>.json``; write ``<folder>/stages.md`` from all that are there."""
     kept = folder / "stages"
-    kept.mkdir(parents=True, exist_ok=True)
-    write_json(kept / f"{results['profile']}.json", dict(results))
+    pages.keep(results, kept)
     template = package_data.read("experiments/templates/stages.md.j2")
     return pages.write(template, folder / "stages.md", results=pages.read(kept, "tracer stages"))

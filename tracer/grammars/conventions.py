@@ -14,13 +14,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from tracer.action import Action, ActionError
+from tracer.action import OPPOSITE, Action, ActionError
 from tracer.grammars.literal import Literal as LiteralGrammar
 from tracer.trajectory import State
 
 Convention = Literal["literal", "os-atlas", "odyssey", "qwen2.5-vl", "qwen3-vl", "ui-tars", "ui-tars-1.5", "gui-r1"]
 Size = tuple[int, int]
-OPPOSITE = {"up": "down", "down": "up", "left": "right", "right": "left"}
 LONGEST = 100_000  # characters of a text worth reading: a step's answer has a few hundred
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from tracer.dataset import parquet_writer, read_shard
 from tracer.ingestion.counts import STATS, Counts, metrics, warnings
 from tracer.ingestion.items import duplicate
-from tracer.ingestion.parts import PartsError, trajectory_ids
+from tracer.ingestion.parts import PartsError, of_trajectories
 from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter, quarantined
 from tracer.json_files import read_json, write_json
 from tracer.lineage.step import run_step
@@ -77,24 +77,13 @@ def assemble(name: str, parts: Sequence[Path], out: Path) -> dict[str, Any]:
     published = getattr(source(name), "PUBLISHED", None)
     if published:
         stats["published"] = compared(stats, published)
-    found = warnings(_lengths(out))
+    lengths = (length for shard in sorted(out.glob("*-*.parquet")) for length in of_trajectories(shard, "steps"))
+    found = warnings(Counter(lengths))
     if found:
         stats["warnings"] = found
         log.warning("%s: %s", name, "; ".join(found))
     write_json(out / STATS, stats)
     return stats
-
-
-def _lengths(folder: Path) -> Counter[int]:
-    """How many trajectories have how many steps."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    found: Counter[int] = Counter()
-    for shard in sorted(folder.glob("*-*.parquet")):
-        table = pq.read_table(shard, columns=["step", "steps"])
-        found.update(table.filter(pc.equal(table["step"], 0))["steps"].to_pylist())
-    return found
 
 
 def compared(stats: Mapping[str, Any], published: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -118,7 +107,7 @@ def _duplicates(parts: Sequence[Path]) -> dict[Path, set[str]]:
     found: dict[Path, set[str]] = {}
     for part in parts:
         for shard in sorted(part.glob("*-*.parquet")):
-            ids = trajectory_ids(shard)
+            ids = of_trajectories(shard, "trajectory_id")
             repeated = seen.intersection(ids)
             if repeated:
                 found[shard] = repeated

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from tracer import plugins
 from tracer.dataset import ShardWriter
 from tracer.ingestion.counts import STATS, Counts, Item
 from tracer.ingestion.quarantine import QUARANTINE, QuarantineWriter
@@ -51,7 +52,10 @@ def items(data: DataConfig, part: str | None = None) -> Iterator[Item]:
     """
     check_options(data.source, data.options)
     arguments = data.options if part is None else {**data.options, "part": part}
-    return unique(admitted(data.source, source(data.source).read(Path(data.path), **arguments)))
+    found = source(data.source).read(Path(data.path), **arguments)
+    if not plugins.module_of(plugins.SOURCES, data.source).startswith("tracer."):
+        found = admitted(data.source, found)
+    return unique(sound(data.source, found))
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:
@@ -78,24 +82,29 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
 def admitted(name: str, found: Iterable[Item]) -> Iterator[Item]:
     """The items, a trajectory that shards cannot hold rejected: an adapter of someone else's need not have looked.
 
-    Raises ``SourceError`` for an adapter that dies between two records.
+    Ours have: they read each record through ``Origin.read``.
     """
+    for item in found:
+        if isinstance(item, Trajectory):
+            yield Origin(source=name, file="", row=0, id=str(item.id)).read(partial(_same, item))
+        else:
+            yield item
+
+
+def _same(item: Trajectory, _: Origin) -> Trajectory:
+    return item
+
+
+def sound(name: str, found: Iterable[Item]) -> Iterator[Item]:
+    """The items; raises ``SourceError`` for an adapter that dies between two records."""
     try:
-        for item in found:
-            if isinstance(item, Trajectory):
-                yield Origin(source=name, file="", row=0, id=str(item.id)).read(partial(_same, item))
-            else:
-                yield item
+        yield from found
     except (SourceError, OSError):
         raise
     except Exception as error:
         log.exception("a defect of the adapter %s", name)
         detail = f"{name}: {type(error).__name__}: {error}"
         raise SourceError(f"{detail}; a defect of the adapter: report it, with the traceback in the log") from error
-
-
-def _same(item: Trajectory, _: Origin) -> Trajectory:
-    return item
 
 
 def unique(found: Iterable[Item]) -> Iterator[Item]:

@@ -72,8 +72,7 @@ def recipe(config: MixtureConfig, shard_bytes: int = SHARD_BYTES, store: str = "
         "name": "mixture",
         # Where a folder is does not matter; what it contains does, and that is hashed as an input.
         "config": {
-            **config.model_dump(mode="json", exclude={"sources"}),
-            "sources": _settings(config),
+            **config.model_dump(mode="json", exclude={"sources": {"__all__": {"folder"}}}),
             "bytes": shard_bytes,
             **({"store": store} if store else {}),  # mixtures from before there were stores stay what they are
         },
@@ -81,10 +80,6 @@ def recipe(config: MixtureConfig, shard_bytes: int = SHARD_BYTES, store: str = "
         "module": __name__,
         "seed": config.seed,
     }
-
-
-def _settings(config: MixtureConfig) -> dict[str, Any]:
-    return {name: mixed.model_dump(mode="json", exclude={"folder"}) for name, mixed in config.sources.items()}
 
 
 def _uniform(seed: int, purpose: str, id: str) -> float:
@@ -99,21 +94,18 @@ def _surveyed(name: str, folder: Path, config: MixtureConfig) -> tuple[dict[str,
     left: dict[str, str] = {}
     out: Counter[str] = Counter()
     columns = ["image", "elements", "observation"] if config.no_redundant_steps else []
+    held_out = config.sources[name].held_out
     for trajectory in read(folder, columns=columns):
         reason = reason_against(trajectory, config) if trajectory.split == "train" else None
         if reason:
             out[reason] += 1
-        elif trajectory.split == "train" and _uniform(config.seed, "held out", trajectory.id) < _share(config, name):
+        elif trajectory.split == "train" and _uniform(config.seed, "held out", trajectory.id) < held_out:
             left[trajectory.id] = "heldout"
         else:
             left[trajectory.id] = trajectory.split
     if "train" not in left.values():
         raise MixtureError(f"{folder} ({name}) gives no training trajectory; left out: {dict(out)}; loosen the filters")
     return left, out
-
-
-def _share(config: MixtureConfig, name: str) -> float:
-    return config.sources[name].held_out
 
 
 def _taken(plans: Mapping[str, dict[str, str]], config: MixtureConfig) -> dict[str, dict[str, str]]:
@@ -141,8 +133,4 @@ def _placed(folder: Path, plan: Mapping[str, str], taken: Mapping[str, str]) -> 
     """The trajectories that are taken, in their folder's order, in the split that the plan gives them."""
     for trajectory in read(folder):
         if trajectory.id in taken:
-            yield _in_split(trajectory, plan[trajectory.id])
-
-
-def _in_split(trajectory: Trajectory, split: str) -> Trajectory:
-    return trajectory if trajectory.split == split else replace(trajectory, split=split)
+            yield replace(trajectory, split=plan[trajectory.id])

@@ -119,7 +119,7 @@ class ResumedWriter(ShardWriter):
         finished = shards(self.out) if any(self.out.glob("*-*.parquet")) else []
         for shard in finished:
             split = shard.name.partition("-")[0]
-            self._held[split] += len(trajectory_ids(shard))
+            self._held[split] += len(of_trajectories(shard, "trajectory_id"))
             self._numbers[split] = self._numbers.get(split, -1) + 1
             self.paths.append(shard)
         return self
@@ -132,13 +132,13 @@ class ResumedWriter(ShardWriter):
             super().add(trajectory)
 
 
-def trajectory_ids(shard: Path) -> list[str]:
-    """The ids of a shard's trajectories, in order."""
+def of_trajectories(shard: Path, column: str) -> list[Any]:
+    """A column that all steps of a trajectory share, such as its id: a value for each trajectory, in order."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    table = pq.read_table(shard, columns=["trajectory_id", "step"])
-    return table.filter(pc.equal(table["step"], 0))["trajectory_id"].to_pylist()
+    table = pq.read_table(shard, columns=[column, "step"])
+    return table.filter(pc.equal(table["step"], 0))[column].to_pylist()
 
 
 def forget() -> None:

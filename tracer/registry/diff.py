@@ -47,8 +47,7 @@ class Difference:
     now: str
     data: tuple[str | None, str | None]
     """The md5s of the pinned data."""
-    episodes: tuple[Change, ...] | None
-    """None where one of the two was registered before episodes were listed."""
+    episodes: tuple[Change, ...]
     settings: Mapping[str, tuple[Any, Any]]
     commits: tuple[str | None, str | None]
     code: Mapping[str, tuple[Any, Any]]
@@ -61,11 +60,12 @@ def diff(then: str, now: str, config: RegistryConfig) -> Difference:
     """Compare two registered versions; raises ``RegistryError``."""
     found = [versions.version_of(each, config) for each in (then, now)]
     made = [rebuild.document_of(each.uri, config) for each in found]
+    listed = [read_json(versions.download(each.uri, config) / "artifacts" / EPISODES) for each in found]
     return Difference(
         then=found[0].uri,
         now=found[1].uri,
         data=(made[0]["data"]["md5"], made[1]["data"]["md5"]),
-        episodes=_episodes(*(versions.download(each.uri, config) for each in found)),
+        episodes=tuple(changes(*listed)),
         settings=_changes(*(flatten(each["config"]) for each in made)),
         commits=(made[0]["commit"], made[1]["commit"]),
         code=_changes(*(_parts(each, "modules") | _parts(each, "files") for each in made)),
@@ -90,11 +90,6 @@ def _libraries(made: Mapping[str, Any]) -> dict[str, str]:
     return _parts(made, "libraries") | {
         name: v for step in made["steps"].values() for name, v in step["versions"].items()
     }
-
-
-def _episodes(then: Path, now: Path) -> tuple[Change, ...] | None:
-    files = [folder / "artifacts" / EPISODES for folder in (then, now)]
-    return tuple(changes(*map(read_json, files))) if all(file.is_file() for file in files) else None
 
 
 def _scores(then: versions.Version, now: versions.Version, config: RegistryConfig) -> Iterator[Score]:
@@ -129,9 +124,7 @@ def describe(found: Difference) -> Iterator[str]:
     """A difference in words, line by line."""
     yield f"{found.then} -> {found.now}"
     yield "data: " + ("the same" if found.data[0] == found.data[1] else f"md5 {found.data[0]} -> {found.data[1]}")
-    if found.episodes is None:
-        yield "  which episodes came and went is unknown: one of the two was registered before they were listed"
-    for page in found.episodes or ():
+    for page in found.episodes:
         for sign, names in (("+", page.added), ("-", page.removed), ("changed", page.changed)):
             if names:
                 yield f"  {page.source}, {page.page}: {sign} {len(names)} ({rebuildable.listed(names)})"

@@ -53,9 +53,7 @@ def lineage_of(where: str, config: RegistryConfig | None = None) -> Lineage:
 
 def document_of(where: str, config: RegistryConfig) -> dict[str, Any]:
     """What a registered version says of its making (``document``); raises ``RegistryError``."""
-    found = read_json(versions.download(where, config) / "artifacts" / CHAIN)
-    git = list(found["steps"].values())[-1]["git"] or {}
-    return {"commit": git.get("commit"), **found}  # versions from before November 2026 have it only there
+    return dict(read_json(versions.download(where, config) / "artifacts" / CHAIN))
 
 
 def document(config: Config, lineages: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +108,7 @@ def outside(made: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _walked(made: Mapping[str, Any]) -> dict[str, list[str]]:
-    steps, pinned = made["steps"], made["data"].get("folder")
+    steps, pinned = made["steps"], made["data"]["folder"]
     makers = {lineage["path"]: step for step, lineage in steps.items() if step in COMMANDS}
     todo, found = [list(steps)[-1]], dict[str, list[str]]()
     while todo:
@@ -140,7 +138,7 @@ def rebuild_commands(made: Mapping[str, Any]) -> list[str]:
         )
     commands.append(f"python -m pip install -c constraints.txt -e .  # constraints.txt has sha256 {last['lock']}")
     if made["data"]["pointer"]:
-        pin = made["data"].get("commit")
+        pin = made["data"]["commit"]
         if pin not in (None, git.get("commit")):
             commands.append(f"git checkout {pin} -- {made['data']['pointer']}  # the data had moved on by then")
         commands.append(f"dvc pull {made['data']['pointer']}  # md5 {made['data']['md5']}")

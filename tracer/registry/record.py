@@ -5,8 +5,7 @@ It names the fingerprint of the entry before it, and its bytes are ``decision.js
 the version was made. The record is the chain from the first entry on: of two entries that name the same predecessor the
 lower number counts; the other is void, and its author decides again. So nothing is locked.
 
-The champion is what the chain's last entry says; the alias ``champion`` is its shadow. Records from before November
-2026 were runs alone, and are the beginning of the chain.
+The champion is what the chain's last entry says; the alias ``champion`` is its shadow.
 """
 
 from __future__ import annotations
@@ -71,9 +70,13 @@ class Entry:
 
     decision: Decision
     fingerprint: str
-    order: tuple[int, int, str]
-    """Which of two entries with one predecessor counts: the lower."""
-    name: str
+    number: int
+    """The entry's version; of two with one predecessor the lower counts."""
+
+    @property
+    def name(self) -> str:
+        """What messages, and a repair, call it."""
+        return f"version {self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,18 +121,21 @@ def fingerprint(decision: Mapping[str, Any]) -> str:
 
 def read(config: RegistryConfig) -> Record:
     """The record as it stands; raises ``RegistryError`` when its entries cannot be reached."""
-    client = tracking.connect(config)
+    import mlflow
+
+    tracking.connect(config)
     entries: list[Entry] = []
     damage: dict[str, str] = {}
-    for name, order, where, expected in _stored(client, config):
+    for version in mlflow.search_model_versions(filter_string=f"name = '{name_of(config)}'"):
+        name = f"version {version.version}"
         try:
-            entry = _entry(name, order, where)
+            entry = _entry(int(version.version), version.source)
         except requests.ConnectionError as error:  # an OSError too, and no damage
             raise RegistryError(f"{config.tracking_uri} does not answer: {error}") from error
         except (OSError, ValueError, TypeError, KeyError, tracking.mlflow_error()) as error:
             damage[name] = f"its {DECISION} cannot be read: {str(error).splitlines()[0][:200]}"
             continue
-        if expected and expected != entry.fingerprint:
+        if version.tags.get(FINGERPRINT) != entry.fingerprint:
             damage[name] = f"its {DECISION} was changed"
             continue
         entries.append(entry)
@@ -146,7 +152,7 @@ def walk(entries: Iterable[Entry], damage: Mapping[str, str]) -> Record:
     chain: list[Entry] = []
     at = ""
     while at in following:
-        chain.append(min(following[at], key=lambda entry: entry.order))
+        chain.append(min(following[at], key=lambda entry: entry.number))
         at = chain[-1].fingerprint
     damage = dict(damage)
     for previous, those in following.items():
@@ -258,29 +264,13 @@ def move(client: Any, config: RegistryConfig, champion: int | None) -> None:
             client.set_registered_model_alias(config.model, CHAMPION, str(champion))
 
 
-def _stored(client: Any, config: RegistryConfig) -> Iterable[tuple[str, tuple[int, int, str], str, str]]:
-    """Name, order, artifact folder and fingerprint (where one was noted) of every entry."""
-    import mlflow
-
-    experiment = client.get_experiment_by_name(tracking.decisions(config))
-    if experiment is not None:
-        finished = "attributes.status = 'FINISHED'"
-        for run in mlflow.search_runs([experiment.experiment_id], finished, output_format="list"):
-            if FINGERPRINT not in run.data.tags:  # of a record from before entries were versions
-                order = (0, run.info.start_time, run.info.run_id)
-                yield f"run {run.info.run_id}", order, run.info.artifact_uri, ""
-    for version in mlflow.search_model_versions(filter_string=f"name = '{name_of(config)}'"):
-        order = (1, int(version.version), "")
-        yield f"version {version.version}", order, version.source, version.tags.get(FINGERPRINT, "missing")
-
-
-def _entry(name: str, order: tuple[int, int, str], where: str) -> Entry:
+def _entry(number: int, where: str) -> Entry:
     import mlflow
 
     stored = json.loads(mlflow.artifacts.load_text(f"{where}/{DECISION}"))
     sequences: dict[str, Sequence[Any]] = {
         "checks": tuple(Check(**check) for check in stored["checks"]),
-        "lost": tuple(stored.get("lost", ())),
+        "lost": tuple(stored["lost"]),
     }
     decision = Decision(**{**stored, **sequences})
-    return Entry(decision=decision, fingerprint=fingerprint(stored), order=order, name=name)
+    return Entry(decision=decision, fingerprint=fingerprint(stored), number=number)

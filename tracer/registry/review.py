@@ -28,7 +28,7 @@ def approve(config: RegistryConfig, number: int, reason: str) -> Decision:
                 f"version {number} was compared with {promotion.shown(verdict.incumbent)}, and the champion is now "
                 f"version {past.champion}; `{config.command('promote')}` compares it again"
             )
-        users.require_other(config, version, verdict.by)
+        users.require_other(config, version)
         digest = digest_of({"approved": number, "after": past.head})
         return promotion.entry(
             config,

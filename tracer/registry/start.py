@@ -141,7 +141,5 @@ def _copy(config: Config, out: Path) -> dict[str, Any]:
         )
     shutil.rmtree(out / "model", ignore_errors=True)
     shutil.copytree(files, out / "model")
-    listed = versions.download(version.uri, config.registry) / "artifacts" / EPISODES
-    if listed.is_file():
-        shutil.copy(listed, out / EPISODES)
+    shutil.copy(versions.download(version.uri, config.registry) / "artifacts" / EPISODES, out / EPISODES)
     return {"version": recipe["version"], "weights": weights, "digest": version.digest, "output": version.output}

@@ -33,15 +33,13 @@ def current(config: RegistryConfig) -> str:
     return str(answer.json()["user"]["username"])
 
 
-def require_other(config: RegistryConfig, version: Version, asked: str = "") -> None:
-    """Raise ``RegistryError`` unless the user is somebody else than the version's author.
-
-    ``asked`` is who asked for the verdict, which tells for a version from before authors were noted.
-    """
+def require_other(config: RegistryConfig, version: Version) -> None:
+    """Raise ``RegistryError`` unless the user is somebody else than the version's author."""
     user = current(config)
-    if user == version.tags.get(AUTHOR, asked):
+    if version.tags.get(AUTHOR) in (user, None):  # without its tag anybody could be the author
         raise RegistryError(
-            f"version {version.version} is {user}'s own: the policy asks for approval by somebody else than its author"
+            f"version {version.version} has no author but {user}: the policy asks for approval by somebody else than "
+            f"its author"
         )
 
 

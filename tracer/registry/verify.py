@@ -84,8 +84,7 @@ def _run(client: Any, run_id: str) -> tuple[str, str, str] | None:
                     client.download_artifacts(run_id, artifact.path, temporary)
             if not (Path(temporary) / LINEAGE).is_file():
                 return "missing", f"it has no {LINEAGE}", BACKUP
-            noted = run.data.tags.get(tracking.FILES)  # not of runs from before November 2026
-            if noted not in (None, tracking.files_digest(Path(temporary))):
+            if run.data.tags.get(tracking.FILES) != tracking.files_digest(Path(temporary)):
                 return "altered", "its files are not those that were logged", BACKUP
     except (OSError, tracking.mlflow_error()) as error:
         return "missing", _first_line(error), BACKUP

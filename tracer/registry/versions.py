@@ -59,7 +59,7 @@ class Version:
     @property
     def not_rebuildable(self) -> list[str]:
         """Why it cannot be made again from a clone; empty where nothing was found that stands against it."""
-        unknown = '["it was registered before this was looked at"]'
+        unknown = '["its tag that would say so was deleted"]'
         return list(json.loads(self.tags.get(NOT_REBUILDABLE, unknown)))
 
     def evaluations(self) -> dict[str, str]:

@@ -275,9 +275,8 @@ def _task_cell(splits: Mapping[str, Any], split: str, task: str, metric: str) ->
 def ahead(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
     """A table per split of what lies ahead: how often step k of a forecast comes true, and the step success in states
     from which few or many steps are left; a line per planner."""
-    needed = "calibration", "remaining"  # an evaluation of older code has none
     scores = {
-        name: read_json(folders[f"evaluate-{name}"] / SCORES, *needed)
+        name: read_json(folders[f"evaluate-{name}"] / SCORES, "calibration", "remaining")
         for name in PLANNERS
         if f"evaluate-{name}" in folders
     }

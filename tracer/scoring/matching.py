@@ -71,8 +71,3 @@ def enlarge(box: Sequence[float], factor: float) -> tuple[float, float, float, f
     across, down = (right - left) * factor / 2, (bottom - top) * factor / 2
     middle, centre = (left + right) / 2, (top + bottom) / 2
     return middle - across, centre - down, middle + across, centre + down
-
-
-def within(point: Sequence[float], box: Sequence[float]) -> bool:
-    """Whether a point lies in a (left, top, right, bottom) box, its edges included."""
-    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]

@@ -5,13 +5,11 @@ Scores of different protocol digests, item sets or item orders are refused: they
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from tracer import json_lines
 from tracer.evaluation import results
 from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
@@ -90,7 +88,7 @@ def _evaluations(
 
 def _by_group(folder: Path) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows(folder):
+    for row in json_lines.iterate(folder / RESULTS):
         found.setdefault("/".join([*filter(None, [row.get("strategy")]), row["split"]]), []).append(row)
     return found
 
@@ -123,7 +121,8 @@ def _pairs(ours: Path, theirs: Path, part: str) -> tuple[list[float], list[float
     left: list[float] = []
     right: list[float] = []
     clusters: list[str] = []
-    for number, (a, b) in enumerate(zip(_rows(ours), _rows(theirs), strict=True), start=1):
+    rows = (json_lines.iterate(folder / RESULTS) for folder in (ours, theirs))
+    for number, (a, b) in enumerate(zip(*rows, strict=True), start=1):
         if a["id"] != b["id"]:
             raise BenchmarkError(f"row {number} is {a['id']!r} in {ours} and {b['id']!r} in {theirs}: different items")
         if part not in a["parts"] or part not in b["parts"]:
@@ -138,8 +137,3 @@ def _pairs(ours: Path, theirs: Path, part: str) -> tuple[list[float], list[float
             right.append(second / of_second)
             clusters.append(f"{a.get('stratum', '')}/{a['cluster']}")
     return left, right, clusters
-
-
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
-    with open(folder / RESULTS, "rb") as file:
-        yield from map(orjson.loads, file)

@@ -13,22 +13,16 @@ from importlib import resources
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from tracer import plugins
 from tracer.action import Action
 from tracer.lineage.digest import digest_of
-from tracer.settings import ConfigError, faults
+from tracer.settings import ConfigError, Section, faults
 
 
 class ProtocolError(ConfigError):
     """A protocol that does not exist or does not hold together; the message names the file and the fix."""
-
-
-class Section(BaseModel):
-    """A part of a protocol; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ItemSet(Section):

@@ -11,18 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from tracer import package_data, plugins
 from tracer.scoring import protocol as protocols
 from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.paired import read_summary
-
-
-class Section(BaseModel):
-    """A part of published.yaml; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from tracer.settings import Section
 
 
 class Source(Section):

@@ -18,8 +18,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import orjson
-
+from tracer import json_lines
 from tracer.json_files import read_json, write_json
 from tracer.progress import bar
 from tracer.scoring.contract import BenchmarkError, Worker
@@ -99,10 +98,7 @@ def run(items: Iterable[Row], worker: Worker, folder: Path, predictions: Path, l
             f"{len(failures.reasons)} items have no answer{down}. Nothing is scored, and what was answered is kept in "
             f"{folder}: fix the cause and run again to ask only for the rest:{listed}"
         )
-    with open(predictions, "wb") as file:
-        for item in every:
-            row = read_json(path_of(folder, item["id"]), "id")
-            file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    json_lines.write(predictions, (read_json(path_of(folder, item["id"]), "id") for item in every))
     return {"items": len(every), "resumed": len(every) - len(left)}
 
 

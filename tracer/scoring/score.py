@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from tracer import json_lines, plugins
 from tracer.json_files import write_json
 from tracer.lineage.digest import file_digest
@@ -105,7 +103,7 @@ def score_into(
             for item in read_items(items, scorer.item_model):
                 outcome = judge(scorer, item, given)
                 tally.add(outcome)
-                line = orjson.dumps(_line(item, outcome), option=orjson.OPT_APPEND_NEWLINE)
+                line = json_lines.one(_line(item, outcome))
                 results.write(line)
                 if outcome.reason:
                     failures.write(line)

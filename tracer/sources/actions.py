@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracer.action import Action, ActionError
+from tracer.action import OPPOSITE, Action, ActionError
 from tracer.sources.source import Refused
 
 Screen = tuple[int, int]
 """Width and height in pixels."""
-OPPOSITE = {"up": "down", "down": "up", "left": "right", "right": "left"}
 
 
 Reader = Callable[[Any, Screen], Any]

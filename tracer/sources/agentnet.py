@@ -118,8 +118,9 @@ def read(
     for name in parts(path) if part is None else [part]:
         file, _, number = name.partition("@")
         wanted = Wanted(meta, _pictures(path / FILES[file]) if images else None, goal, labels, cut)
-        for line in large_json.lines(path / file, int(number)):
-            row, raw = partial(large_json.row_of, path / file, line), partial(bytes, line.data)
+        lines = path / file
+        for line in large_json.lines(lines, int(number)):
+            row, raw = partial(large_json.row_of, lines, line), partial(bytes, line.data)
             yield from _read(Origin(source=NAME, file=file, row=row, raw=raw), wanted)
 
 
@@ -198,15 +199,15 @@ def _id(record: Header, moments: list[Moment | Refused]) -> str:
     return f"{NAME}/{record.task_id}/{zlib.crc32(chr(0).join(names).encode()):08x}"
 
 
-def _steps(moment: Moment, shown: Callable[[str], dict[str, Any]], labels: bool) -> Iterator[Step]:
+def _steps(moment: Moment, shown: Callable[[str], dict[str, Any]], labels: bool) -> list[Step]:
     value = moment.value
     if labels and (value.last_step_redundant or value.last_step_correct is False):
-        return
+        return []
     actions = pyautogui.actions(value.code)
     screen = shown(moment.image)
     # One recorded step of several calls was made on one screen, and its words describe all of them.
     words = value.action if len(actions) == 1 else ""
-    yield from (Step(action=action, instruction=said(words) or describe(action), **screen) for action in actions)
+    return [Step(action=action, instruction=said(words) or describe(action), **screen) for action in actions]
 
 
 def _made(record: Header, steps: list[Step], id: str, outcome: str, wanted: Wanted) -> Trajectory:

@@ -136,9 +136,11 @@ def check_step(step: Step) -> None:
         left, top, right, bottom = step.target
         if point and not inside(point, (left - TOLERANCE, top - TOLERANCE, right + TOLERANCE, bottom + TOLERANCE)):
             raise Refused("point outside its target", f"{point} is not in {step.target}", FIX)
-    for element in step.elements or ():
-        _check_text("".join((element.role, element.text, element.value, element.state)), "an element")
-        _check_box(element.box)
+    if step.elements:
+        parts = [part for each in step.elements for part in (each.role, each.text, each.value, each.state)]
+        _check_text("".join(parts), "an element")
+        for element in step.elements:
+            _check_box(element.box)
 
 
 def _check_text(text: str, name: str, needed: bool = False) -> None:

@@ -167,7 +167,7 @@ def _rows(path: Path, elements: bool, task: str | None = None) -> Iterator[tuple
                 if task not in ids:
                     number += len(ids)
                     continue
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns):
+            for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
                 for row in _plain(batch):
                     number += 1
                     if task is None or row["annotation_id"] == task:

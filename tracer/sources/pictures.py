@@ -66,7 +66,7 @@ def _png(image: bytes) -> bytes:
         elif kind == b"IDAT":
             if data and last != kind:
                 break  # what comes after other chunks no decoder reads
-            around += [] if data else [_chunk(kind, compress(bytes(9)))]
+            around += [] if data else [PIXEL]
             data.append(view[at + 8 : end - 4])
         elif kind not in ANIMATED:
             around.append(image[at:end])
@@ -79,6 +79,10 @@ def _png(image: bytes) -> bytes:
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+
+PIXEL = _chunk(b"IDAT", compress(bytes(9)))
+"""The data of a PNG of one pixel, of any colour type."""
 
 
 def _lines(header: bytes) -> Iterator[tuple[int, int]]:

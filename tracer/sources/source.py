@@ -11,7 +11,7 @@ import warnings
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar, cast
 
@@ -36,6 +36,8 @@ WEBP_PIXELS_A_BYTE, JPEG_PIXELS_A_BYTE = 200, 512
 most that a JPEG can have, as each of its blocks of 64 takes a bit at least."""
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 """Of one part of a path, which is what file systems allow, and of all of it."""
+MAX_SHARED = 2**14
+"""Bytes of a frame that is kept: the screenshots of one device share theirs."""
 ORIENTATION, TURNED = 0x0112, range(2, 9)  # of EXIF; 1 is upright
 DETAIL_CHARACTERS = 2_000
 RAW_CHARACTERS = 65_536  # of a rejected row that the quarantine keeps; the file and row lead to the rest
@@ -166,7 +168,10 @@ def json_object(text: Any, name: str, fix: str, *, reason: str = "broken JSON") 
 
 def said(*texts: Any) -> str:
     """The first of some texts that says something; empty where none does."""
-    return next((text for text in texts if isinstance(text, str) and text.strip()), "")
+    for text in texts:
+        if isinstance(text, str) and text.strip():
+            return text
+    return ""
 
 
 def turn(message: Any, fix: str) -> tuple[str, str]:
@@ -248,15 +253,26 @@ def _size(image: bytes, name: str, decode: bool, limit: int) -> tuple[int, int]:
             raise Refused("animated picture", detail, "write the frame that was seen as a picture of its own")
         if decode or (picture.format == "WEBP" and width * height <= WEBP_PIXELS_A_BYTE * len(image)):
             picture.load()
-    with Image.open(io.BytesIO(pictures.frame(image)), formats=IMAGE_FORMATS) as around:
-        if around.format != "WEBP":
-            around.draft("L", (1, 1))  # of a JPEG, an eighth of each side
-            around.load()
-        turned = around.getexif().get(ORIENTATION)
+    frame = pictures.frame(image)
+    turned = _orientation(frame) if len(frame) > MAX_SHARED else _shared_orientation(frame)
     if turned in TURNED:
         detail = f"{name} has the EXIF orientation {turned}: its pixels are not as it is seen"
         raise Refused("rotated picture", detail, "rotate the pixels and write the picture without EXIF")
     return width, height
+
+
+def _orientation(frame: bytes) -> int | None:
+    """The EXIF orientation of a picture's frame; raises what Pillow raises for a damaged one."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(frame), formats=IMAGE_FORMATS) as picture:
+        if picture.format != "WEBP":
+            picture.draft("L", (1, 1))  # of a JPEG, an eighth of each side
+            picture.load()
+        return picture.getexif().get(ORIENTATION)
+
+
+_shared_orientation = lru_cache(maxsize=64)(_orientation)
 
 
 def _too_large(detail: str) -> Refused:

@@ -28,16 +28,11 @@ def known_by(config: Config) -> Path | None:
 def chosen(config: Config, trajectories: Iterable[Trajectory]) -> set[str] | None:
     """The ids of the episodes to train on, None for all; the same ones for the same seed.
 
-    Raises ``LineageError`` if there are none, or if the start does not say what it was made of.
+    Raises ``LineageError`` if there are none.
     """
     start = known_by(config)
     if start is None:
         return None
-    if not (start / EPISODES).is_file():
-        raise LineageError(
-            f"{config.retrain.from_} was registered before its episodes were listed, so nothing tells what is new to "
-            f"it: set retrain.replay to 1"
-        )
     pages = (page for source in read_json(start / EPISODES).values() for page in source.values())
     known = {digest for page in pages for digest in page.values()}
     counts, ids = {"new": 0, "replayed": 0, "left out": 0}, set[str]()
