@@ -15,13 +15,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from tracer.batches.settings import BatchConfig
 from tracer.evaluation.settings import EvaluationConfig
+from tracer.faults import faults
 from tracer.forecast import MAX_HORIZON
 from tracer.ingestion.settings import DataConfig, MixtureConfig
 from tracer.planner.settings import PlannerConfig
 from tracer.registry.settings import RegistryConfig
 from tracer.reward import RewardConfig
 from tracer.serving.settings import ServingConfig
-from tracer.settings import ConfigError, Section, faults
+from tracer.settings import ConfigError, Section
 from tracer.tools.settings import GroundingConfig
 from tracer.training.settings import (
     SHARDED,

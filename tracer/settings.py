@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 
 class ConfigError(ValueError):
@@ -11,14 +11,6 @@ class ConfigError(ValueError):
     An unknown profile, setting, option, planner, protocol or version, a value that is refused, a file that is not
     there, or a command that comes too early. The message names it, and the fix.
     """
-
-
-def faults(error: Exception, between: str = "; ") -> str:
-    """What an error says; of a validation each fault with its place, without the value: a secret, or megabytes."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    found = error.errors(include_input=False, include_url=False)
-    return between.join(": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in found)
 
 
 class Section(BaseModel):

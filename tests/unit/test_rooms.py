@@ -18,7 +18,8 @@ from tracer.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 ORDER = (
-    "action settings package_data exposition json_files json_lines finding alerts logs progress statistics workers",
+    "action settings package_data exposition faults finding http_parts json_files json_lines alerts logs progress "
+    "statistics threads workers",
     "plugins trajectory lineage",
     "instruction forecast store dataset",
     "examples stored reward grammars tools sources",
@@ -37,8 +38,9 @@ ORDER = (
 """From the vocabulary up to the front ends: a room imports from those above it in this list, or beside it."""
 LEVEL = {room: level for level, line in enumerate(ORDER) for room in line.split()}
 VOCABULARY = {
-    "action", "config", "dataset", "examples", "forecast", "instruction", "json_files", "json_lines", "package_data",
-    "plugins", "progress", "reward", "settings", "statistics", "store", "stored", "trajectory", "workers",
+    "action", "config", "dataset", "examples", "faults", "forecast", "http_parts", "instruction", "json_files",
+    "json_lines", "package_data", "plugins", "progress", "reward", "settings", "statistics", "store", "stored",
+    "threads", "trajectory", "workers",
 }  # fmt: skip
 ROOMS = {
     "ingest": {"ingestion", "sources"},

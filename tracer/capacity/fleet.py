@@ -9,8 +9,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from tracer import package_data
 from tracer.config import Config
+from tracer.faults import faults
 from tracer.planner.shape import Shape
-from tracer.settings import ConfigError, Section, faults
+from tracer.settings import ConfigError, Section
 from tracer.stages import STAGES
 
 CPU = "two-cores"

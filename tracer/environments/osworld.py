@@ -32,9 +32,10 @@ from tracer.environments.acting import UnsupportedAction
 from tracer.environments.environment import Calls, Environment, Method, World
 from tracer.environments.osworld_results import TaskResults
 from tracer.environments.pyautogui import code
+from tracer.faults import faults
 from tracer.instruction import describe
 from tracer.json_files import read_json
-from tracer.settings import Section, faults
+from tracer.settings import Section
 from tracer.trajectory import State
 
 SETTINGS = "TRACER_OSWORLD"

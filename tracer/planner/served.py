@@ -18,6 +18,7 @@ from openai import DefaultHttpxClient, OpenAI, OpenAIError
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tracer.faults import faults
 from tracer.grammars.grammar import grammar
 from tracer.grammars.reading import Grammar
 from tracer.http_parts import header
@@ -25,7 +26,6 @@ from tracer.json_files import read_json
 from tracer.planner.address import Endpoint
 from tracer.planner.plan import SETTINGS, Plan, PlannerSettings, mean_probability
 from tracer.planner.prompt import messages
-from tracer.settings import faults
 from tracer.threads import side_by_side
 from tracer.trajectory import State
 

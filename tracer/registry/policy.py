@@ -12,10 +12,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tracer import json_lines
 from tracer.evaluation.results import RESULTS, SCORES
+from tracer.faults import faults
 from tracer.json_files import read_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.step import read_lineage
-from tracer.settings import ConfigError, Section, faults
+from tracer.settings import ConfigError, Section
 from tracer.statistics import mcnemar, paired_difference
 from tracer.training.gates import GATE
 

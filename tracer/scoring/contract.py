@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from tracer import plugins
 from tracer.action import Action, ActionError
+from tracer.faults import faults
 from tracer.grammars.conventions import Convention, ConventionError, parse
 from tracer.planner.plan import Planner
 from tracer.scoring.protocol import BenchmarkProtocol
-from tracer.settings import ConfigError, faults
+from tracer.settings import ConfigError
 from tracer.tools.tool_agent import ToolAgent
 
 Parts = Mapping[str, tuple[float, float]]

@@ -18,8 +18,8 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from tracer.faults import faults
 from tracer.scoring.contract import BenchmarkError, PredictionRow, Row
-from tracer.settings import faults
 
 LONGEST_LINE = 64 * 2**20
 """Bytes of a line beyond which a file is refused."""

@@ -17,8 +17,9 @@ from pydantic import Field, ValidationError
 
 from tracer import plugins
 from tracer.action import Action
+from tracer.faults import faults
 from tracer.lineage.digest import digest_of
-from tracer.settings import ConfigError, Section, faults
+from tracer.settings import ConfigError, Section
 
 
 class ProtocolError(ConfigError):

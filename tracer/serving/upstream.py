@@ -7,9 +7,9 @@ from typing import Any
 from openai import APIStatusError, AsyncOpenAI, OpenAIError
 from pydantic import ValidationError
 
+from tracer.faults import faults
 from tracer.planner.served import Completion, ServedPlanner
 from tracer.serving.wire import ApiError, ChatRequest
-from tracer.settings import faults
 from tracer.trajectory import State
 
 AGAIN = (408, 429, 500, 502, 503, 504)

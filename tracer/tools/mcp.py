@@ -22,9 +22,10 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tracer.action import Action
 from tracer.examples import Example
+from tracer.faults import faults
 from tracer.http_parts import header
 from tracer.lineage.digest import digest_of
-from tracer.settings import ConfigError, Section, faults
+from tracer.settings import ConfigError, Section
 from tracer.tools.execution import Identity, Outcome
 
 SERVERS = "TRACER_MCP"

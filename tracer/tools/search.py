@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field, ValidationError
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from tracer.faults import faults
 from tracer.http_parts import header
-from tracer.settings import ConfigError, faults
+from tracer.settings import ConfigError
 from tracer.tools.execution import Identity
 from tracer.tools.toolbox import Tool
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from tracer.action import Action
 from tracer.examples import Example
+from tracer.faults import faults
 from tracer.lineage.code import code_digest
-from tracer.settings import ConfigError, faults
+from tracer.settings import ConfigError
 from tracer.tools.execution import Identity, Outcome
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
