@@ -175,7 +175,8 @@ def test_settings_decide_nothing_but_values() -> None:
         name for name, each in found.items() if isinstance(each, type) and issubclass(each, (Section, ConfigError))
     }
     values = {"tracer.config.PARAMS", "tracer.training.settings.SHARDED", "tracer.ingestion.settings.DATA"}
-    assert set(found) - declared == {"tracer.config.load", "tracer.config.profiles", "tracer.registry.settings.Role", *values}
+    named = {"tracer.config.load", "tracer.config.profiles", "tracer.registry.settings.Role"}
+    assert set(found) - declared == {*named, *values}
     methods = {
         f"{name}.{attribute}"
         for name in declared
