@@ -154,7 +154,7 @@ def test_a_server_that_refuses_is_no_bug_and_no_missing_version(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with services.listening(ThreadingHTTPServer(("127.0.0.1", 0), Refusing)) as server:
-        address = f"http://anna:between-us@127.0.0.1:{server.server_port}"
+        address = f"http://anna:between-us@127.0.0.1:{server.server_port}"  # pragma: allowlist secret
         assert cli.main([*command.split(), "--set", f"registry.tracking_uri={address}"]) == 1
     said = capsys.readouterr().err
     assert ("401" in said and "MLFLOW_TRACKING_PASSWORD" in said) or "administrator" in said
@@ -167,7 +167,7 @@ def test_a_server_that_refuses_is_no_bug_and_no_missing_version(
         (NoCredentialsError(), "tracer: S3: Unable to locate credentials; see whether AWS_ENDPOINT_URL answers"),
         (OperationalError("SELECT", {}, Exception("refused")), "tracer: the database: (builtins.Exception) refused"),
         (MlflowException("no {answer}"), "tracer: MLflow: no {answer}; see whether MLFLOW_TRACKING_URI answers"),
-        (OSError("at http://anna:between-us@host/x"), "tracer: at http://host/x"),
+        (OSError("at http://anna:between-us@host/x"), "tracer: at http://host/x"),  # pragma: allowlist secret
     ],
 )
 def test_what_a_service_says_is_told_in_a_line(
