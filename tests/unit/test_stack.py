@@ -6,6 +6,8 @@ import configparser
 import re
 import shlex
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,18 @@ SECRETS = {
 
 
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    found = module().Stack(tmp_path / "s")
-    for name in found.port_names:
-        monkeypatch.delenv(name, raising=False)
-    found.folder.mkdir()
-    # Caddy, which makes the hash, is not installed everywhere.
-    found.secrets_file.write_text("DAGSTER_PASSWORD=between us\nDAGSTER_PASSWORD_HASH=$2a$14$abc\n", encoding="utf-8")
-    found.secrets_file.chmod(0o600)
-    return found
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with tempfile.TemporaryDirectory(prefix="tracer-") as folder:  # pytest's own may be too long for sockets
+        found = module().Stack(Path(folder) / "s")
+        for name in found.port_names:
+            monkeypatch.delenv(name, raising=False)
+        found.folder.mkdir()
+        # Caddy, which makes the hash, is not installed everywhere.
+        found.secrets_file.write_text(
+            "DAGSTER_PASSWORD=between us\nDAGSTER_PASSWORD_HASH=$2a$14$abc\n", encoding="utf-8"
+        )
+        found.secrets_file.chmod(0o600)
+        yield found
 
 
 def plain(stack: Any, name: str, text: str) -> str:
