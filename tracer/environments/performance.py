@@ -85,13 +85,15 @@ class Performance:
 
     def click(self, element: Element) -> None:
         """Click the middle of an element."""
-        x, y = centre(element.box)
-        self.act(Action.of("click", x=round(x, 4), y=round(y, 4)), element)
+        self._point("click", element)
 
     def hover(self, element: Element) -> None:
-        """Rest the pointer on an element."""
+        """Rest the pointer on the middle of an element."""
+        self._point("move", element)
+
+    def _point(self, kind: str, element: Element) -> None:
         x, y = centre(element.box)
-        self.act(Action.of("move", x=round(x, 4), y=round(y, 4)), element)
+        self.act(Action.of(kind, x=round(x, 4), y=round(y, 4)), element)
 
     def wait(self) -> None:
         """Wait a second, for what comes up with a delay."""
