@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
@@ -18,6 +17,7 @@ from trl.trainer import grpo_trainer
 
 from tracer.planner.lora import NAME as ADAPTER
 from tracer.planner.lora import is_adapter
+from tracer.threads import side_by_side
 from tracer.training.trl.replaced import replaced
 
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -85,8 +85,7 @@ class Generation(VLLMGeneration):
             shown = None if features is None else [features[index]]
             return generate(prompts=[prompts[index]], features=shown, generation_kwargs=own, **options)
 
-        with ThreadPoolExecutor(max_workers=min(REQUESTS, len(prompts))) as pool:
-            answers = list(pool.map(ask, range(len(prompts))))
+        answers = side_by_side(REQUESTS, ask, range(len(prompts)))
         return {key: [row for answer in answers for row in answer[key]] for key in answers[0]}
 
     def _seed(self, index: int) -> int:
