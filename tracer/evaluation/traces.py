@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import orjson
 
 from tracer import json_lines
 from tracer.agents.agent import Decision
-from tracer.json_files import DamagedFile
+from tracer.json_files import DamagedFile, write_whole
 from tracer.trajectory import State
 
 FORMAT = "tracer-trace/1"
@@ -122,10 +121,7 @@ class TraceLog:
         self.screens.mkdir(exist_ok=True)
         path = self.screens / f"{hashlib.sha256(state.image).hexdigest()[:24]}.webp"
         if not path.is_file():
-            # Under its digest it is never written again, so it is there whole or not at all.
-            part = path.with_suffix(".part")
-            part.write_bytes(small(state.image))
-            os.replace(part, path)
+            write_whole(path, small(state.image))  # under its digest it is never written again
         return path.name
 
 
