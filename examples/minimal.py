@@ -24,7 +24,7 @@ from tracer import tools
 from tracer.examples import Example, examples
 from tracer.forecast import Forecast
 from tracer.grammars.grammar import grammar
-from tracer.planner.transformers import TransformersPlanner, image_tokens
+from tracer.planner.transformers import TransformersPlanner
 from tracer.reward import RewardConfig, advantages, grounded_reward, trajectory_reward
 from tracer.sources import jsonl
 from tracer.tools.settings import GroundingConfig
@@ -44,12 +44,11 @@ Completions = Sequence[Sequence[int]]  # token ids, each up to and with its end 
 def sample(planner: TransformersPlanner, state: State, size: int, temperature: float = TEMPERATURE) -> Completions:
     """1. Sample a group of forecasts, token by token."""
     inputs = encode(planner, state, size)
-    end, banned = planner.tokenizer.eos_token_id, image_tokens(planner.model.config)
+    end = planner.tokenizer.eos_token_id
     tokens: list[Tensor] = []  # each (size, 1)
     output = planner.model(**inputs, use_cache=True)
     for _ in range(planner.settings.max_new_tokens):
         logits = output.logits[:, -1].float() / temperature  # (size, vocabulary)
-        logits[:, banned] = -torch.inf  # a sampled image token would break the next pass: there is no image for it
         tokens.append(torch.multinomial(logits.softmax(-1), 1))
         if bool((torch.cat(tokens, dim=1) == end).any(dim=1).all()):
             break

@@ -20,7 +20,7 @@ from tracer.settings import ConfigError
 from tracer.stages import STAGES
 from tracer.training import stage1, stage2
 from tracer.training.gates import saved
-from tracer.training.trl.arguments import arguments, banned
+from tracer.training.trl.arguments import arguments, left_out
 from tracer.training.trl.trainer import trainer_class
 
 LORA = {"rank": 4, "alpha": 8}
@@ -192,9 +192,9 @@ def test_the_trainer_that_serves_a_model(llama: Path) -> None:
 
 def test_vllm_is_told_where_it_is_and_what_not_to_sample(llama: Path) -> None:
     stage = micro_config(llama, image=False).stage1
-    assert banned(stage, [7]) == {"suppress_tokens": [7]}
-    assert banned(stage.model_copy(update={"rollouts": "vllm_colocate"}), [7]) == {"logit_bias": {7: -100.0}}
-    assert banned(stage, []) is None
+    assert left_out(stage, [7]) is None
+    assert left_out(stage.model_copy(update={"rollouts": "vllm_colocate"}), [7]) == {"logit_bias": {7: -100.0}}
+    assert left_out(stage.model_copy(update={"rollouts": "vllm_colocate"}), []) is None
     planner = TransformersPlanner.load(llama)
     config = micro_config(llama, image=False, launch={"vllm_host": "10.0.0.2", "vllm_port": 9000, "vllm_memory": 0.4})
     made = arguments(config, config.stage1, planner, llama)

@@ -186,8 +186,8 @@ def test_the_trainer_scores_what_it_sampled_with_the_sampler_s_probabilities(ima
     drawn: list[torch.Tensor] = []
     plain = groups._draw
 
-    def draw(logits: torch.Tensor, temperature: float, banned: list[int], noise: Any, allowed: Any) -> torch.Tensor:
-        tokens = plain(logits, temperature, banned, noise, allowed)
+    def draw(logits: torch.Tensor, temperature: float, noise: Any, allowed: Any) -> torch.Tensor:
+        tokens = plain(logits, temperature, noise, allowed)
         masked = (logits.float() / temperature).view(-1, logits.shape[-1]).masked_fill(~allowed, -torch.inf)
         drawn.append(masked.log_softmax(-1).gather(1, tokens.view(-1, 1)).squeeze(1))
         return tokens

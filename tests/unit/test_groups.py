@@ -1,4 +1,4 @@
-"""Groups that share their prompt: the probabilities of plain separate sequences, and never a banned token."""
+"""Groups that share their prompt: the probabilities of plain separate sequences, and none for the tokens of images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCau
 
 from tests.gpu import qwen3vl
 from tracer.planner.tiny import IMAGE, IMAGE_SIZE, PATCH, build_model, build_processor
+from tracer.planner.transformers import image_tokens, without_image_tokens
 from tracer.training.trl import groups
 
 PAD, EOS, VOCABULARY = 0, 1, 64
@@ -152,20 +153,25 @@ def test_sampled_tokens_have_the_distribution_of_separate_sequences(named: tuple
 def sample(
     model: Any, inputs: dict[str, torch.Tensor], *, size: int, steps: int, temperature: float, **options: Any
 ) -> torch.Tensor:
-    options = {"eos": [EOS], "pad": PAD, "banned": [], **options}
+    options = {"eos": [EOS], "pad": PAD, **options}
     return groups.sample(model, dict(inputs), size=size, max_new_tokens=steps, temperature=temperature, **options)
 
 
-def test_a_banned_token_is_never_sampled(named: tuple[str, Any]) -> None:
-    name, model = named
+@pytest.mark.parametrize("name", ["llava", "qwen3_vl"])
+@torch.no_grad()
+def test_the_tokens_of_images_have_no_chance_where_it_samples_and_where_it_is_trained(name: str) -> None:
+    model = models()[name]
     inputs = prompts(name, model, (4, 7))
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    allowed = {EOS, 5, 6}
-    banned = [token for token in range(vocabulary) if token not in allowed]
+    none = image_tokens(model.config)
+    model.get_output_embeddings().weight[none] *= 50
+    before = alone(model, inputs, 0, torch.tensor([5, 6]))
+    rest = [token for token in range(before.shape[-1]) if token not in none]
+    assert before.softmax(-1)[..., none].sum(-1).max() > 0.5
+    after = alone(without_image_tokens(model), inputs, 0, torch.tensor([5, 6]))
+    assert (after.softmax(-1)[..., none] == 0).all()
+    torch.testing.assert_close(after.log_softmax(-1)[..., rest], before[..., rest].log_softmax(-1))
     torch.manual_seed(0)
-    tokens = sample(model, inputs, size=4, steps=12, temperature=5.0, banned=banned)
-    assert set(tokens.unique().tolist()) <= allowed | {PAD}
-    assert tokens.shape[0] == 8
+    assert not torch.isin(sample(model, inputs, size=4, steps=12, temperature=5.0), torch.tensor(none)).any()
 
 
 def test_nothing_follows_an_end(named: tuple[str, Any]) -> None:

@@ -16,7 +16,7 @@ from trl.generation.vllm_client import VLLMClient
 
 from tests.integration.test_served import healthy
 from tests.services import free_port
-from tests.vllm.test_colocated import PICTURES, STALE, TEXT, apart, configured, train
+from tests.vllm.test_colocated import CLOSE, STALE, apart, configured, train
 from tracer import planner
 from tracer.config import Config
 from tracer.dataset import read
@@ -82,23 +82,19 @@ def asking(launch: LaunchConfig, base: Path, out: Path, **changes: Any) -> Confi
 def test_rollouts_of_a_server(tmp_path: Path, llama: Path, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(llama / "model", tmp_path / "log") as launch:
         curves = [train(asking(launch, llama, tmp_path / name, image=False), shards) for name in ("one", "again")]
-        assert max(apart(curves[0])) < TEXT
+        assert max(apart(curves[0])) < CLOSE
         assert sampled(curves[0]) == sampled(curves[1])
         adapter = asking(launch, llama, tmp_path / "lora", image=False, lora={"rank": 4, "alpha": 8})
-        assert max(apart(train(adapter, shards))) < TEXT
+        assert max(apart(train(adapter, shards))) < CLOSE
         monkeypatch.setattr(Generation, "sync_weights", lambda self: None)
         assert max(apart(train(asking(launch, llama, tmp_path / "stale", image=False), shards))) > STALE
 
 
-@pytest.mark.xfail(
-    reason="0.014 apart at the fourth step, whatever is cached or cut in chunks; in one process up to 0.008, by the "
-    "seed. On one picture and one set of weights vision tower and log-probabilities agree within 1e-5: cause unknown"
-)
 @pytest.mark.usefixtures("weights_by_file")
 def test_rollouts_of_a_server_that_is_shown_pictures(tmp_path: Path, qwen: Path, shards: Path) -> None:
     with serving(qwen / "model", tmp_path / "log") as launch:
         curves = [train(asking(launch, qwen, tmp_path / name, image=True), shards) for name in ("one", "again")]
-        assert max(apart(curves[0])) < PICTURES
+        assert max(apart(curves[0])) < CLOSE
         assert sampled(curves[0]) == sampled(curves[1])
 
 

@@ -32,6 +32,8 @@ from tracer.trajectory import State
 disable_progress_bar()
 logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)
 IMAGE_TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+NO_CHANCE = -1e4
+"""A logit whose probability is 0 in every precision; minus infinity would make the entropy undefined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class TransformersPlanner:
     """A vision-language model (or a language model, for settings without the image) with its processor."""
 
     def __init__(self, model: Any, processor: Any, settings: PlannerSettings, name: str, batch_size: int = 32):
-        self.model = model
+        self.model = without_image_tokens(model)
         self.processor = processor
         self.settings = settings
         self.name = name
@@ -167,7 +169,6 @@ class TransformersPlanner:
             do_sample=False,
             pad_token_id=self.tokenizer.pad_token_id,
             eos_token_id=ends,
-            suppress_tokens=image_tokens(self.model.config),
             logits_processor=LogitsProcessorList(processors),
         )[:, inputs["input_ids"].shape[1] :]
         logprobs = taken.logprobs(output)
@@ -290,3 +291,19 @@ def image_tokens(config: Any) -> list[int]:
     """The tokens that stand for an image: sampled, they break the next forward pass, so they never are."""
     found = (getattr(config, name, None) for name in IMAGE_TOKENS)
     return sorted({token for token in found if token is not None})
+
+
+def without_image_tokens(model: Any) -> Any:
+    """The model, which from now on gives no chance to the tokens that stand for an image.
+
+    Its head does so itself, because what is trained has to be the distribution that is sampled from. Left out of the
+    sampling alone, these tokens put the two apart by their share: up to 0.014 in a log-probability of vLLM's rollouts.
+    """
+
+    def leave_out(head: Any, given: Any, logits: torch.Tensor) -> torch.Tensor:
+        logits[..., tokens] = NO_CHANCE
+        return logits
+
+    if tokens := image_tokens(model.config):
+        model.get_output_embeddings().register_forward_hook(leave_out)
+    return model

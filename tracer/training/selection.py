@@ -10,7 +10,7 @@ from pathlib import Path
 from tracer.examples import Example
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
-from tracer.planner.transformers import TransformersPlanner, image_tokens
+from tracer.planner.transformers import TransformersPlanner
 from tracer.progress import bar
 from tracer.reward import dead
 from tracer.settings import ConfigError
@@ -90,7 +90,6 @@ def rollouts(
                 temperature=stage.temperature,
                 eos=ends,
                 pad=planner.tokenizer.pad_token_id,
-                banned=image_tokens(planner.model.config),
                 answers=planner.constraint.answers([state for state in states for _ in range(size)], ends)
                 if planner.settings.constrain == "always"
                 else None,

@@ -27,7 +27,7 @@ def arguments(config: Config, stage: GrpoConfig, planner: TransformersPlanner, o
     return GRPOConfig(
         output_dir=str(out / "checkpoints"),
         max_completion_length=config.planner.max_new_tokens,
-        generation_kwargs=banned(stage, image_tokens(planner.model.config)),
+        generation_kwargs=left_out(stage, image_tokens(planner.model.config)),
         ddp_timeout=int(processes.PATIENCE.total_seconds()),
         logging_steps=1,
         logging_nan_inf_filter=False,  # it would hide what Watch looks for
@@ -120,13 +120,9 @@ def local_batch(stage: GrpoConfig) -> int:
     return micro // world * stage.group_size
 
 
-def banned(stage: GrpoConfig, tokens: Sequence[int]) -> dict[str, Any] | None:
-    """The sampling options that keep tokens out, in the form that the sampler takes."""
-    if not tokens:
-        return None
-    if stage.rollouts.startswith("vllm"):
-        return {"logit_bias": dict.fromkeys(tokens, -100.0)}
-    return {"suppress_tokens": list(tokens)}
+def left_out(stage: GrpoConfig, tokens: Sequence[int]) -> dict[str, Any] | None:
+    """The option by which vLLM does not sample these tokens; the planner's own model leaves them out by itself."""
+    return {"logit_bias": dict.fromkeys(tokens, -100.0)} if tokens and stage.rollouts.startswith("vllm") else None
 
 
 def lora(stage: GrpoConfig) -> LoraConfig | None:

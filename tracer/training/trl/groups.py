@@ -76,15 +76,14 @@ def sample(
     temperature: float,
     eos: list[int],
     pad: int,
-    banned: list[int],
     noise: Callable[[torch.Size], Tensor] | None = None,
     answers: Answers | None = None,
 ) -> Tensor:
     """Sample ``size`` completions of each prompt: token ids (groups * size, tokens), padded after their end.
 
-    ``inputs`` are the model's inputs for the prompts, padded on the left. ``banned`` tokens are never sampled.
-    ``noise`` gives exponential random numbers (groups * size, vocabulary), one call per token, in place of torch's own
-    stream. ``answers``, one a completion, say which tokens may come next.
+    ``inputs`` are the model's inputs for the prompts, padded on the left. ``noise`` gives exponential random numbers
+    (groups * size, vocabulary), one call per token, in place of torch's own stream. ``answers``, one a completion, say
+    which tokens may come next.
     """
     extra = dict(inputs)
     ids, mask = extra.pop("input_ids"), extra.pop("attention_mask")  # (groups, prompt)
@@ -107,7 +106,7 @@ def sample(
     tokens: list[Tensor] = []  # each (groups, size)
     for index in range(max_new_tokens):
         allowed = None if answers is None else answers.allowed(logits.shape[-1])
-        drawn = _draw(logits, temperature, banned, noise, allowed).masked_fill(finished, pad)
+        drawn = _draw(logits, temperature, noise, allowed).masked_fill(finished, pad)
         if answers is not None:
             answers.write(drawn.view(-1))
         tokens.append(drawn)
@@ -129,14 +128,12 @@ def sample(
 def _draw(
     logits: Tensor,
     temperature: float,
-    banned: list[int],
     noise: Callable[[torch.Size], Tensor] | None,
     allowed: Tensor | None,
 ) -> Tensor:
     """The next tokens (groups, size), from logits (groups, size, vocabulary); ``allowed`` (groups * size, vocabulary)
     are those that may come."""
     scores = logits.float() / temperature
-    scores[..., banned] = -torch.inf
     if allowed is not None:
         scores = scores.masked_fill(~allowed.view(scores.shape).to(scores.device), -torch.inf)
     chances = scores.softmax(-1).view(-1, scores.shape[-1])  # (groups * size, vocabulary)

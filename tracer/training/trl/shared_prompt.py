@@ -15,7 +15,6 @@ import torch
 
 from tracer.examples import Example
 from tracer.planner.constraint import Constraint
-from tracer.planner.transformers import image_tokens
 from tracer.training.trl import groups
 from tracer.training.trl.live_groups import LiveGroups
 
@@ -85,8 +84,6 @@ class SharedPromptTrainer(LiveGroups):
             temperature=self.temperature,
             eos=list(self.eos_token_ids),
             pad=tokenizer.pad_token_id,
-            # A sampled image token has no features: the next forward pass fails (R1-V#91, EasyR1#110).
-            banned=image_tokens(model.config),
             noise=self._noise() if self.by_step else None,
             answers=answers,
         )

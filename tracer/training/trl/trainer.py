@@ -13,7 +13,7 @@ from tracer.config import Config
 from tracer.examples import Example
 from tracer.planner.escape import control_tokens
 from tracer.planner.lora import is_adapter
-from tracer.planner.transformers import TransformersPlanner
+from tracer.planner.transformers import TransformersPlanner, without_image_tokens
 from tracer.settings import ConfigError
 from tracer.training import processes
 from tracer.training.checkpoints import Checkpoints
@@ -55,6 +55,8 @@ def build(
         peft_config=None if is_adapter(planner.model) else lora(stage),
         callbacks=[Checkpoints(out / "checkpoints", stage.keep_checkpoints), *callbacks],
     )
+    if trainer.ref_model is not None:
+        without_image_tokens(trainer.accelerator.unwrap_model(trainer.ref_model))
     if isinstance(trainer, LiveGroups):
         trainer.skip_dead = stage.dead_groups == "skip"
     trainer.remove_callback(PrinterCallback)  # thirty numbers a step: Watch says which of them matter
