@@ -21,7 +21,7 @@ from tracer.forecast import ForecastStep
 from tracer.grammars.grammar import GRAMMARS, grammar
 from tracer.planner.constraint import Constraint
 from tracer.planner.tiny import build_processor
-from tracer.planner.transformers import TransformersPlanner, image_tokens
+from tracer.planner.transformers import NO_CHANCE, TransformersPlanner, image_tokens
 from tracer.tools.elements import ElementLocator
 from tracer.training.stage1 import STAGE
 from tracer.training.trl import groups, trainer
@@ -173,6 +173,20 @@ def test_a_token_outside_the_grammar_has_probability_zero(base: tuple[Path, Path
             assert sum(chance(place, token) for token in inside) == pytest.approx(1, abs=1e-4)
             outside = set(range(vocabulary)) - {*inside, *image_tokens(planner.model.config)}
             assert {chance(place, token) for token in sorted(outside)[:5]} == {0.0}
+
+
+def test_the_reference_of_the_kl_term_gives_the_tokens_of_images_no_chance_either(tmp_path: Path) -> None:
+    shards = trajectories(tmp_path)
+    config = micro_config(write_base(tmp_path / "base", shards, image=True, steps=0), image=True, stage1={"kl": 0.1})
+    planner = TransformersPlanner.load(tmp_path / "base", trainable=True)
+    prompts = list(examples(read(shards, split="train"), 2))[:2]
+    made = trainer.build(config, STAGE.objective(config), planner, prompts, tmp_path / "out")
+    inputs = dict(planner.encode([prompts[0].state]))
+    inputs.pop("token_type_ids", None)
+    for model in (made.model, made.ref_model):
+        logits = model(**inputs).logits
+        assert (logits[..., image_tokens(planner.model.config)] == NO_CHANCE).all()
+        assert logits.abs().min() < 100  # others have one
 
 
 @pytest.mark.parametrize("image", [True, False])
