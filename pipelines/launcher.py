@@ -24,7 +24,9 @@ class WatchedRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Failed, if the code server does not know the run; a server that does not answer is asked again later.
 
-        That of `dagster dev` is gone for good if it was killed. Then the process that the run names tells.
+        That of `dagster dev`, on a socket, is gone for good if it was killed: the process that the run names tells. One
+        with a port is waited for, even if that process is gone: Dagster tries only once to start a failed run again,
+        and needs the server for it.
         """
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:  # nobody launched it: `tracer demo`
@@ -33,7 +35,7 @@ class WatchedRunLauncher(DefaultRunLauncher):
             answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id))
         except DagsterUserCodeUnreachableError:
             process = run.tags.get(dead_runs.PROCESS)
-            if process is not None and not dead_runs.alive(process):
+            if client.port is None and process is not None and not dead_runs.alive(process):
                 return CheckRunHealthResult(WorkerStatus.FAILED, f"its process {process} ended before it was done")
             return CheckRunHealthResult(WorkerStatus.RUNNING, "the code server does not answer")
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel:

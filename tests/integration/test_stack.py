@@ -11,7 +11,6 @@ from typing import Any
 import psutil
 import pytest
 import requests
-import yaml
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -19,7 +18,6 @@ from dagster_graphql import DagsterGraphQLClient
 from requests.auth import HTTPBasicAuth
 
 from tests import services, stacks
-from tests.integration.test_pipeline import POLICY
 from tracer.config import load
 from tracer.lineage.digest import content_digest
 from tracer.registry import promotion, versions
@@ -27,18 +25,17 @@ from tracer.registry import promotion, versions
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 CONTENT = b"kept" * 100_000
-STEPS = [f"stage{number}.steps=8" for number in (1, 2)]
-"""Enough for something to train each time that something is killed."""
+PROFILE = "quarter"
+"""Its chain takes minutes: something trains each time that something is killed."""
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stacks.Running]:
     services.programs()
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("params.yaml", "data", "data.dvc"):
-        (folder / name).symlink_to(ROOT / name)
     (folder / "mlflow").mkdir()
-    (folder / "mlflow" / "promotion.yaml").write_text(yaml.safe_dump(POLICY), encoding="utf-8")
+    for name in ("params.yaml", "data", "data.dvc", f"mlflow/{PROFILE}.yaml"):
+        (folder / name).symlink_to(ROOT / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PYTHONPATH", str(ROOT), prepend=":")
@@ -98,7 +95,7 @@ def submit(stack: stacks.Running, build: str) -> str:
     """Ask Dagster, through the proxy, for the whole chain; the run's id."""
     login = HTTPBasicAuth(stack.secret("DAGSTER_USER"), stack.secret("DAGSTER_PASSWORD"))
     client = DagsterGraphQLClient("127.0.0.1", port_number=int(stack.stack.ports["3000"]), auth=login, timeout=300)
-    config = {"profile": "micro", "settings": [f"build={build}", "registry.enabled=true", *STEPS]}
+    config = {"profile": PROFILE, "settings": [f"build={build}"]}
     return str(client.submit_job_execution("retrain", run_config={"resources": {"tracer": {"config": config}}}))
 
 
@@ -149,7 +146,7 @@ def chains(stack: stacks.Running) -> list[str]:
 
 
 def test_two_chains_at_once_survive_the_death_of_each_part(stack: stacks.Running, chains: list[str]) -> None:
-    calm, *others = (stack.checkout / name / "micro" / "seed0" for name in chains)
+    calm, *others = (stack.checkout / name / PROFILE / "seed0" for name in chains)
     for stage in ("stage1", "stage2"):
         files = sorted(path.relative_to(calm) for path in (calm / stage / "model").iterdir())
         assert Path(stage, "model", "model.safetensors") in files
@@ -168,10 +165,10 @@ def test_nothing_is_lost(stack: stacks.Running, chains: list[str], monkeypatch: 
     assert stack.s3().get_object(Bucket=services.BUCKET, Key="kept")["Body"].read() == CONTENT
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", stack.secret("MLFLOW_USER"))
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", stack.secret("MLFLOW_PASSWORD"))
-    config = load("micro", [f"registry.tracking_uri={stack.address('5000')}", "registry.enabled=true"])
+    config = load(PROFILE, [f"registry.tracking_uri={stack.address('5000')}"])
     found = versions.every(config.registry)
     assert found and len(promotion.history(config.registry)) >= len(found)
-    calm = content_digest(stack.checkout / "calm" / "micro" / "seed0" / "stage2" / "model")
+    calm = content_digest(stack.checkout / "calm" / PROFILE / "seed0" / "stage2" / "model")
     for version in found:
         assert content_digest(versions.model(version.uri, config.registry)) == calm
 

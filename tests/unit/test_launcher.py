@@ -24,6 +24,8 @@ from tests.services import free_port
 from tracer.registry import tracking
 
 NOWHERE = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": free_port()})}
+NO_SOCKET = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": "/nowhere/socket"})}
+GONE = f"{socket.gethostname()}/1/0"
 
 
 @pytest.mark.parametrize(
@@ -32,8 +34,11 @@ NOWHERE = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": free_port()})
         ({}, None, WorkerStatus.RUNNING),  # nobody launched it
         (NOWHERE, None, WorkerStatus.RUNNING),  # the server does not answer
         ({**NOWHERE, PROCESS: tracking.writer()}, None, WorkerStatus.RUNNING),
-        ({**NOWHERE, PROCESS: f"{socket.gethostname()}/1/0"}, None, WorkerStatus.FAILED),  # and the run's is gone
-        ({**NOWHERE, PROCESS: "elsewhere/1/0"}, None, WorkerStatus.RUNNING),  # nobody here can tell
+        ({**NOWHERE, PROCESS: GONE}, None, WorkerStatus.RUNNING),  # it comes again, and then the run is started again
+        (NO_SOCKET, None, WorkerStatus.RUNNING),
+        ({**NO_SOCKET, PROCESS: tracking.writer()}, None, WorkerStatus.RUNNING),
+        ({**NO_SOCKET, PROCESS: GONE}, None, WorkerStatus.FAILED),  # and the server's socket is, too
+        ({**NO_SOCKET, PROCESS: "elsewhere/1/0"}, None, WorkerStatus.RUNNING),  # nobody here can tell
         (NOWHERE, True, WorkerStatus.RUNNING),
         (NOWHERE, False, WorkerStatus.FAILED),
     ],
