@@ -34,6 +34,7 @@ def test_gold_trajectories_score_800_of_800(gold: list[dict[str, Any]], tmp_path
     assert summary["figures"]["accuracy"]["numerator"] == 800
     assert summary["figures"]["accuracy"]["value"] == 1.0
     assert summary["failed"] == {}
+    assert {f"family={each}" for each in apis.FAMILIES} == {name for name in summary["groups"] if "family" in name}
 
 
 def damaged(row: dict[str, Any]) -> dict[str, Any] | None:

@@ -110,7 +110,7 @@ def test_agentdojo_is_played_with_observations() -> None:
     assert row["native"] == gold["native"]
     assert planner.seen[0].observation.startswith("Tools: ") and "Networking Event" in planner.seen[1].observation
     run = agentdojo.Run.model_validate(row["native"])
-    assert agentdojo.utility(suites["workspace"], suites["workspace"].user_tasks["user_task_0"], run)
+    assert agentdojo.utility(suites["workspace"], "user_task_0", run)
 
 
 def test_bfcl_is_played_turn_by_turn() -> None:

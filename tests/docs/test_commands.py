@@ -256,6 +256,11 @@ NOT_RUN = {
     "tracer ingest bfcl build/bench/bfcl_eval/data --out build/sources/bfcl": (
         "needs what `make items` installs; tests/unit/test_execution.py reads some of it"
     ),
+    **{
+        command: "needs what `make items` installs; tests/integration/test_tools_profile.py runs the chain"
+        for command in commands(ROOT / "docs/plugins.md")
+        if "--profile tools" in command or "agentdojo" in command.split(" --")[0] or "categories=base" in command
+    },
     "tracer ingest click_log logs --out build/sources/click_log --option split=test": PLUGIN,
     'tracer evaluate online --set "evaluation.strategies=[anticipatory, two_steps]"': PLUGIN,
 }

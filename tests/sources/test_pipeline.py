@@ -53,7 +53,7 @@ def version(result, asset):
 
 def test_definitions_hold_an_asset_of_parts_and_one_whole_a_source():
     names = {key.to_user_string() for asset in assets for key in asset.keys}
-    sources = {"agentnet", "android_control", "gui_odyssey", "mind2web", "agenttrek", "mm_traj", "bfcl"}
+    sources = {"agentnet", "android_control", "gui_odyssey", "mind2web", "agenttrek", "mm_traj", "bfcl", "agentdojo"}
     assert names == sources | {f"{name}_parts" for name in sources} | {"mixture"}
     dg.Definitions.validate_loadable(
         dg.Definitions(

@@ -7,7 +7,6 @@ the calls are replayed in a fresh environment, which is then compared with the o
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +15,23 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tracer.planner.plan import Planner
-from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Unparsable, Worker
+from tracer.scoring.contract import (
+    Benchmark,
+    BenchmarkError,
+    NotGiven,
+    Outcome,
+    Part,
+    PredictionRow,
+    Row,
+    Unparsable,
+    Worker,
+)
 from tracer.scoring.drivers import STEPS, converse
+from tracer.settings import ConfigError
+from tracer.tools import agentdojo
+from tracer.tools.agentdojo import PACKAGE, Session
 from tracer.tools.tool_agent import ToolAgent
 
-PACKAGE = "agentdojo"
 MOST_CALLS = 200
 
 
@@ -83,7 +94,7 @@ class AgentDojo(Benchmark):
                 raise BenchmarkError(
                     f"agentdojo {self.match.suites} has no {item.id}; leave --items out to take its own"
                 )
-            useful = utility(suite, suite.user_tasks[item.task], run)
+            useful = utility(suite, item.task, run)
         return Outcome(
             parts={"utility": (useful, 1)}, cluster=item.id, stratum=item.suite, groups=(f"suite={item.suite}",)
         )
@@ -100,46 +111,34 @@ class AgentDojo(Benchmark):
         return lambda items: [play(item, self._suites, planner, horizon, steps) for item in items]
 
 
-def utility(suite: Any, task: Any, run: Run) -> bool:
+def utility(suite: Any, task: str, run: Run) -> bool:
     """Replay the calls, and ask the task's checker about what changed and what was said."""
-    runtime_module = importlib.import_module("agentdojo.functions_runtime")
-    environment = task.init_environment(suite.load_and_inject_default_environment({}))
-    before = environment.model_copy(deep=True)
-    runtime = runtime_module.FunctionsRuntime(suite.tools)
+    made = importlib.import_module(f"{PACKAGE}.functions_runtime").FunctionCall
+    session = Session(suite, task)
+    before = session.environment.model_copy(deep=True)
     trace = []
     for call in run.calls:
         # A failing call returns its error to the agent and changes nothing, upstream as here.
-        runtime.run_function(environment, call.function, call.args)
-        trace.append(runtime_module.FunctionCall(function=call.function, args=call.args))
-    by_trace = task.utility_from_traces(run.answer, before, environment, trace)
-    return bool(by_trace if by_trace is not None else task.utility(run.answer, before, environment))
+        session.call(call.function, call.args)
+        trace.append(made(function=call.function, args=call.args))
+    by_trace = session.task.utility_from_traces(run.answer, before, session.environment, trace)
+    return bool(by_trace if by_trace is not None else session.task.utility(run.answer, before, session.environment))
 
 
 def play(
     item: Mapping[str, Any], suites: Mapping[str, Any], planner: Planner, horizon: int, steps: int
 ) -> dict[str, Any]:
     """One user task in a fresh environment."""
-    runtime_module = importlib.import_module("agentdojo.functions_runtime")
-    suite = suites[item["suite"]]
-    task = suite.user_tasks[item["task"]]
-    environment = task.init_environment(suite.load_and_inject_default_environment({}))
-    runtime = runtime_module.FunctionsRuntime(suite.tools)
-    described = "Tools: " + "; ".join(f"{tool.name}({', '.join(tool.parameters.model_fields)})" for tool in suite.tools)
-
-    def call(name: str, arguments: Mapping[str, Any]) -> str:
-        result, error = runtime.run_function(environment, name, dict(arguments))
-        return error or str(result)
-
-    calls, answer = converse(item["goal"], described, call, planner, horizon, steps)
+    session = Session(suites[item["suite"]], item["task"])
+    shown = session.described()
+    calls, answer = converse(item["goal"], shown, lambda *call: session.call(*call)[0], planner, horizon, steps)
     made = [{"function": action.get("name"), "args": action.tool_arguments} for action in calls]
     return {"native": {"calls": made, "answer": answer}}
 
 
 def suites(version: str) -> dict[str, Any]:
     """The task suites of a benchmark version; raises ``BenchmarkError`` without the package."""
-    if importlib.util.find_spec(PACKAGE) is None:
-        raise BenchmarkError("AgentDojo needs the package agentdojo; install the extra `bench` (docs/benchmarks.md)")
-    found: dict[str, Any] = importlib.import_module("agentdojo.task_suite.load_suites").get_suites(version)
-    if not found:
-        raise BenchmarkError(f"agentdojo has no suites of version {version!r}")
-    return found
+    try:
+        return agentdojo.suites(version)
+    except ConfigError as error:
+        raise NotGiven(str(error)) from error

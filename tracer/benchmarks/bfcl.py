@@ -19,7 +19,8 @@ from tracer.scoring.contract import Benchmark, BenchmarkError, NotGiven, Outcome
 from tracer.scoring.drivers import STEPS, converse
 from tracer.settings import ConfigError
 from tracer.tools import bfcl
-from tracer.tools.bfcl import PACKAGE, Session, safe, written_call
+from tracer.tools.bfcl import PACKAGE, Session, safe
+from tracer.tools.gold import written_call
 from tracer.tools.tool_agent import ToolAgent
 
 MORE_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
@@ -59,17 +60,15 @@ class Bfcl(Benchmark):
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one task. Raises ``Unparsable`` and, for a task the package lacks, ``BenchmarkError``."""
-        valid = False
-        if prediction is not None:
-            calls = prediction.required("the calls by turn and step")
-            if item.id not in self._tasks:
-                raise BenchmarkError(f"{PACKAGE} has no task {item.id!r}; leave --items out to take its own")
-            valid = check(*self._tasks[item.id], calls)
+        if item.id not in self._tasks:
+            raise BenchmarkError(f"{PACKAGE} has no task {item.id!r}; leave --items out to take its own")
+        task, gold = self._tasks[item.id]
+        valid = prediction is not None and check(task, gold, prediction.required("the calls by turn and step"))
         return Outcome(
             parts={"accuracy": (valid, 1)},
             cluster=item.id,
             stratum=item.category,
-            groups=(f"category={item.category}",),
+            groups=(f"category={item.category}", f"family={bfcl.family_of(task)}"),
         )
 
     def own_items(self) -> Iterator[dict[str, Any]]:

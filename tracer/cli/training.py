@@ -60,10 +60,14 @@ def training_of(stage: Stage) -> Command:
 
 def tiny(
     config: Config,
-    episodes: Annotated[Path, typer.Option(exists=True, help="Raw episodes, such as `tracer record` writes.")],
+    episodes: Annotated[
+        Path, typer.Option(exists=True, help="Raw episodes, such as `tracer record` writes, or ingested ones.")
+    ],
     out: Out = None,
 ) -> Result:
-    """Build the tiny base planner from nothing but raw episodes, supervised: a base for your own pages.
+    """Build the tiny base planner from nothing but episodes, supervised: a base for your own pages.
+
+    Where planner.image is false, as in the profile tools, it is a language model alone.
 
     Example: tracer base tiny --profile tiny --episodes build/recordings/base --out build/bootstrap
     """

@@ -2,6 +2,7 @@
 
 It has the classes of the large ones: a small SigLIP vision tower and a small Qwen3 text model in a LLaVA, with its own
 byte-level BPE. LLaVA and not Qwen3-VL, because Qwen3-VL's processor needs torchvision, which a CPU installation lacks.
+A planner that sees no pictures is the text model alone, with the tokenizer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from transformers import (
     LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen3Config,
+    Qwen3ForCausalLM,
     SiglipVisionConfig,
 )
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -68,7 +70,6 @@ def build_processor(texts: Iterable[str], vocabulary: int) -> LlavaProcessor:
 def build_model(processor: Any, hidden: int, layers: int) -> LlavaForConditionalGeneration:
     """A freshly initialised model for the processor; seed torch first."""
     tokenizer = processor.tokenizer
-    heads = hidden // 32
     config = LlavaConfig(
         vision_config=SiglipVisionConfig(
             hidden_size=96,
@@ -78,20 +79,7 @@ def build_model(processor: Any, hidden: int, layers: int) -> LlavaForConditional
             image_size=IMAGE_SIZE,
             patch_size=PATCH,
         ),
-        text_config=Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=hidden,
-            intermediate_size=hidden * 3,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
-            head_dim=32,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        ),
+        text_config=_text(tokenizer, hidden, layers, 2048),
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
         vision_feature_select_strategy="full",
         vision_feature_layer=-1,
@@ -100,3 +88,25 @@ def build_model(processor: Any, hidden: int, layers: int) -> LlavaForConditional
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def build_text_model(tokenizer: Any, hidden: int, layers: int, longest: int) -> Qwen3ForCausalLM:
+    """The text model alone, for texts of up to ``longest`` tokens, freshly initialised; seed torch first."""
+    return Qwen3ForCausalLM(_text(tokenizer, hidden, layers, longest))
+
+
+def _text(tokenizer: Any, hidden: int, layers: int, longest: int) -> Qwen3Config:
+    return Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=hidden * 3,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 32,
+        head_dim=32,
+        max_position_embeddings=longest,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )

@@ -18,16 +18,12 @@ from typing import Any
 from tracer.action import Action
 from tracer.json_lines import one
 from tracer.sources.boundary import Origin
+from tracer.sources.played import played, split_of
 from tracer.sources.source import OptionError, Refused, Rejected, SourceError
-from tracer.tools.bfcl import CATEGORIES, SOURCE, Session, tasks, written_call
-from tracer.tools.execution import observed
+from tracer.tools.bfcl import CATEGORIES, FAMILIES, SOURCE, Session, family_of, tasks
 from tracer.trajectory import Step, Trajectory
 
 PUBLISHED = {"tasks": 800}
-FAMILIES = ("GorillaFileSystem", "TradingBot", "TravelAPI", "VehicleControlAPI")
-SPLITS = {0: "test", 1: "validation"}
-"""By the last digit of a task's number; the others are for training."""
-END = "stop"
 
 
 def read(
@@ -59,16 +55,14 @@ def read(
 
 def _turns(task: Mapping[str, Any], gold: Sequence[Sequence[str]], heldout: str, _: Origin) -> list[Trajectory]:
     session = Session(task)
-    family = next((name for name in FAMILIES if name in session.apis), None)
+    family = family_of(task)
     if family is None or len(gold) != len(task["question"]):
         raise Refused("wrong field", f"{task['id']} has no family, or not a gold turn for each", "fetch the data again")
-    number = int(task["id"].rpartition("_")[2])
-    split = "heldout" if family == heldout else SPLITS.get(number % 10, "train")
     return [
         Trajectory(
             id=f"{SOURCE}/{task['id']}/{index}",
             source=SOURCE,
-            split=split,
+            split=split_of(task["id"], family, heldout),
             task=f"{SOURCE}-{family}",
             goal="\n".join(message["content"] for message in turn),
             steps=_steps(session, index, calls),
@@ -80,15 +74,10 @@ def _turns(task: Mapping[str, Any], gold: Sequence[Sequence[str]], heldout: str,
 
 def _steps(session: Session, turn: int, calls: Sequence[str]) -> tuple[Step, ...]:
     """The calls of a turn, run in the session, and the end."""
-    steps: list[Step] = []
-    observation = described = session.described(turn)
-    for text in calls:
-        action = session.action(text)
-        name, arguments = action.get("name"), action.tool_arguments
-        steps.append(Step(action=action, instruction=written_call(name, arguments), observation=observation))
-        observation = observed(session.call(name, arguments)[0], described)
+    actions = map(session.action, calls)
+    named = ((action.get("name"), action.tool_arguments) for action in actions)
     end = Action.of("terminate", status="success" if calls else "failure")
-    return (*steps, Step(action=end, instruction=END, observation=observation))
+    return played(session, session.described(turn), named, end)
 
 
 def _apart(turn: Trajectory, seen: dict[tuple[str, str], str], _: Origin) -> Trajectory:

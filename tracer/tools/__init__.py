@@ -1,8 +1,8 @@
 """Frozen tool agents, which turn a forecast's step into an action on the screen, and executors, which run tool calls.
 
 Other rooms use ``load``, ``together``, ``plugins_of``, ``identities``, ``tool_agent`` and ``execution``; for a
-screenshot of one's own, ``screen.state_of`` with ``ocr.OcrLocator``; BFCL's source and benchmark use ``bfcl``. Both
-kinds are found by their names (``tracer.plugins.TOOLS``, ``EXECUTORS``).
+screenshot of one's own, ``screen.state_of`` with ``ocr.OcrLocator``; sources and benchmarks of tasks with tools use
+``bfcl``, ``agentdojo`` and ``gold``. Both kinds are found by their names (``tracer.plugins.TOOLS``, ``EXECUTORS``).
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ literal arguments is replaced by one that fails, as an ill-formed call does ther
 from __future__ import annotations
 
 import ast
-import copy
 import importlib
 import importlib.metadata
 import importlib.util
@@ -17,17 +16,17 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tracer import json_lines
 from tracer.action import Action, ActionError
-from tracer.examples import Example
 from tracer.lineage.digest import file_digest
 from tracer.settings import ConfigError
-from tracer.tools.execution import Identity, Outcome
+from tracer.tools.execution import Identity
+from tracer.tools.gold import GoldExecutor, written_call
 
 PACKAGE = "bfcl_eval"
 SOURCE = "bfcl"
@@ -35,43 +34,31 @@ SOURCE = "bfcl"
 FOLDER = Path("build/bench")
 APIS = "eval_checker/multi_turn_eval/func_source_code"
 CATEGORIES = ("base", "miss_param", "miss_func", "long_context")
+FAMILIES = ("GorillaFileSystem", "TradingBot", "TravelAPI", "VehicleControlAPI")
+"""The APIs of which every task has one."""
 REFUSED = "refused_call()"
 LARGEST = {"power": 10_000, "logarithm": 10_000, "square_root": 10**9}
 """Numbers beyond which these functions would compute for ever."""
 LONGEST_CALL = 20_000
-KEPT = 64
-"""States of environments that are kept in memory; those of long contexts hold megabytes."""
 
 
-class BfclExecutor:
-    """Runs a call in a copy of the task's APIs, after the gold calls that lead to the state."""
+class BfclExecutor(GoldExecutor):
+    """Runs a call in the task's APIs."""
 
-    name = "bfcl"
-
-    def __init__(self) -> None:
-        self._at = lru_cache(KEPT)(self._arrive)
+    name = SOURCE
 
     @cached_property
     def _tasks(self) -> dict[str, tuple[dict[str, Any], list[list[str]]]]:
         return {task["id"]: (task, gold) for task, gold in tasks()}
 
-    def execute(self, at: Example, call: Action) -> Outcome | None:
-        """What the call returns and leaves behind; None for a state of another source."""
-        source, _, rest = at.trajectory.partition("/")
-        task, _, turn = rest.partition("/")
-        if source != SOURCE or call.type != "tool_call" or not turn.isdigit() or task not in self._tasks:
-            return None
-        before = self._at(task, int(turn), at.step)
-        after = copy.deepcopy(before)
-        answer, failed = after.call(call.get("name"), call.tool_arguments)
-        state = after.state()
-        return Outcome(answer=answer, state=state, changed=state != before.state(), failed=failed)
-
-    def _arrive(self, task: str, turn: int, step: int) -> Session:
+    def reach(self, trajectory: str, step: int) -> Session | None:
         """The APIs of a task after its first turns and the first steps of the next."""
+        task, _, turn = trajectory.partition("/")
+        if not turn.isdigit() or task not in self._tasks:
+            return None
         definition, gold = self._tasks[task]
         session = Session(definition)
-        for text in itertools.chain(*gold[:turn], gold[turn][:step]):
+        for text in itertools.chain(*gold[: int(turn)], gold[int(turn)][:step]):
             call = session.action(text)
             session.call(call.get("name"), call.tool_arguments)
         return session
@@ -168,9 +155,9 @@ def safe(text: str) -> str:
     return text.strip()
 
 
-def written_call(name: str, arguments: Mapping[str, Any]) -> str:
-    """A tool call as BFCL writes it: ``cd(folder='document')``."""
-    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+def family_of(task: Mapping[str, Any]) -> str | None:
+    """Which of ``FAMILIES`` a task is of."""
+    return next((name for name in FAMILIES if name in task["involved_classes"]), None)
 
 
 def find() -> Path:

@@ -21,8 +21,8 @@ class GroundingConfig(Section):
     convention: Literal["ui-tars", "ui-tars-1.5", "qwen2.5-vl", "qwen3-vl"] = "ui-tars"
     """How that model writes an action and its coordinates."""
     executors: tuple[Annotated[str, AfterValidator(plugins.known(plugins.EXECUTORS))], ...] = ()
-    """Who executes a tool call, in stage 2 and where recorded states are evaluated: ``bfcl``, ``calculator``,
-    ``mcp``, ``python``, ``web_search``, or a plugin's. A call that none of them can run is compared with the
-    reference."""
+    """Who executes a tool call, in stage 2 and where recorded states are evaluated: ``agentdojo``, ``bfcl``,
+    ``calculator``, ``mcp``, ``python``, ``web_search``, or a plugin's. A call that none of them can run is compared
+    with the reference."""
     radius: float = Field(default=0.04, gt=0)
     """How near, in screen fractions, a place has to be where the target's box is unknown."""

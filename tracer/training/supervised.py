@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from tracer import dataset
 from tracer.config import Config
 from tracer.examples import Example, examples
 from tracer.grammars.pointing import MAX_SPANS
@@ -42,9 +43,10 @@ IGNORED = -100  # the label that PyTorch's cross-entropy skips
 
 
 def demonstrations(episodes: Path, horizon: int) -> dict[str, list[Example]]:
-    """One example per step of raw episodes, by split."""
+    """One example per step of raw episodes, or of a folder of shards, by split."""
     found: dict[str, list[Example]] = {"train": [], "validation": []}
-    readable = (item for item in jsonl.read(episodes) if isinstance(item, Trajectory) and item.split in found)
+    items = dataset.read(episodes) if any(episodes.glob("*.parquet")) else jsonl.read(episodes)
+    readable = (item for item in items if isinstance(item, Trajectory) and item.split in found)
     for example in examples(readable, horizon):
         found[example.split].append(example)
     return found
