@@ -234,7 +234,7 @@ def test_a_folder_without_recordings_is_an_error(tmp_path):
 
 
 def test_an_unknown_source_is_an_error():
-    with pytest.raises(PluginError, match="unknown source 'osworld'; there are: agentnet, "):
+    with pytest.raises(PluginError, match="unknown source 'osworld'; there are: agentdojo, agentnet, "):
         source("osworld")
 
 
