@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import json
 import runpy
@@ -321,3 +322,28 @@ def test_links_lead_to_mlflows_pages(given: dict[str, str], pages: str, monkeypa
     monkeypatch.setenv("MLFLOW_PORT", "5010")
     config = RegistryConfig.model_validate(given)
     assert links.version_page(config, "tracer-planner", 3) == f"{pages}/#/models/tracer-planner/versions/3"
+
+
+def test_what_is_made_at_the_same_time_by_another_or_while_the_database_is_busy_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracer.registry.tracking.time.sleep", lambda seconds: None)
+    config = RegistryConfig(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    client = tracking.connect(config)
+    plain = {name: getattr(client, name) for name in ("create_experiment", "create_registered_model")}
+    failures = ["busy", "beaten"] * 2
+
+    def create(method: str, *given: Any, **options: Any) -> Any:
+        failure = failures.pop(0) if failures else None
+        if failure != "busy":
+            made = plain[method](*given, **options)
+        if failure:
+            raise tracking.mlflow_error()("the database is locked, or it was made meanwhile")
+        return made
+
+    for name in plain:
+        monkeypatch.setattr(client, name, functools.partial(create, name))
+    number = tracking.experiment(client, config, "tried")
+    assert number == client.get_experiment_by_name("tried").experiment_id and len(failures) == 2
+    tracking.registered_model(client, "model", "About it.")
+    assert [each.description for each in client.search_registered_models()] == ["About it."] and not failures

@@ -97,25 +97,26 @@ def asked(config: RegistryConfig, path: str, method: str, **given: Any) -> Any:
 
 def experiment(client: Any, config: RegistryConfig, name: str) -> str:
     """The id of the experiment of that name, which is made if it is not there."""
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    database = places.database(config)
-    location = None if database is None else places.location(database, name)  # a server knows where its files go
-    try:
+
+    def found() -> str:
+        there = client.get_experiment_by_name(name)
+        if there is not None:
+            return str(there.experiment_id)
+        database = places.database(config)
+        location = None if database is None else places.location(database, name)  # a server knows where its files go
         return str(client.create_experiment(name, artifact_location=location, tags=KIND))
-    except mlflow_error():  # somebody else made it meanwhile
-        return str(client.get_experiment_by_name(name).experiment_id)
+
+    return str(persistently(found))
 
 
 def registered_model(client: Any, name: str, description: str) -> None:
     """Make a registered model unless it is there."""
-    if not client.search_registered_models(filter_string=f"name = '{name}'"):
-        try:
+
+    def found() -> None:
+        if not client.search_registered_models(filter_string=f"name = '{name}'"):
             client.create_registered_model(name, description=description)
-        except mlflow_error() as error:
-            if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
-                raise
+
+    persistently(found)
 
 
 def alias(client: Any, model: str, name: str) -> int | None:
@@ -147,7 +148,7 @@ def permitted(what: str) -> Iterator[None]:
 
 
 def persistently(make: Callable[[], Any]) -> Any:
-    """Call ``make`` until MLflow has numbered what it makes: of many at once it gives up on some after three tries."""
+    """Call ``make`` until MLflow makes it: of many at once it gives up on some, and somebody else may be faster."""
     for _ in range(TRIES - 1):
         try:
             return make()
