@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +16,7 @@ os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobi
 
 
 @pytest.fixture(autouse=True)
-def engine_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def engine_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """A colocated engine does not compile, which takes longer than these tests, and can take new weights."""
     from trl.generation import vllm_generation
     from vllm import LLM
@@ -26,8 +24,6 @@ def engine_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import tests.vllm.unpacked  # noqa: F401
 
     monkeypatch.setattr(vllm_generation, "LLM", partial(LLM, enforce_eager=True, skip_mm_profiling=True))
-    yield
-    gc.collect()  # trainer and engine refer to each other, and an engine holds a gigabyte
 
 
 @pytest.fixture(scope="session")
