@@ -98,13 +98,13 @@ def asked(config: RegistryConfig, path: str, method: str, **given: Any) -> Any:
 def experiment(client: Any, config: RegistryConfig, name: str) -> str:
     """The id of the experiment of that name, which is made if it is not there."""
 
-    def found() -> str:
+    def found() -> Any:
         there = client.get_experiment_by_name(name)
         if there is not None:
-            return str(there.experiment_id)
+            return there.experiment_id
         database = places.database(config)
         location = None if database is None else places.location(database, name)  # a server knows where its files go
-        return str(client.create_experiment(name, artifact_location=location, tags=KIND))
+        return client.create_experiment(name, artifact_location=location, tags=KIND)
 
     return str(persistently(found))
 
