@@ -24,7 +24,8 @@ pip check
 } >"$folder/constraints.txt"
 mv "$folder/constraints.txt" constraints.txt
 
-pip install --dry-run --ignore-installed --report "$folder/report.json" -c constraints.txt ".[gpu]"
+# `===` leaves out a build of torch for processors, which requires neither triton nor the CUDA libraries.
+pip install --dry-run --ignore-installed --report "$folder/report.json" -c constraints.txt ".[gpu]" "torch===2.13.0"
 {
   echo "# What the extra gpu adds to constraints.txt. Written by \`make lock\`: resolved, not installed there."
   echo "# Use: pip install -c constraints.txt -c infra/constraints-gpu.txt -e '.[gpu]'"

@@ -334,6 +334,7 @@ def test_the_lock_pins_every_package_once() -> None:
     assert known <= plain.keys()
     gpu = pins(INFRA / "constraints-gpu.txt")
     assert {"vllm", "torchvision", "deepspeed"} <= gpu.keys()
+    assert {"triton", "nvidia-cublas", "nvidia-nccl-cu13"} <= gpu.keys(), "not torch's build for GPUs"
     assert not gpu.keys() & plain.keys(), "one pin a package, in one of the two files"
     processor = pins(INFRA / "constraints-vllm.txt")
     assert not processor.keys() & (gpu.keys() | plain.keys())
@@ -363,6 +364,14 @@ def test_the_lock_satisfies_the_project() -> None:
     for requirement in map(Requirement, wanted):
         version = pinned[re.sub(r"[-_.]+", "-", requirement.name).lower()]
         assert requirement.specifier.contains(version, prereleases=True), f"{requirement} but {version} is pinned"
+
+
+@pytest.mark.network
+def test_the_lock_can_be_installed_on_a_machine_with_a_gpu() -> None:
+    """pip resolves it with torch's own build, which requires exact versions of triton and of the CUDA libraries."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+    locks = ["-c", ROOT / "constraints.txt", "-c", INFRA / "constraints-gpu.txt"]
+    subprocess.run([*pip, *locks, f"{ROOT}[gpu]", f"torch==={pins(ROOT / 'constraints.txt')['torch']}"], check=True)
 
 
 @pytest.mark.parametrize("presses", [1, 2, 3])
