@@ -85,8 +85,9 @@ def _record_pages(pages: str, split: str, out: Path, seeds: range, workers: int)
     from tracer.environments.pages import GROUPS
 
     names = GROUPS.get(pages) or pages.split(",")
-    summaries = recording.record(names, seeds, out, split, workers=workers)
-    return Result(data=list(summaries), text="\n".join(map(str, summaries)))
+    summaries = recording.record(names, seeds, out, split, workers=workers)  # which prints a line for each page
+    episodes = sum(summary.episodes for summary in summaries)
+    return Result(data=summaries, text=f"{out / split}: {episodes} episodes of {len(summaries)} pages")
 
 
 def _replay(episodes: Path, url: str | None, private: str) -> Result:
