@@ -9,7 +9,7 @@ import pytest
 
 from tests.folders import step
 from tracer.config import Config, load
-from tracer.experiments.stages import claims, compare, reactive, write_page
+from tracer.experiments.stages import claims, compare, played, reactive, write_page
 from tracer.lineage.step import run_step
 from tracer.stages import MODELS
 
@@ -66,6 +66,17 @@ def test_each_stage_against_the_one_before(configs: list[Config], tmp_path: Path
     assert "2 seeds; a processor; commit cccccccccccc." in page
     assert "**An old base.**" in write_page({**result, "note": "An old base."}, tmp_path / "noted").read_text()
     assert "| stage2 over stage1 | step | all | 25.0 | 55.0 | +30.0 [+30.0, +30.0] | +25.0, +35.0 | **yes** |" in page
+
+
+def test_a_profile_is_asked_for_what_it_plays() -> None:
+    def asked(*, rival: bool, **evaluation: Any) -> set[tuple[str, str]]:
+        config = Config.model_validate({"profile": "test", "evaluation": evaluation})
+        return {(each.ours.title, each.theirs.title) for each in claims() if played(config, each, rival=rival)}
+
+    assert len(asked(rival=True)) == len({(each.ours.title, each.theirs.title) for each in claims()})
+    assert asked(rival=False, strategies=["anticipatory"], unplayed=["stage1"]) == {
+        ("stage1", "base"), ("stage2", "stage1"), ("stage2", "base"), ("stage2, anticipatory", "base, anticipatory"),
+    }  # fmt: skip
 
 
 def test_the_reactive_rival_samples_as_many_tokens_a_line_at_a_time(tmp_path: Path) -> None:

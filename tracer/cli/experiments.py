@@ -77,6 +77,9 @@ def stages(
     config: Config,
     overrides: list[str],
     seeds: Count = 3,
+    rival: Annotated[
+        bool, typer.Option(help="Whether to train the reactive rival too, which doubles the time.")
+    ] = True,
     out: Annotated[Path, typer.Option(help="Where stages.md is written.")] = Path("docs"),
 ) -> Result:
     """Measure what each stage is worth: the whole pipeline over several seeds.
@@ -85,7 +88,7 @@ def stages(
     """
     from tracer.experiments import stages as measured
 
-    found = measured.run(config.profile, seeds=seeds, overrides=overrides)
+    found = measured.run(config.profile, seeds=seeds, overrides=overrides, rival=rival)
     return Result(data=found, text=measured.write_page(found, out).read_text(encoding="utf-8"))
 
 

@@ -88,8 +88,22 @@ def reactive(config: Config, overrides: Sequence[str] = ()) -> Config:
     return load(config.profile, [*overrides, *changed, f"seed={config.seed}", build])
 
 
+def played(config: Config, claim: Claim, *, rival: bool) -> bool:
+    """Whether a profile plays both sides of a claim, and whether the rival, if it is about that one, is trained."""
+    sides, chosen = (claim.ours, claim.theirs), config.evaluation
+    if any(side.rival for side in sides) and not rival:
+        return False
+    own = [side for side in sides if side.strategy and not side.rival]
+    return all(side.strategy in chosen.strategies and side.model not in chosen.unplayed for side in own)
+
+
 def run(
-    profile: str | None, *, seeds: int, overrides: Sequence[str] = (), say: Callable[[str], None] = print
+    profile: str | None,
+    *,
+    seeds: int,
+    overrides: Sequence[str] = (),
+    rival: bool = True,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run the chain for every seed, finding what is finished, and compare; what ``write_page`` shows."""
     configs, rivals = [], []
@@ -98,6 +112,8 @@ def run(
         say(f"{config.profile}, seed {seed}")
         flow.run(config, say)
         configs.append(config)
+        if not rival:
+            continue
         rivals.append(reactive(config, overrides))
         say(f"{config.profile}, seed {seed}: reactive")
         given = {"ingest": config.out("ingest"), BASE: flow.model(config, BASE)}
@@ -110,7 +126,7 @@ def run(
         "overrides": list(overrides),
         "git": git_commit(),
         "hardware": hardware(),
-        "claims": [compare(claim, configs, rivals) for claim in claims()],
+        "claims": [compare(claim, configs, rivals) for claim in claims() if played(configs[0], claim, rival=rival)],
     }
 
 
