@@ -118,7 +118,7 @@ $(BASE): $(PINS) | .venv/bin/python
 
 $(DEV): $(BASE)
 	@echo "installing the tools for development"
-	@$(PIP) install -c constraints.txt -e '.[browser,ocr,mcp,bench,smollm2,cluster,stack,dev]'
+	@$(PIP) install -c constraints.txt -e '.[browser,ocr,mcp,files,bench,smollm2,cluster,stack,dev]'
 	@touch $@
 
 build/vllm/.stamp: $(PINS) infra/vllm.sh infra/torchvision_operators.py infra/constraints-gpu.txt infra/constraints-vllm.txt

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-EXTRAS=browser,ocr,mcp,bench,smollm2,cluster,stack,dev
+EXTRAS=browser,ocr,mcp,files,bench,smollm2,cluster,stack,dev
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 

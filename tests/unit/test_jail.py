@@ -213,6 +213,20 @@ def test_a_program_that_does_nothing_wrong_runs() -> None:
     )  # nothing is kept
 
 
+def test_a_program_reads_the_files_that_it_is_given_and_changes_none() -> None:
+    given = {"a": bytes(range(256)), "b.zip": b""}
+    assert run("import os\nprint(sorted(os.listdir('/given')), sum(open('/given/a', 'rb').read()))", given=given) == (
+        jail.Ended(output="['a', 'b.zip'] 32640\n", code=0)
+    )
+    for change in (
+        "open('/given/a', 'w')",
+        "os.chmod('/given/a', 0o777)",
+        "os.remove('/given/a')",
+        "open('/given/c', 'w')",
+    ):
+        assert "stopped" in run(tried(change), given=given).output
+
+
 def test_without_bubblewrap_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     jail.python.cache_clear()
     try:

@@ -26,7 +26,8 @@ from tracer.lineage.digest import digest_of, file_digest
 OWN = "tracer"
 NAMED_ALIKE = (
     "accelerate", "agentdojo", "datasets", "gguf", "jinja2", "llguidance", "matplotlib", "mcp", "miniwob", "numpy",
-    "pandas", "peft", "playwright", "pyarrow", "rapidfuzz", "scipy", "tokenizers", "torch",
+    "openpyxl", "pandas", "peft", "playwright", "pyarrow", "pypdf", "rapidfuzz", "scipy", "tinytag", "tokenizers",
+    "torch",
 )  # fmt: skip
 LIBRARIES = {name: (name,) for name in NAMED_ALIKE} | {
     "PIL": ("pillow",),

@@ -3,7 +3,8 @@
 A registered model is downloaded first: ``tracer.flow.model`` turns any name into a folder. Other rooms also use
 ``prompt``, ``escape`` and ``length`` for what a planner is shown, ``constraint`` for what it may answer, and
 ``transformers``, ``lora``, ``files``, ``shape``, ``tiny`` and ``hub`` for the models that are trained here, and
-``address`` and ``served`` for those behind a server. ``grounding`` is a tool agent that is served likewise.
+``address`` and ``served`` for those behind a server. ``grounding`` is a tool agent that is served likewise, and
+``describing`` a tool.
 """
 
 from __future__ import annotations

@@ -146,8 +146,10 @@ def once(read: Callable[[str], Named]) -> Callable[[str], Named]:
 
 
 def read_inside(folder: Path, name: str) -> bytes:
-    """A file of a folder; raises ``Refused`` for a link that leads out of it, and for a file too large."""
+    """A file of a folder; raises ``Refused`` for a link that leads out of it, for a pipe, and for a file too large."""
     path = folder / name
+    if not path.is_file():
+        raise Refused("missing file", f"{name!r} is no file, or a link to none", "copy the file there")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise Refused("unsafe file name", f"{name!r} links out of {folder.name}", "copy the file there")
     if path.stat().st_size > MAX_IMAGE_BYTES:

@@ -2,7 +2,8 @@
 
 Other rooms use ``load``, ``together``, ``plugins_of``, ``identities``, ``tool_agent`` and ``execution``; for a
 screenshot of one's own, ``screen.state_of`` with ``ocr.OcrLocator``; sources and benchmarks of tasks with tools use
-``bfcl``, ``agentdojo`` and ``gold``. Both kinds are found by their names (``tracer.plugins.TOOLS``, ``EXECUTORS``).
+``bfcl``, ``agentdojo`` and ``gold``, and a tool of pictures that lives elsewhere ``files`` and ``images``. Both kinds
+are found by their names (``tracer.plugins.TOOLS``, ``EXECUTORS``).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,13 +26,15 @@ import psutil
 from tracer.settings import ConfigError
 
 SCRATCH = "/scratch"
+GIVEN = "/given"
+"""Where a program finds the files that it was given."""
 NOBODY = 65_534
 """Who root becomes first: the kernel does not limit the number of root's processes."""
 POLL = 0.1  # seconds between two looks at what the program takes
 MEGABYTE = 2**20
 MISSING = (
     "Python that nobody has read runs only in bubblewrap: install it (`apt-get install bubblewrap`), or leave the "
-    "executor `python` out of grounding.executors"
+    "executors `python` and `read_file` out of grounding.executors"
 )
 # What the program starts as: it takes away what it could take too much of, and becomes Python with the code.
 BOOT = """
@@ -88,9 +90,9 @@ class Ended:
     """Which limit ended it; empty where it ended by itself."""
 
 
-def run(code: str, limits: Limits | None = None) -> Ended:
-    """Run a Python program in the jail. Raises ``JailError``."""
-    return _run(code, limits or Limits(), python())
+def run(code: str, limits: Limits | None = None, given: Mapping[str, bytes] | None = None) -> Ended:
+    """Run a Python program in the jail, which can read the files ``given`` in ``GIVEN``. Raises ``JailError``."""
+    return _run(code, limits or Limits(), python(), given or {})
 
 
 @cache
@@ -102,25 +104,31 @@ def python() -> Path:
         raise JailError(f"no system calls are listed for {platform.machine()}; {MISSING}")
     ended = Ended(output="", code=1)
     for found in (Path(sys.base_prefix) / "bin" / "python3", Path("/usr/bin/python3")):
-        ended = _run("print(6 * 7)", Limits(), found) if found.exists() else ended
+        ended = _run("print(6 * 7)", Limits(), found, {}) if found.exists() else ended
         if ended.output == "42\n":
             return found
     raise JailError(
         f"bubblewrap isolates nothing here: {ended.output.strip() or ended.stopped}; allow user namespaces (the sysctl "
-        f"kernel.unprivileged_userns_clone, or the container's seccomp profile), or leave `python` out"
+        f"kernel.unprivileged_userns_clone, or the container's seccomp profile), or leave `python` and `read_file` out"
     )
 
 
-def _run(code: str, limits: Limits, inside: Path) -> Ended:
+def _run(code: str, limits: Limits, inside: Path, given: Mapping[str, bytes]) -> Ended:
     as_root = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as rules:
-        given.write(code.encode("utf-8", "backslashreplace"))
-        given.seek(0)
-        rules.write(filter_program())
-        rules.seek(0)
+    with contextlib.ExitStack() as open_files:
+        program, rules, *held = (
+            open_files.enter_context(_held(content))
+            for content in (code.encode("utf-8", "backslashreplace"), filter_program(), *given.values())
+        )
+        # Handed over open: who the jail runs as need not be able to read them, or to find them.
+        files = [
+            word
+            for fd, name in zip(held, given, strict=True)
+            for word in ("--ro-bind-data", str(fd), f"{GIVEN}/{name}")
+        ]
         process = subprocess.Popen(
-            [*_arguments(limits, inside, rules.fileno()), str(inside), "-I", "-c", BOOT, *_limits(limits)],
-            stdin=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[rules.fileno()], cwd="/",
+            [*_arguments(limits, inside, rules, files), str(inside), "-I", "-c", BOOT, *_limits(limits)],
+            stdin=program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[rules, *held], cwd="/",
             env={},  # bubblewrap's own process is seen inside, with what it was started with
             **as_root,  # type: ignore[call-overload]
         )  # fmt: skip
@@ -131,6 +139,15 @@ def _run(code: str, limits: Limits, inside: Path) -> Ended:
             process.wait()
             process.stdout.close()
     return Ended(output=output.decode("utf-8", "replace"), code=process.returncode, stopped=stopped)
+
+
+@contextlib.contextmanager
+def _held(content: bytes) -> Iterator[int]:
+    """The descriptor of a file without a name, which has the content."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file.fileno()
 
 
 def _watch(process: subprocess.Popen[bytes], limits: Limits) -> tuple[bytes, str]:
@@ -163,7 +180,7 @@ def _resident(pid: int) -> Iterator[int]:
                 yield each.memory_info().rss
 
 
-def _arguments(limits: Limits, inside: Path, rules: int) -> list[str]:
+def _arguments(limits: Limits, inside: Path, rules: int, files: list[str]) -> list[str]:
     """bubblewrap's arguments."""
     prefix = inside.parent.parent
     roots = [] if prefix.is_relative_to("/usr") else ["--ro-bind", str(prefix), str(prefix)]
@@ -179,7 +196,7 @@ def _arguments(limits: Limits, inside: Path, rules: int) -> list[str]:
         "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", SCRATCH, "--setenv", "LANG", "C.UTF-8",
         "--ro-bind", "/usr", "/usr", *roots, "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache",
         "--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch), "--tmpfs", SCRATCH, "--chdir", SCRATCH,
-        "--remount-ro", "/dev", "--remount-ro", "/", "--seccomp", str(rules), "--",
+        *files, "--remount-ro", "/dev", "--remount-ro", "/", "--seccomp", str(rules), "--",
     ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ class GroundingConfig(Section):
     """How that model writes an action and its coordinates."""
     executors: tuple[Annotated[str, AfterValidator(plugins.known(plugins.EXECUTORS))], ...] = ()
     """Who executes a tool call, in stage 2 and where recorded states are evaluated: ``agentdojo``, ``bfcl``,
-    ``calculator``, ``mcp``, ``python``, ``web_search``, or a plugin's. A call that none of them can run is compared
-    with the reference."""
+    ``calculator``, ``crop_image``, ``describe_image``, ``mcp``, ``python``, ``read_file``, ``read_image``,
+    ``web_search``, or a plugin's. A call that none of them can run is compared with the reference."""
     radius: float = Field(default=0.04, gt=0)
     """How near, in screen fractions, a place has to be where the target's box is unknown."""
