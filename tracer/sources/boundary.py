@@ -7,7 +7,7 @@ quarantine, and so does a trajectory that shards cannot hold, or that would fail
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -56,6 +56,14 @@ class Origin:
             return found
 
         return self.attempt(checked)
+
+    def trajectory(
+        self, steps: Iterable[Step], *, split: str, task: str, goal: str, outcome: str = "unknown"
+    ) -> Trajectory:
+        """The trajectory that the record is, whose id and source it has."""
+        return Trajectory(
+            id=self.id, source=self.source, split=split, task=task, goal=goal, steps=tuple(steps), outcome=outcome
+        )
 
     def attempt(self, make: Callable[[Origin], Read], *, report: bool = True) -> Read | Rejected:
         """What ``make`` reads, or the rejected record: every error of a record goes through here.
