@@ -63,9 +63,11 @@ def check_pin(folder: Path, pointer: Path) -> str:
     return found
 
 
-def dvc(*arguments: str) -> str:
-    """The output of a ``dvc`` command; raises ``LineageError`` with what it said."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, encoding="utf-8")
+def dvc(*arguments: str, folder: Path | None = None) -> str:
+    """What a ``dvc`` command prints in a folder, by default this one; raises ``LineageError`` with the end of what it
+    said."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
     if done.returncode != 0:
-        raise LineageError(f"`dvc {' '.join(arguments)}` failed: {' '.join(done.stderr.split())[:500]}")
+        raise LineageError(f"`dvc {' '.join(arguments)}` failed: {' '.join(done.stderr.split())[-600:]}")
     return done.stdout

@@ -19,7 +19,7 @@ from typing import Any
 from tracer.config import Config
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
-from tracer.lineage.pins import pinned_folder, pinned_md5
+from tracer.lineage.pins import dvc, pinned_folder, pinned_md5
 from tracer.registry import copied, places, record, storage, versions
 from tracer.registry.tracking import RegistryError
 from tracer.settings import ConfigError
@@ -58,8 +58,8 @@ def backup(config: Config, folder: Path) -> dict[str, Any]:
                         f"the data {md5}, which version {numbers} was made of, are neither in DVC's cache nor in a "
                         f"remote: `dvc push` them from where they are"
                     )
-            storage.dvc(project, "remote", "add", "--force", REMOTE, str((folder / DATA).resolve()))
-            storage.dvc(project, "push", "--quiet", "--remote", REMOTE)
+            dvc("remote", "add", "--force", REMOTE, str((folder / DATA).resolve()), folder=project)
+            dvc("push", "--quiet", "--remote", REMOTE, folder=project)
     code = _git("bundle", "create", "--quiet", str((folder / CODE).resolve()), "--all")
     found = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,15 +108,15 @@ def _data(config: Config, folder: Path, md5s: Mapping[str, str]) -> None:
     if not md5s:
         return
     with storage.project(md5s) as project:
-        storage.dvc(project, "remote", "add", "--force", REMOTE, str((folder / DATA).resolve()))
-        storage.dvc(project, "fetch", "--quiet", "--remote", REMOTE)
+        dvc("remote", "add", "--force", REMOTE, str((folder / DATA).resolve()), folder=project)
+        dvc("fetch", "--quiet", "--remote", REMOTE, folder=project)
         with suppress(LineageError):  # no default remote, or one that does not answer: `tracer verify` says so
-            storage.dvc(project, "push", "--quiet")
+            dvc("push", "--quiet", folder=project)
     pointer = Path(config.data.pointer)
     if not config.data.pointer or not pointer.is_file() or pinned_folder(pointer).exists():
         return
     if storage.cached(pinned_md5(pointer)):
-        storage.dvc(Path.cwd(), "checkout", "--quiet", str(pointer))
+        dvc("checkout", "--quiet", str(pointer))
 
 
 def _git(*arguments: str) -> bool:
