@@ -96,7 +96,7 @@ def elsewhere(config: Config) -> str:
     there = lineage["config"] if lineage else {}
     if there == _recipe(config):
         return ""
-    before = _text(there) if "version" in there else BASE
+    before = f"{there['version']}#{there['weights']}" if "version" in there else BASE
     return f"input {BASE}: {before} -> {config.retrain.from_}"
 
 
@@ -117,11 +117,7 @@ def _champion(config: Config) -> str:
 
 
 def _named(version: Version) -> str:
-    return _text({"version": f"{version.name}/{version.version}", "weights": version.tags.get(WEIGHTS, "")[:DIGITS]})
-
-
-def _text(recipe: dict[str, Any]) -> str:
-    return f"{recipe['version']}#{recipe['weights']}"
+    return f"{version.name}/{version.version}#{version.tags.get(WEIGHTS, '')[:DIGITS]}"
 
 
 def _recipe(config: Config) -> dict[str, str]:
