@@ -124,12 +124,7 @@ def render(**context: Any) -> str:
         "range": interval_text,
         "heat": heat,
     }
-    return environment.from_string(template()).render(context)
-
-
-def template() -> str:
-    """The page's template."""
-    return package_data.read("reporting/templates/report.html.j2")
+    return environment.from_string(package_data.read("reporting/templates/report.html.j2")).render(context)
 
 
 def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[dict[str, Any]]:
