@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from typing import Any
 import yaml
 
 from tracer.lineage.digest import LineageError, file_digest
-from tracer.lineage.pins import dvc
+from tracer.lineage.pins import dvc, git
 
 DVC = Path(".dvc")
 
@@ -131,9 +130,8 @@ def past_pins(pointer: str) -> set[str]:
     """Every md5 that a pointer pins in any commit; none outside a git checkout."""
     if not pointer:
         return set()
-    command = ["git", "log", "--all", "--format=", "--patch", "--", pointer]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8")
-    return set(re.findall(r"^[-+]- md5: (\w{32}(?:\.dir)?)$", done.stdout, re.MULTILINE))
+    patches = git("log", "--all", "--format=", "--patch", "--", pointer, fails=False)
+    return set(re.findall(r"^[-+]- md5: (\w{32}(?:\.dir)?)$", patches, re.MULTILINE))
 
 
 def altered() -> Iterator[Path]:
