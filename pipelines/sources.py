@@ -4,7 +4,6 @@ A part is a shard, a file or a range of one, as the adapter names them; parts ru
 run again alone. Which parts a source has is known once it is on disk: the sensor ``source_parts`` lists them.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,14 +170,12 @@ def source_parts(context: dg.SensorEvaluationContext, sources: Sources) -> dg.Se
         new = [part for part in found if part not in known]
         if new:
             added.append(PARTITIONS[name].build_add_request(new))
-            requests += _requests(name, new)
+            selection = [PARTS[name].key]
+            requests += [
+                dg.RunRequest(run_key=f"{name}/{part}", partition_key=part, asset_selection=selection) for part in new
+            ]
     reason = None if requests else dg.SkipReason("; ".join(missing) or "no new part")
     return dg.SensorResult(run_requests=requests, dynamic_partitions_requests=added, skip_reason=reason)
-
-
-def _requests(name: str, parts: list[str]) -> Iterator[dg.RunRequest]:
-    for part in parts:
-        yield dg.RunRequest(run_key=f"{name}/{part}", partition_key=part, asset_selection=[PARTS[name].key])
 
 
 assets: list[dg.AssetsDefinition] = [*PARTS.values(), *WHOLES.values(), mixture]

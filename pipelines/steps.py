@@ -101,9 +101,12 @@ def declared(step: FlowStep, **more: Any) -> dict[str, Any]:
     }
 
 
-def asset(
-    step: FlowStep, shown: Callable[[dg.AssetExecutionContext, Config], Mapping[str, Any]], **more: Any
-) -> dg.AssetsDefinition:
+Lineage = Mapping[str, Any]
+Shown = Callable[[dg.AssetExecutionContext, Config, FlowStep, Lineage], Mapping[str, Any]]
+"""Gives the metadata of a step that ran with this configuration and came to this lineage."""
+
+
+def asset(step: FlowStep, shown: Shown, **more: Any) -> dg.AssetsDefinition:
     """The asset of a step that needs no more than to be run; ``shown`` gives further metadata."""
 
     @dg.asset(**declared(step, **more))
@@ -111,7 +114,7 @@ def asset(
         config, since = tracer.config(), datetime.now(UTC)
         with interruptible(context):
             done = trainer.run(context, tracer, step)
-        return made(config, step.out(config), done, since, **shown(context, config))
+        return made(config, step.out(config), done, since, **shown(context, config, step, done))
 
     return made_here
 

@@ -10,14 +10,14 @@ A way that fails is named in the log and stops nothing: an alert must not end th
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import smtplib
-import urllib.request
 from collections.abc import Callable, Mapping
 from email.message import EmailMessage
 from typing import Literal
+
+import requests
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +47,8 @@ def send(kind: Kind, text: str) -> list[str]:
 
 
 def _post(subject: str, text: str, to: Mapping[str, str]) -> None:
-    url = to["TRACER_ALERT_WEBHOOK"]
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("a webhook is an http address")
-    body = json.dumps({"text": f"*{subject}*\n{text}"}).encode()
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"}, method="POST")
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
-        pass
+    told = {"text": f"*{subject}*\n{text}"}
+    requests.post(to["TRACER_ALERT_WEBHOOK"], json=told, timeout=TIMEOUT_SECONDS).raise_for_status()
 
 
 def _mail(subject: str, text: str, to: Mapping[str, str]) -> None:

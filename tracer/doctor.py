@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import psutil
 from tracer.config import PARAMS, load, profiles
 from tracer.dvc_yaml import dvc_yaml
 from tracer.finding import Finding
+from tracer.lineage.code import ABSENT, public_version
 from tracer.lineage.digest import LineageError
 from tracer.lineage.pins import check_pin
 from tracer.lineage.provenance import git_commit
@@ -89,7 +89,7 @@ def pins(constraints: Path) -> Finding:
         return absent("pins", f"{constraints} does not exist", "git", "checkout", "constraints.txt")
     found = [re.fullmatch(r"([\w.-]+)==(\S+)", line.strip()) for line in constraints.read_text("utf-8").splitlines()]
     pinned = {match[1]: match[2] for match in found if match}
-    installed = {name: version for name in pinned if (version := _version(name)) is not None}
+    installed = {name: version for name in pinned if (version := public_version(name)) != ABSENT}
     others = [f"{name} {version}, not {pinned[name]}" for name, version in installed.items() if version != pinned[name]]
     if others or not installed:
         shown = "; ".join(others[:8]) + (f"; and {len(others) - 8} more" if len(others) > 8 else "")
@@ -99,9 +99,9 @@ def pins(constraints: Path) -> Finding:
 
 def antlr() -> Finding:
     """Dagster's parser of asset selections dies under the ANTLR that DVC's usual dependencies pin (dagster#27487)."""
-    version = _version("antlr4-python3-runtime")
+    version = public_version("antlr4-python3-runtime")
     detail = f"antlr4-python3-runtime {version}"
-    if version is not None and version.startswith(ANTLR):
+    if version.startswith(ANTLR):
         return well("antlr", detail)
     return fault("antlr", f"{detail}; Dagster's asset selections need {ANTLR}", MAKE)
 
@@ -116,7 +116,7 @@ def mlflow(root: Path) -> Finding:
     spec = PathFinder.find_spec("mlflow", [str(root), *sys.path])
     if spec is None or spec.origin is None:
         return fault("mlflow", "the package mlflow is not installed", MAKE)
-    return well("mlflow", f"{_version('mlflow')}, the installed package")
+    return well("mlflow", f"{public_version('mlflow')}, the installed package")
 
 
 def browser() -> Finding:
@@ -245,8 +245,8 @@ def importable(package: str) -> Finding:
     torchvision's published wheel is the CUDA one: beside a torch for processors its import fails, and transformers'
     imports with it; vLLM's fails likewise. So it is really imported, in a process of its own.
     """
-    version = _version(package)
-    if version is None:
+    version = public_version(package)
+    if version == ABSENT:
         return well(package, "absent, as the default has it; the extra gpu brings it")
     done = subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, encoding="utf-8")
     if done.returncode == 0:
@@ -274,11 +274,3 @@ def _driver() -> str:
         [command, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, encoding="utf-8"
     )
     return ", ".join(listed.stdout.split("\n")).strip(", ") if listed.returncode == 0 else ""
-
-
-def _version(package: str) -> str | None:
-    """The installed version without its local suffix (2.13.0+cpu is 2.13.0), or None."""
-    try:
-        return importlib.metadata.version(package).partition("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -17,3 +17,7 @@ class Finding:
     detail: str
     fix: str = ""
     command: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The finding as a list shows it, with its fix below it if it needs one."""
+        return [f"{'ok  ' if self.ok else 'FAIL'} {self.name}: {self.detail}", *[f"     -> {self.fix}"] * (not self.ok)]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rapidfuzz import fuzz
 
 from tracer.action import Action
-from tracer.trajectory import Element
+from tracer.trajectory import Element, State, Step
 
 VERBS = {
     "click": "click",
@@ -54,6 +54,19 @@ def describe(action: Action, element: Element | None = None, elements: Sequence[
     if action.type in WORDS:
         return WORDS[action.type].format_map(dict(action.arguments))
     return action.type.replace("_", " ")
+
+
+def taken(state: State, action: Action, target: Element | None) -> Step:
+    """The step of an action in a state, described; ``target`` is the element that it aims at, where one is known."""
+    return Step(
+        action=action,
+        instruction=describe(action, target, state.elements),
+        image=state.image,
+        width=state.width,
+        height=state.height,
+        elements=state.elements,
+        target=None if target is None else target.box,
+    )
 
 
 def refer(element: Element, elements: Sequence[Element]) -> str:

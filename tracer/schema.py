@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracer import plugins
 from tracer.action import COORDINATES, DIRECTIONS, GRAMMAR, NUMBERS, STATUSES
 from tracer.scoring.contract import benchmark_class
 from tracer.sources.jsonl import Episode
@@ -17,11 +16,6 @@ CHOICES = {"direction": DIRECTIONS, "status": STATUSES}
 def schema(name: str) -> dict[str, Any]:
     """The schema of a line of a recording (``episode``), or of a benchmark's two files; raises ``PluginError``."""
     return episode_schema() if name == EPISODE else benchmark_schema(name)
-
-
-def names() -> list[str]:
-    """What there is a schema of."""
-    return [EPISODE, *plugins.names(plugins.BENCHMARKS)]
 
 
 def benchmark_schema(benchmark: str) -> dict[str, Any]:

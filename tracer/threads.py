@@ -11,6 +11,20 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
+def begun(work: Callable[[], Result]) -> Future[Result]:
+    """What ``work`` will return or raise, in a thread of its own, which does not keep the process alive."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # whoever waits for it raises it
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
+
+
 def side_by_side(most: int, work: Callable[..., Result], *given: Iterable[Any]) -> list[Result]:
     """What ``work`` returns for each of ``given``, as ``map`` would, from up to ``most`` threads at once.
 

@@ -1,15 +1,15 @@
 """The stages of training, an asset each."""
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from pipelines import pictures, steps
-from pipelines.resources import Tracer, Trainer
+from pipelines.steps import Lineage
 from tracer import json_lines
+from tracer.config import Config
 from tracer.flow import FlowStep, of
 from tracer.registry import live
 from tracer.training.heartbeat import read_heartbeat
@@ -26,20 +26,12 @@ def figures(out: Path) -> dict[str, float]:
     return {f"metric/{name}": value for name, value in last.items() if wanted.fullmatch(name) and value is not None}
 
 
-def stage_asset(step: FlowStep) -> dg.AssetsDefinition:
-    """The asset of a stage."""
-
-    @dg.asset(**steps.declared(step, kinds={"pytorch", "python"}, retry_policy=RETRY))
-    def trained(context: dg.AssetExecutionContext, tracer: Tracer, trainer: Trainer) -> dg.MaterializeResult[Any]:
-        config = tracer.config()
-        out, since = step.out(config), datetime.now(UTC)
-        with steps.interruptible(context):
-            done = trainer.run(context, tracer, step)
-        shown = {"reward": pictures.curves(out), "rollouts": pictures.rollouts(out), **figures(out)}
-        page = live.page(config, done["digest"]) if "mlflow" in config.launch.report_to else None
-        return steps.made(config, out, done, since, **shown, **({"live": dg.MetadataValue.url(page)} if page else {}))
-
-    return trained
+def shown(context: dg.AssetExecutionContext, config: Config, step: FlowStep, done: Lineage) -> dict[str, Any]:
+    """What is shown of a stage."""
+    out = step.out(config)
+    page = live.page(config, done["digest"]) if "mlflow" in config.launch.report_to else None
+    watched = {"live": dg.MetadataValue.url(page)} if page else {}
+    return {"reward": pictures.curves(out), "rollouts": pictures.rollouts(out), **figures(out), **watched}
 
 
-assets = [stage_asset(step) for step in of("train")]
+assets = [steps.asset(step, shown, kinds={"pytorch", "python"}, retry_policy=RETRY) for step in of("train")]

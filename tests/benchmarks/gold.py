@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tracer.benchmarks import agentdojo, bfcl
+from tracer.tools import agentdojo, bfcl
 
 
 def of_agentdojo(version: str) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,6 @@ import pytest
 from tests.benchmarks.gold import of_agentdojo
 from tracer import json_lines
 from tracer.action import Action
-from tracer.benchmarks import agentdojo
 from tracer.examples import Example, examples
 from tracer.scoring.paired import read_summary
 from tracer.scoring.score import score
@@ -59,7 +58,7 @@ def upstream_passes() -> int:
     from agentdojo.agent_pipeline.ground_truth_pipeline import GroundTruthPipeline
 
     passed = 0
-    for suite in agentdojo.suites(VERSION).values():
+    for suite in workplaces.suites(VERSION).values():
         for task in suite.user_tasks.values():
             useful, _ = suite.run_task_with_pipeline(GroundTruthPipeline(task), task, None, {})
             passed += bool(useful)

@@ -11,8 +11,8 @@ from tests.benchmarks.gold import of_bfcl
 from tracer import json_lines
 from tracer.benchmarks import bfcl
 from tracer.scoring import protocol as protocols
-from tracer.scoring.contract import BenchmarkError
 from tracer.scoring.score import score
+from tracer.settings import ConfigError
 from tracer.tools import bfcl as apis
 
 
@@ -20,7 +20,7 @@ from tracer.tools import bfcl as apis
 def gold() -> list[dict[str, Any]]:
     try:
         return list(of_bfcl())
-    except BenchmarkError as error:
+    except ConfigError as error:
         pytest.skip(str(error))
 
 
@@ -61,7 +61,7 @@ def damaged(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def test_damaged_trajectories_fail(gold: list[dict[str, Any]]) -> None:
-    tasks = {task["id"]: (task, truth) for task, truth in bfcl.tasks()}
+    tasks = {task["id"]: (task, truth) for task, truth in apis.tasks()}
     broken = [row for row in map(damaged, (row for row in gold if "_base_" in row["id"])) if row is not None]
     assert len(broken) >= 50
     passed = [row["id"] for row in broken if bfcl.check(*tasks[row["id"]], row["native"])]
@@ -69,14 +69,14 @@ def test_damaged_trajectories_fail(gold: list[dict[str, Any]]) -> None:
 
 
 def test_an_empty_trajectory_fails_and_turns_have_to_be_all_there(gold: list[dict[str, Any]]) -> None:
-    task, truth = next(bfcl.tasks())
+    task, truth = next(apis.tasks())
     assert not bfcl.check(task, truth, [[] for _ in truth])
     assert not bfcl.check(task, truth, gold[0]["native"][:-1])
     assert bfcl.check(task, truth, gold[0]["native"])
 
 
 def test_runs_of_one_task_do_not_see_each_other(gold: list[dict[str, Any]]) -> None:
-    task, truth = next(bfcl.tasks())
+    task, truth = next(apis.tasks())
     assert [bfcl.check(task, truth, gold[0]["native"]) for _ in range(3)] == [True, True, True]
 
 
@@ -110,7 +110,7 @@ def test_every_gold_call_is_a_plain_call(gold: list[dict[str, Any]]) -> None:
 def test_the_item_list_is_the_packages() -> None:
     try:
         items = list(bfcl.Bfcl(protocols.load("bfcl", "multi-turn")).own_items())
-    except BenchmarkError as error:
+    except ConfigError as error:
         pytest.skip(str(error))
     assert len(items) == 800
     assert {item["category"] for item in items} == set(apis.CATEGORIES)

@@ -21,9 +21,10 @@ from tests.benchmarks.test_second import RULES, scorer_of
 from tracer import plugins
 from tracer.grammars.conventions import Convention
 from tracer.scoring import protocol as protocols
-from tracer.scoring.contract import Benchmark, BenchmarkError, Row
+from tracer.scoring.contract import Benchmark, Row
 from tracer.scoring.files import Predictions
 from tracer.scoring.score import _line, judge
+from tracer.settings import ConfigError
 
 SECONDS = 2.0
 CONVENTIONS = get_args(Convention)
@@ -169,7 +170,7 @@ def test_every_prediction_that_names_its_item_is_an_outcome(
     folder = tmp_path_factory.mktemp("fuzz")
     try:
         cases(name)
-    except BenchmarkError as error:
+    except ConfigError as error:
         pytest.skip(str(error))
 
     @settings(

@@ -258,7 +258,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("at", ["rename", "add", "push", "commit", "put_away"])
 def test_a_killed_command_is_completed_by_the_next(checkout: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     path = arrives("monday", range(40, 48))
-    real_dvc, real_git = store.dvc, store._git
+    real_dvc, real_git = store.dvc, store.git
 
     def die(*_: object, **__: object) -> None:
         raise Killed
@@ -269,7 +269,7 @@ def test_a_killed_command_is_completed_by_the_next(checkout: Path, monkeypatch: 
         elif at == "put_away":
             patch.setattr(inbox, "put_away", die)
         elif at == "commit":
-            patch.setattr(store, "_git", lambda *a, **k: die() if a[0] == "commit" else real_git(*a, **k))
+            patch.setattr(store, "git", lambda *a, **k: die() if a[0] == "commit" else real_git(*a, **k))
         else:
             patch.setattr(store, "dvc", lambda *a: die() if a[0] == at else real_dvc(*a))
         with pytest.raises(Killed):

@@ -22,7 +22,8 @@ from sqlalchemy.exc import OperationalError
 from tests import services
 from tests.episodes import sample, write_raw
 from tests.planners import trajectories
-from tracer import cli, plugins, schema
+from tracer import cli, plugins
+from tracer.cli import inspect
 from tracer.cli.common import Result, group
 from tracer.config import Config
 from tracer.finding import Finding
@@ -203,7 +204,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         "status --set build={}/build",
         "why ingest --set build={}/build",
-        *(f"schema {name}" for name in schema.names()),
+        *(f"schema {name}" for name in inspect.Format),
         "protocols",
         "protocols osworld verified-50",
         "dvc-yaml",

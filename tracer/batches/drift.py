@@ -6,7 +6,6 @@ lengths, element counts) by the two-sample Kolmogorov-Smirnov statistic. Both li
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -110,6 +109,4 @@ def picture(batch: Traits, reference: Traits, found: Iterable[Shift], path: Path
             axes.barh([index + offset for index in range(len(values))], shares, height=0.4, label=label)
             axes.set_yticks(range(len(values)), values, fontsize=7)
         axes.legend(fontsize=7)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    path.write_bytes(out.getvalue())
+    figure.savefig(path, format="png")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from tracer.ingestion.items import items
 from tracer.ingestion.settings import DataConfig
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
-from tracer.lineage.pins import dvc, pinned_folder
+from tracer.lineage.pins import dvc, git, pinned_folder
 from tracer.settings import ConfigError
 from tracer.sources.recording import Recording
 from tracer.trajectory import Trajectory
@@ -149,26 +148,16 @@ def finish() -> str:
 
 def _commit(pointer: Path, message: str) -> str:
     """Commit the pointer and nothing else; the commit, or an empty text outside a checkout. Raises ``LineageError``."""
-    if not _git("rev-parse", "--is-inside-work-tree", fails=False):
+    if not git("rev-parse", "--is-inside-work-tree", fails=False):
         return ""
     paths = [str(pointer)]
-    committed = _git("ls-tree", "HEAD", "--", str(pointer), fails=False)
+    committed = git("ls-tree", "HEAD", "--", str(pointer), fails=False)
     if not committed:  # the first time: DVC had git ignore what the pointer pins
         paths += [str(path) for path in [pointer.with_name(".gitignore")] if path.is_file()]
-    _git("add", "--", *paths)
-    if _git("diff", "--cached", "--name-only", "--", *paths):
-        _git("commit", "--quiet", "--only", "--message", message, "--", *paths)
-    return _git("rev-parse", "HEAD")
-
-
-def _git(*arguments: str, fails: bool = True) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    if done.returncode and fails:
-        raise LineageError(f"`git {' '.join(arguments)}` failed: {' '.join(done.stderr.split())[:500]}")
-    return done.stdout.strip() if not done.returncode else ""
+    git("add", "--", *paths)
+    if git("diff", "--cached", "--name-only", "--", *paths):
+        git("commit", "--quiet", "--only", "--message", message, "--", *paths)
+    return git("rev-parse", "HEAD")
 
 
 def _upload(pointer: Path, batch: str) -> str:

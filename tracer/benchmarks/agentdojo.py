@@ -18,7 +18,6 @@ from tracer.planner.plan import Planner
 from tracer.scoring.contract import (
     Benchmark,
     BenchmarkError,
-    NotGiven,
     Outcome,
     Part,
     PredictionRow,
@@ -27,7 +26,6 @@ from tracer.scoring.contract import (
     Worker,
 )
 from tracer.scoring.drivers import STEPS, converse
-from tracer.settings import ConfigError
 from tracer.tools import agentdojo
 from tracer.tools.agentdojo import PACKAGE, Session
 from tracer.tools.tool_agent import ToolAgent
@@ -80,7 +78,7 @@ class AgentDojo(Benchmark):
 
     @cached_property
     def _suites(self) -> dict[str, Any]:
-        return suites(self.match.suites)
+        return agentdojo.suites(self.match.suites)
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one task. Raises ``Unparsable``."""
@@ -134,11 +132,3 @@ def play(
     calls, answer = converse(item["goal"], shown, lambda *call: session.call(*call)[0], planner, horizon, steps)
     made = [{"function": action.get("name"), "args": action.tool_arguments} for action in calls]
     return {"native": {"calls": made, "answer": answer}}
-
-
-def suites(version: str) -> dict[str, Any]:
-    """The task suites of a benchmark version; raises ``BenchmarkError`` without the package."""
-    try:
-        return agentdojo.suites(version)
-    except ConfigError as error:
-        raise NotGiven(str(error)) from error

@@ -1,6 +1,7 @@
 """AndroidControl under its four protocols, one function each. Sources and figures: reference in docs/benchmarks.md.
 
-Each takes an item and a prediction and returns the parts of its metrics; a prediction of None is a failure.
+Each takes the protocol, its rules, an item and a prediction, and returns the parts of its metrics; a prediction of None
+is a failure.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -22,8 +24,6 @@ from tracer.scoring.drivers import ScreenBenchmark
 from tracer.scoring.matching import contains_either_way, enlarge
 from tracer.scoring.protocol import BenchmarkProtocol
 from tracer.trajectory import inside
-
-Rule = Callable[[Item, Prediction | None], Parts]
 
 
 class OsAtlasMatch(Part):
@@ -68,13 +68,13 @@ class AndroidControl(ScreenBenchmark):
 
     def __init__(self, protocol: BenchmarkProtocol) -> None:
         super().__init__(protocol)
-        makers: dict[str, Callable[[BenchmarkProtocol, Any], Rule]] = {
+        rules: dict[str, Callable[..., Parts]] = {
             "os_atlas": os_atlas_rule,
             "gui_r1": gui_r1_rule,
             "candidate_box": candidate_box_rule,
             "smallest_node": smallest_node_rule,
         }
-        self.rule = makers[self.match.rule](protocol, self.match)
+        self.rule = partial(rules[self.match.rule], protocol, self.match)
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one step, by the protocol's rule."""
@@ -105,22 +105,15 @@ def os_atlas_line(item: Item) -> str:
     return f"TYPE [{action.text or ''}]"
 
 
-def os_atlas_rule(protocol: BenchmarkProtocol, match: OsAtlasMatch) -> Rule:
+def os_atlas_rule(protocol: BenchmarkProtocol, match: OsAtlasMatch, item: Item, prediction: Prediction | None) -> Parts:
     """P1 (OS-Atlas, UI-TARS): type accuracy, grounding among type-matched clicks, step success."""
-
-    def parts(item: Item, prediction: Prediction | None) -> Parts:
-        reference = os_atlas_line(item)
-        ours = "" if prediction is None else os_atlas.line(prediction, protocol, (item.width, item.height))
-        kind = reference.split()[0]
-        same = bool(ours.split()) and ours.split()[0] == kind
-        right = same and os_atlas.android_control_match(ours, reference, match.radius, match.text_f1_above)
-        return {
-            "type": (same, 1),
-            "grounding": (right and kind == "CLICK", same and kind == "CLICK"),
-            "step": (right, 1),
-        }
-
-    return parts
+    reference = os_atlas_line(item)
+    ours = "" if prediction is None else os_atlas.line(prediction, protocol, (item.width, item.height))
+    kind = reference.split()[0]
+    same = bool(ours.split()) and ours.split()[0] == kind
+    right = same and os_atlas.android_control_match(ours, reference, match.radius, match.text_f1_above)
+    click = kind == "CLICK"
+    return {"type": (same, 1), "grounding": (right and click, same and click), "step": (right, 1)}
 
 
 GUI_R1_TYPES = {
@@ -129,39 +122,30 @@ GUI_R1_TYPES = {
 }  # fmt: skip
 
 
-def gui_r1_rule(protocol: BenchmarkProtocol, match: GuiR1Match) -> Rule:
+def gui_r1_rule(protocol: BenchmarkProtocol, match: GuiR1Match, item: Item, prediction: Prediction | None) -> Parts:
     """P2 (GUI-R1): place and text are judged whether or not the type matched; other steps have no step score."""
-
-    def parts(item: Item, prediction: Prediction | None) -> Parts:
-        action = item.action
-        reference = Answer(
-            action=GUI_R1_TYPES.get(action.action_type, action.action_type),
-            point=_point(item) if action.action_type in ("click", "long_press") else None,
-            text=action.app_name or action.text or action.direction or "",
-        )
-        size = (item.width, item.height)
-        ours = None if prediction is None else answer_of(prediction, protocol, size)
-        return gui_r1_parts(ours, reference, size, match.radius, match.text_f1_from, protocol.strict)
-
-    return parts
+    action = item.action
+    reference = Answer(
+        action=GUI_R1_TYPES.get(action.action_type, action.action_type),
+        point=_point(item) if action.action_type in ("click", "long_press") else None,
+        text=action.app_name or action.text or action.direction or "",
+    )
+    size = (item.width, item.height)
+    ours = None if prediction is None else answer_of(prediction, protocol, size)
+    return gui_r1_parts(ours, reference, size, match.radius, match.text_f1_from, protocol.strict)
 
 
-def candidate_box_rule(protocol: BenchmarkProtocol, match: BoxMatch) -> Rule:
+def candidate_box_rule(
+    protocol: BenchmarkProtocol, match: BoxMatch, item: Item, prediction: Prediction | None
+) -> Parts:
     """P3 (Qwen2.5-VL's evaluation, InfiGUI-R1): type match, exact match, and exact clicks of all recorded clicks."""
-
-    def parts(item: Item, prediction: Prediction | None) -> Parts:
-        same, right, kind = False, False, ""
-        if prediction is not None:
-            ours, resized = _mobile_use(prediction, protocol, item)
-            kind = str(ours.get("action"))
-            same, right = _box_match(item, ours, resized, match, protocol.strict)
-        return {
-            "type": (same, 1),
-            "grounding": (right and kind == "click", item.action.action_type == "click"),
-            "step": (right, 1),
-        }
-
-    return parts
+    same, right, kind = False, False, ""
+    if prediction is not None:
+        ours, resized = _mobile_use(prediction, protocol, item)
+        kind = str(ours.get("action"))
+        same, right = _box_match(item, ours, resized, match, protocol.strict)
+    grounding = (right and kind == "click", item.action.action_type == "click")
+    return {"type": (same, 1), "grounding": grounding, "step": (right, 1)}
 
 
 def _mobile_use(prediction: Prediction, protocol: BenchmarkProtocol, item: Item) -> tuple[dict[str, Any], list[int]]:
@@ -278,17 +262,14 @@ def _text_match(ours: Mapping[str, Any], reference: str | None, strict: bool) ->
     return contains_either_way(_needed(ours, "text").lower().strip(), (reference or "").lower().strip(), strict)
 
 
-def smallest_node_rule(protocol: BenchmarkProtocol, match: NodeMatch) -> Rule:
+def smallest_node_rule(
+    protocol: BenchmarkProtocol, match: NodeMatch, item: Item, prediction: Prediction | None
+) -> Parts:
     """P4 (UGround, after the AndroidControl paper)."""
-
-    def parts(item: Item, prediction: Prediction | None) -> Parts:
-        if prediction is None:
-            return {"step": (0, 1), "grounding": (0, 0)}
-        ours = _recorded(prediction, protocol, item)
-        right, grounded = _node_match(item, ours)
-        return {"step": (right, 1), "grounding": (right and grounded, grounded)}
-
-    return parts
+    if prediction is None:
+        return {"step": (0, 1), "grounding": (0, 0)}
+    right, grounded = _node_match(item, _recorded(prediction, protocol, item))
+    return {"step": (right, 1), "grounding": (right and grounded, grounded)}
 
 
 PLACED = ("click", "long_press", "type_text")

@@ -15,9 +15,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tracer.planner.plan import Planner
-from tracer.scoring.contract import Benchmark, BenchmarkError, NotGiven, Outcome, Part, PredictionRow, Row, Worker
+from tracer.scoring.contract import Benchmark, BenchmarkError, Outcome, Part, PredictionRow, Row, Worker
 from tracer.scoring.drivers import STEPS, converse
-from tracer.settings import ConfigError
 from tracer.tools import bfcl
 from tracer.tools.bfcl import PACKAGE, Session, safe
 from tracer.tools.gold import written_call
@@ -56,7 +55,7 @@ class Bfcl(Benchmark):
 
     @cached_property
     def _tasks(self) -> dict[str, tuple[dict[str, Any], list[list[str]]]]:
-        return {task["id"]: (task, gold) for task, gold in tasks()}
+        return {task["id"]: (task, gold) for task, gold in bfcl.tasks()}
 
     def outcome(self, item: Item, prediction: Prediction | None) -> Outcome:
         """The outcome of one task. Raises ``Unparsable`` and, for a task the package lacks, ``BenchmarkError``."""
@@ -73,7 +72,7 @@ class Bfcl(Benchmark):
 
     def own_items(self) -> Iterator[dict[str, Any]]:
         """The package's 800 tasks."""
-        for task, gold in tasks():
+        for task, gold in bfcl.tasks():
             category = task["id"].removeprefix("multi_turn_").rsplit("_", 1)[0]
             yield {"id": task["id"], "category": category, "turns": len(gold)}
 
@@ -115,11 +114,3 @@ def play(task: dict[str, Any], gold: Sequence[Any], planner: Planner, horizon: i
         calls, _ = converse(said, shown, lambda *call: session.call(*call)[0], planner, horizon, steps)
         native.append([[written_call(action.get("name"), action.tool_arguments)] for action in calls])
     return {"native": native[: len(gold)]}
-
-
-def tasks() -> Iterator[tuple[dict[str, Any], list[list[str]]]]:
-    """Every task and its gold trajectory; raises ``BenchmarkError`` without the package."""
-    try:
-        yield from bfcl.tasks()
-    except ConfigError as error:
-        raise NotGiven(str(error)) from error

@@ -61,9 +61,7 @@ def _state(config: Config, stage: Stage, trajectories: Path, start: Path, out: P
     )
     yield f"# digest {digest} ({state}: {out})"
     for finding in check(config, stage, trajectories, start, out):
-        yield f"# {'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}"
-        if not finding.ok:
-            yield f"#      -> {finding.fix}"
+        yield from (f"# {line}" for line in finding.lines())
 
 
 def _missing(path: Path) -> str:

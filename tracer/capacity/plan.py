@@ -138,13 +138,13 @@ def parts_of(found: Estimate) -> dict[str, float]:
 
 def _stage(name: str, stage: GrpoConfig, shape: Shape, config: Config, gpu: Gpu, work: Work) -> StagePlan:
     held = memory.estimate(shape, config, stage, gpu.memory)
-    fits = (
-        each
+    finer = (
+        stage.model_copy(update={"accumulation": each})
         for each in range(1, stage.groups + 1)
         if stage.groups % each == 0 and stage.groups // each % config.launch.processes == 0
-        if memory.estimate(shape, config, _split(stage, each), gpu.memory).total <= gpu.memory
     )
-    accumulation = next(fits, None)
+    fits = (each for each in finer if memory.estimate(shape, config, each, gpu.memory).total <= gpu.memory)
+    accumulation = next((each.accumulation for each in fits), None)
     rows = stage.groups * stage.group_size // config.launch.processes
     return StagePlan(
         name=name,
@@ -154,10 +154,6 @@ def _stage(name: str, stage: GrpoConfig, shape: Shape, config: Config, gpu: Gpu,
         hours=hours(shape, config, stage, work, gpu, held),
         storage=disk_bytes(stage, shape) / GIGA,
     )
-
-
-def _split(stage: GrpoConfig, accumulation: int) -> GrpoConfig:
-    return stage.model_copy(update={"accumulation": accumulation})
 
 
 def _refusals(found: StagePlan, shape: Shape, config: Config, name: str, gpu: Gpu) -> Iterator[str]:

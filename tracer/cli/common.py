@@ -140,10 +140,7 @@ def finished(run: Callable[[], Mapping[str, Any]], out: Path) -> Result:
 
 def examination(findings: Sequence[Finding]) -> Result:
     """Findings, each with its fix; exit code 1 if something needs fixing."""
-    lines = []
-    for finding in findings:
-        lines.append(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
-        lines += [] if finding.ok else [f"     -> {finding.fix}"]
+    lines = [line for finding in findings for line in finding.lines()]
     return Result(data=findings, text="\n".join(lines), ok=all(finding.ok for finding in findings))
 
 

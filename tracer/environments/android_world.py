@@ -55,9 +55,9 @@ class Emulator:
     def reset(self, seed: int) -> State:
         """Start the template's instance of this seed, from the home screen."""
         self._end()
-        self._post("reset", go_home=True)
-        self._get("suite/reinitialize", n_task_combinations=1, seed=seed, task_family="android_world")
-        self._post("task/initialize", **self._task)
+        self._call("POST", "reset", go_home=True)
+        self._call("GET", "suite/reinitialize", n_task_combinations=1, seed=seed, task_family="android_world")
+        self._call("POST", "task/initialize", **self._task)
         self._begun = True
         self.state = self._look(self._read("task/goal", lambda found: str(found["goal"]), **self._task), ())
         return self.state
@@ -81,27 +81,21 @@ class Emulator:
     def _end(self) -> None:
         if self._begun:
             self._begun = False
-            self._post("task/tear_down", **self._task)
+            self._call("POST", "task/tear_down", **self._task)
 
     def _look(self, goal: str, history: tuple[str, ...]) -> State:
         picture, width, height = self._read("screenshot", _picture, wait_to_stabilize=True)
         return State(goal=goal, image=picture, width=width, height=height, history=history)
 
     def _read(self, path: str, read: Callable[[Any], Answer], **parameters: Any) -> Answer:
-        found = self._get(path, **parameters)
+        found = self._call("GET", path, **parameters)
         try:
             return read(found)
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise ServerFailed(f"{self._address}/{path} is none of AndroidWorld's: {str(found)[:80]!r}") from error
 
-    def _get(self, path: str, **parameters: Any) -> Any:
-        return self._call("GET", path, params=parameters)
-
-    def _post(self, path: str, **parameters: Any) -> Any:
-        return self._call("POST", path, params=parameters)
-
-    def _call(self, method: str, path: str, **given: Any) -> Any:
-        return call(method, f"{self._address}/{path}", SECONDS, **given)
+    def _call(self, method: str, path: str, json: Any = None, **parameters: Any) -> Any:
+        return call(method, f"{self._address}/{path}", SECONDS, params=parameters, json=json)
 
 
 def _picture(found: Any) -> tuple[bytes, int, int]:

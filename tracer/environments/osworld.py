@@ -14,12 +14,11 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
-from threading import Thread
 from typing import Any, ClassVar
 
 import yaml
@@ -36,6 +35,7 @@ from tracer.faults import faults
 from tracer.instruction import describe
 from tracer.json_files import read_json
 from tracer.settings import Section
+from tracer.threads import begun
 from tracer.trajectory import State
 
 SETTINGS = "TRACER_OSWORLD"
@@ -161,15 +161,7 @@ def within(seconds: float, work: Callable[[], Any]) -> Any:
 
     desktop-env calls its machines without a time-out. A thread that waits for ever does not keep the process alive.
     """
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
+    future = begun(work)
     try:
         return future.result(seconds)
     except TimeoutError as error:

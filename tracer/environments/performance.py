@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from tracer.action import Action
 from tracer.environments.miniwob import MiniWob
-from tracer.instruction import describe
+from tracer.instruction import taken
 from tracer.trajectory import Element, State, Step, centre
 
 MAX_STEPS = 40
@@ -45,19 +45,8 @@ class Performance:
         """Take the step; raises ``DemonstrationFailed`` when the episode is over or too long."""
         if self.done or len(self.steps) >= MAX_STEPS:
             self.fail("the episode is over" if self.done else f"no end after {MAX_STEPS} steps")
-        instruction = describe(action, target, self.elements)
-        self.steps.append(
-            Step(
-                action=action,
-                instruction=instruction,
-                image=self.state.image,
-                width=self.state.width,
-                height=self.state.height,
-                elements=self.state.elements,
-                target=None if target is None else target.box,
-            )
-        )
-        self.state, self.done, self.success = self._environment.step(action, instruction)
+        self.steps.append(taken(self.state, action, target))
+        self.state, self.done, self.success = self._environment.step(action, self.steps[-1].instruction)
 
     def find(self, text: str | None = None, *roles: str, after: Element | None = None, nth: int = 0) -> Element | None:
         """The ``nth`` visible element with this text (any if None) and one of the roles; with ``after``, in its row."""

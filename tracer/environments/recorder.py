@@ -21,9 +21,9 @@ from tracer.action import Action
 from tracer.environments import privacy
 from tracer.environments.acting import SETTLE, element_of
 from tracer.environments.page import MAX_TEXT
-from tracer.instruction import describe
+from tracer.instruction import taken
 from tracer.settings import ConfigError
-from tracer.trajectory import Element, Step, element_at
+from tracer.trajectory import Element, State, Step, element_at
 
 STOP = "F9"
 """The key that ends a demonstration."""
@@ -52,18 +52,10 @@ class Taken:
 
     async def step(self, size: tuple[int, int]) -> Step:
         """The step, once its picture is there."""
-        elements = self.moment.elements
+        elements, picture = self.moment.elements, await self.moment.picture
+        state = State(goal="", image=picture, width=size[0], height=size[1], elements=elements)
         index = element_at(self.action.point, elements) if self.action.point else None
-        target = None if index is None else elements[index]
-        return Step(
-            action=self.action,
-            instruction=describe(self.action, target, elements),
-            image=await self.moment.picture,
-            width=size[0],
-            height=size[1],
-            elements=elements,
-            target=None if target is None else target.box,
-        )
+        return taken(state, self.action, None if index is None else elements[index])
 
 
 class Recorder:

@@ -53,15 +53,10 @@ Say = Callable[[str], None]
 class WebPage(Page):
     """The page at an address; ``terminate`` and ``answer`` end the episode."""
 
-    def __init__(
-        self, browser: Browser, url: str, goal: str, allowed: Collection[str], ask: Ask, say: Say, size: Size
-    ) -> None:
-        super().__init__(browser, size)
-        self._url = url
-        self._goal = goal
-        self._allowed = allowed
-        self._ask = ask
-        self._say = say
+    def __init__(self, browser: Browser, world: WebWorld) -> None:
+        super().__init__(browser, world.size)
+        self._url, self._goal, self._allowed = world.url, world.goal, world.allowed
+        self._ask, self._say = world.ask, world.say
         self._refused = ""
         self._told: set[str] = set()
         self._crashed = False
@@ -187,11 +182,8 @@ class WebWorld(World):
         if wrong:
             raise ConfigError(f"{wrong[0]!r} is no host; --allow takes a name such as example.org or *.example.org")
         self.url = page_address(url)
-        self._goal = goal
-        self._allowed = (urlsplit(self.url).hostname or "", *allowed)
-        self._ask = ask
-        self._say = say
-        self._size = size
+        self.allowed = (urlsplit(self.url).hostname or "", *allowed)
+        self.goal, self.ask, self.say, self.size = goal, ask, say, size
         self._browser: Browser | None = None
 
     def version(self) -> tuple[str, str]:
@@ -201,14 +193,14 @@ class WebWorld(World):
     def open(self, task: str) -> WebPage:
         """The page; there is one task."""
         assert self._browser is not None  # it was entered
-        return WebPage(self._browser, self.url, self._goal, self._allowed, self._ask, self._say, self._size)
+        return WebPage(self._browser, self)
 
     def check(self) -> None:
         """Look whether the page is there, and run nothing of it; raises ``NoPage``."""
         assert self._browser is not None  # it was entered
 
         async def answer(browser: Browser) -> None:
-            tab = await browser.new_page(self._size)
+            tab = await browser.new_page(self.size)
             await tab.route("**/*", _document_alone)
             await visit(tab, self.url)
             await tab.context.close()
@@ -217,7 +209,7 @@ class WebWorld(World):
 
     def __enter__(self) -> Self:
         if self._browser is None:  # else it goes on with the browser that it was checked in
-            self._browser = self.enter_context(Browser(1000 * SECONDS, reach=self._allowed))
+            self._browser = self.enter_context(Browser(1000 * SECONDS, reach=self.allowed))
             self.callback(setattr, self, "_browser", None)
         return self
 

@@ -1,20 +1,23 @@
 """The ablations: what happens to the planner when one thing of the method is changed.
 
-A variant is a handful of configuration overrides. It goes through the flow's own steps, validation and gates included,
-into ``<build>/ablations/<profile>/<variant>``, so a finished one is found and a killed one goes on. All planners
-forecast the same held-out states, and are scored by the profile's own reward, whatever they were trained with.
+A variant, one of ``variants.yaml``, is a handful of configuration overrides. It goes through the flow's own steps,
+validation and gates included, into ``<build>/ablations/<profile>/<variant>``, so a finished one is found and a killed
+one goes on. All planners forecast the same held-out states, and are scored by the profile's own reward, whatever they
+were trained with.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from tracer import flow
+import yaml
+from pydantic import TypeAdapter
+
+from tracer import flow, package_data
 from tracer.config import Config, load
 from tracer.evaluation.offline import REMAINING
 from tracer.evaluation.results import read_rows
@@ -23,16 +26,14 @@ from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
 from tracer.lineage.provenance import git_commit, hardware
 from tracer.lineage.step import read_lineage
-from tracer.settings import ConfigError
+from tracer.settings import ConfigError, Section
 from tracer.stages import BASE
 
 BASELINE = "paper"
-HORIZONS = (1, 2, 3, 5, 8, 10, 15)
 COMPARED = ("step", "prefix", "similarity", "repetition", "excess", "parsed")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
+class Variant(Section):
     """One changed thing: ``overrides`` of the profile, and what the paper says of it."""
 
     name: str
@@ -50,88 +51,9 @@ class Variant:
     """Not from the paper, but a question of our own."""
 
 
-def _horizon(steps: int) -> Variant:
-    if steps in (5, 8, 10):
-        claim, sign = "the paper: works best at 5 to 10", 0
-    else:
-        claim, sign = f"the paper: {'shorter' if steps < 5 else 'longer'} forecasts than 5 to 10 steps do worse", -1
-    overrides = (f"planner.horizon={steps}",)
-    return Variant(name=f"horizon-{steps}", title=f"T = {steps}", overrides=overrides, claim=claim, sign=sign)
-
-
-def _ours(name: str, title: str, override: str, question: str, stage: str = "stage1", metric: str = "step") -> Variant:
-    return Variant(
-        name=name,
-        title=title,
-        overrides=(override,),
-        stage=stage,
-        against=stage,
-        metric=metric,
-        claim=f"none published: {question}",
-        sign=0,
-        ours=True,
-    )
-
-
-VARIANTS: tuple[Variant, ...] = (
-    Variant(
-        name="no-stage2",
-        title="no stage 2",
-        overrides=(),
-        against="stage2",
-        claim="the paper: about 6 points lost (57.2 for 64.8 on AndroidWorld)",
-        sign=-1,
-    ),
-    *(_horizon(steps) for steps in HORIZONS),
-    Variant(
-        name="no-repetition-penalty",
-        title="no repetition penalty",
-        overrides=("reward.repetition=0",),
-        metric="repetition",
-        claim="the paper: without the penalty the planner loops (more repetition)",
-        sign=1,
-    ),
-    Variant(
-        name="no-discount",
-        title="no discount",
-        overrides=("reward.gamma=1",),
-        claim="the paper: without the discount it chases far, uncertain steps (a worse first step)",
-        sign=-1,
-    ),
-    _ours(
-        "penalty-consecutive", "penalty: consecutive", "reward.penalty=consecutive",
-        "the article's penalty against the paper's",
-    ),
-    _ours("penalty-excess", "penalty: excess", "reward.penalty=excess", "our penalty against the paper's"),
-    _ours(
-        "normalize-then-sum", "normalise, then sum", "stage1.aggregation=normalize_then_sum",
-        "reward parts normalised apart against their plain sum",
-    ),
-    _ours(
-        "parse-whole", "parse: whole", "planner.parse=whole",
-        "a line that does not parse costs the whole forecast, in training and evaluation",
-    ),
-    _ours(
-        "constrained-evaluation", "constrained: evaluation", "planner.constrain=evaluation",
-        "the same planner, kept within its grammar when it is evaluated",
-    ),
-    _ours(
-        "constrained-always", "constrained: always", "planner.constrain=always",
-        "kept within its grammar in training and evaluation",
-    ),
-    _ours(
-        "prototype", "reward: prototype", "reward.form=prototype",
-        "the reward of the authors' prototype against the paper's",
-    ),
-    _ours(
-        "live-groups", "dead groups: skipped", "stage1.dead_groups=skip",
-        "only groups that teach count in the update",
-    ),
-    _ours(
-        "keep", "stage 2 keeps 0.2 of stage 1", "stage2.keep=0.2",
-        "a share of the stage-1 reward holds the later steps in stage 2", stage="stage2", metric="excess",
-    ),
-)  # fmt: skip
+VARIANTS = TypeAdapter(tuple[Variant, ...]).validate_python(
+    yaml.safe_load(package_data.read("experiments/variants.yaml"))
+)
 # The baseline is the paper's method as the profile has it; its penalty, cumulative, is the third of the penalties.
 REFERENCE = Variant(name=BASELINE, title="the paper's method", overrides=(), claim="the baseline", sign=0)
 
@@ -220,9 +142,8 @@ def compare(variant: Variant, runs: Mapping[tuple[str, str, int], Path], seeds: 
             [[row for row in rows if row["remaining"] in steps] for rows in side] for side in (ours, theirs)
         )
         left[name] = difference(mine, others, variant.metric, resamples)
-    described = {name: value for name, value in asdict(variant).items() if name != "stage"}
     return {
-        **described,
+        **variant.model_dump(exclude={"stage"}),
         "against": f"{BASELINE}, {variant.against}",
         "metrics": metrics,
         "verdict": verdict(variant.sign, metrics[variant.metric]),

@@ -40,6 +40,7 @@ LIBRARIES = {name: (name,) for name in NAMED_ALIKE} | {
 """The libraries that shape results, by import name, with the distributions whose versions count. Those of a plugin's
 own imports all count, as nobody here knows what they do. Where a module uses importlib, naming a library as a string
 counts as importing it."""
+ABSENT = "absent"
 # Names through which code reads docstrings at run time, as a tool's schema or a help text does.
 READS_DOCSTRINGS = frozenset({"__doc__", "getdoc", "use_attribute_docstrings"})
 
@@ -245,11 +246,11 @@ def _distributions() -> dict[str, set[str]]:
 
 
 def public_version(distribution: str) -> str:
-    """An installed version without its local part (2.13.0+cpu is 2.13.0), or ``absent``."""
+    """An installed version without its local part (2.13.0+cpu is 2.13.0), or ``ABSENT``."""
     try:
         return importlib.metadata.version(distribution).partition("+")[0]
     except importlib.metadata.PackageNotFoundError:
-        return "absent"
+        return ABSENT
 
 
 def _digest(value: Any) -> str:

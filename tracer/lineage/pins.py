@@ -1,4 +1,4 @@
-"""The md5s with which DVC pins data, and DVC itself."""
+"""The md5s with which DVC pins data, and the commands of DVC and git."""
 
 from __future__ import annotations
 
@@ -63,9 +63,28 @@ def check_pin(folder: Path, pointer: Path) -> str:
     return found
 
 
-def dvc(*arguments: str) -> str:
-    """The output of a ``dvc`` command; raises ``LineageError`` with what it said."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, encoding="utf-8")
+def dvc(*arguments: str, folder: Path | None = None) -> str:
+    """What a ``dvc`` command prints in a folder, by default this one; raises ``LineageError`` with the end of what it
+    said."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
     if done.returncode != 0:
-        raise LineageError(f"`dvc {' '.join(arguments)}` failed: {' '.join(done.stderr.split())[:500]}")
+        raise LineageError(f"`dvc {' '.join(arguments)}` failed: {' '.join(done.stderr.split())[-600:]}")
     return done.stdout
+
+
+def git(*arguments: str, fails: bool = True) -> str:
+    """What a ``git`` command prints in this folder.
+
+    Where it does not succeed, or git is not installed, that is nothing or, where that ``fails``, a ``LineageError``.
+    """
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
+        problem = " ".join(done.stderr.split())[-600:] if done.returncode else None
+    except FileNotFoundError as error:
+        problem = str(error)
+    if problem is None:
+        return done.stdout.strip()
+    if fails:
+        raise LineageError(f"`git {' '.join(arguments)}` failed: {problem}")
+    return ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -19,14 +18,14 @@ from typing import Any
 from tracer.config import Config
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError
-from tracer.lineage.pins import pinned_folder, pinned_md5
+from tracer.lineage.pins import dvc, git, pinned_folder, pinned_md5
 from tracer.registry import copied, places, record, storage, versions
 from tracer.registry.tracking import RegistryError
 from tracer.settings import ConfigError
 
 RECEIPT = "backup.json"
 DATABASE, DATA, CODE = "mlflow.db", "dvc", "code.bundle"
-REMOTE = "tracer-backup"
+REMOTE, GIT = "tracer-backup", Path(".git")
 REFS = "+refs/*:refs/tracer-backup/*"
 
 
@@ -58,9 +57,11 @@ def backup(config: Config, folder: Path) -> dict[str, Any]:
                         f"the data {md5}, which version {numbers} was made of, are neither in DVC's cache nor in a "
                         f"remote: `dvc push` them from where they are"
                     )
-            storage.dvc(project, "remote", "add", "--force", REMOTE, str((folder / DATA).resolve()))
-            storage.dvc(project, "push", "--quiet", "--remote", REMOTE)
-    code = _git("bundle", "create", "--quiet", str((folder / CODE).resolve()), "--all")
+            dvc("remote", "add", "--force", REMOTE, str((folder / DATA).resolve()), folder=project)
+            dvc("push", "--quiet", "--remote", REMOTE, folder=project)
+    code = GIT.exists()
+    if code:
+        git("bundle", "create", "--quiet", str((folder / CODE).resolve()), "--all")
     found = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": config.registry.model,
@@ -93,8 +94,8 @@ def restore(config: Config, folder: Path) -> dict[str, Any]:
     for taken in (database, files):
         if taken.exists():
             raise RegistryError(f"{taken} is there: move it away, a backup does not overwrite a registry")
-    if found["code"]:
-        _git("fetch", "--quiet", str((folder / CODE).resolve()), REFS)
+    if found["code"] and GIT.exists():
+        git("fetch", "--quiet", str((folder / CODE).resolve()), REFS)
     _data(config, folder, found["data"])
     arriving = database.with_name(f".{database.name}.arriving")
     shutil.copy(folder / DATABASE, arriving)
@@ -108,22 +109,12 @@ def _data(config: Config, folder: Path, md5s: Mapping[str, str]) -> None:
     if not md5s:
         return
     with storage.project(md5s) as project:
-        storage.dvc(project, "remote", "add", "--force", REMOTE, str((folder / DATA).resolve()))
-        storage.dvc(project, "fetch", "--quiet", "--remote", REMOTE)
+        dvc("remote", "add", "--force", REMOTE, str((folder / DATA).resolve()), folder=project)
+        dvc("fetch", "--quiet", "--remote", REMOTE, folder=project)
         with suppress(LineageError):  # no default remote, or one that does not answer: `tracer verify` says so
-            storage.dvc(project, "push", "--quiet")
+            dvc("push", "--quiet", folder=project)
     pointer = Path(config.data.pointer)
     if not config.data.pointer or not pointer.is_file() or pinned_folder(pointer).exists():
         return
     if storage.cached(pinned_md5(pointer)):
-        storage.dvc(Path.cwd(), "checkout", "--quiet", str(pointer))
-
-
-def _git(*arguments: str) -> bool:
-    """Run git in the working folder; whether there is a repository. Raises ``RegistryError``."""
-    if not Path(".git").exists():
-        return False
-    done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8")
-    if done.returncode != 0:
-        raise RegistryError(f"`git {arguments[0]}` failed: {' '.join(done.stderr.split())[-600:]}")
-    return True
+        dvc("checkout", "--quiet", str(pointer))

@@ -93,8 +93,12 @@ def _experiment(found: Any, home: str) -> Iterator[Row]:
         "lifecycle_stage": found.lifecycle_stage, "creation_time": found.creation_time,
         "last_update_time": found.last_update_time,
     }  # fmt: skip
-    for key, value in found.tags.items():
-        yield "experiment_tags", {"experiment_id": number, "key": key, "value": value}
+    yield from _pairs("experiment_tags", {"experiment_id": number}, found.tags)
+
+
+def _pairs(table: str, owner: Mapping[str, Any], found: Mapping[str, Any] | None, prefix: str = "") -> Iterator[Row]:
+    """A row for each name and value that something has, such as its tags."""
+    yield from ((table, {**owner, f"{prefix}key": key, f"{prefix}value": each}) for key, each in (found or {}).items())
 
 
 def _run(client: Any, run: Any, place: str) -> Iterator[Row]:
@@ -105,8 +109,8 @@ def _run(client: Any, run: Any, place: str) -> Iterator[Row]:
         "source_version": "", "lifecycle_stage": info.lifecycle_stage, "artifact_uri": place,
         "experiment_id": int(info.experiment_id),
     }  # fmt: skip
-    for table, found in (("tags", run.data.tags), ("params", run.data.params)):
-        yield from ((table, {**owner, "key": key, "value": value}) for key, value in found.items())
+    yield from _pairs("tags", owner, run.data.tags)
+    yield from _pairs("params", owner, run.data.params)
     for key in run.data.metrics:
         history = client.get_metric_history(info.run_id, key)
         last = max(history, key=lambda metric: (metric.step, metric.timestamp, metric.value))
@@ -148,9 +152,8 @@ def _model(model: Any, place: str) -> Iterator[Row]:
         "lifecycle_stage": "active", "model_type": model.model_type, "source_run_id": model.source_run_id,
         "status_message": model.status_message,
     }  # fmt: skip
-    for part, table in (("tag", "logged_model_tags"), ("param", "logged_model_params")):
-        found: Mapping[str, str] = getattr(model, f"{part}s") or {}
-        yield from ((table, {**owner, f"{part}_key": key, f"{part}_value": value}) for key, value in found.items())
+    yield from _pairs("logged_model_tags", owner, model.tags, "tag_")
+    yield from _pairs("logged_model_params", owner, model.params, "param_")
     for metric in model.metrics or ():
         yield "logged_model_metrics", {
             **owner, "metric_name": metric.key, "metric_timestamp_ms": metric.timestamp, "metric_step": metric.step,
@@ -170,8 +173,7 @@ def _registered(client: Any, names: Iterable[str]) -> Iterator[Row]:
                 **owner, "creation_time": model.creation_timestamp, "last_updated_time": model.last_updated_timestamp,
                 "description": model.description,
             }  # fmt: skip
-            for key, value in model.tags.items():
-                yield "registered_model_tags", {**owner, "key": key, "value": value}
+            yield from _pairs("registered_model_tags", owner, model.tags)
             for alias, number in model.aliases.items():
                 yield "registered_model_aliases", {**owner, "alias": alias, "version": int(number)}
             for version in mlflow.search_model_versions(filter_string=f"name = '{name}'"):
@@ -183,8 +185,7 @@ def _registered(client: Any, names: Iterable[str]) -> Iterator[Row]:
                     "storage_location": _location(client, version), "run_id": version.run_id, "status": version.status,
                     "status_message": version.status_message,
                 }  # fmt: skip
-                for key, value in version.tags.items():
-                    yield "model_version_tags", {**numbered, "key": key, "value": value}
+                yield from _pairs("model_version_tags", numbered, version.tags)
 
 
 def _location(client: Any, version: Any) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from tracer.config import Config
 from tracer.lineage.digest import LINEAGE, STARTED, LineageError, begun, named
+from tracer.lineage.pins import dvc
 from tracer.lineage.step import locked
 from tracer.registry import places, storage, tracking, versions
 from tracer.registry.settings import RegistryConfig
@@ -193,7 +194,7 @@ def _cache(config: Config, dry_run: bool) -> Iterator[Removed]:
     md5s = {md5 for md5 in md5s if storage.listing(md5).is_file()}  # DVC would look for the others in the remotes
     before = size_of(storage.cache())
     with storage.project(md5s) as project:
-        said = storage.dvc(Path.cwd(), "gc", "--workspace", "--force", "--projects", str(project), *["--dry"] * dry_run)
+        said = dvc("gc", "--workspace", "--force", "--projects", str(project), *["--dry"] * dry_run)
     size = before - size_of(storage.cache())
     if size or dry_run:
         yield Removed(what="data in DVC's cache", where=" ".join(said.split()) or str(storage.cache()), size=size)

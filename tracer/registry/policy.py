@@ -27,17 +27,23 @@ REQUIREMENTS = {
 """The evaluation that a requirement looks at, its file, the key that has to be true there, and what that means."""
 
 
-class Comparison(Section):
-    """One metric of one evaluation, paired by item."""
+class Rule(Section):
+    """What is asked of one metric of one evaluation."""
 
     name: str
     evaluation: str
+    metric: str
+    where: dict[str, Any] = Field(default={})
+    """What a row has to have, by field, to count."""
+
+
+class Comparison(Rule):
+    """A metric paired by item."""
+
     item: tuple[str, ...] = Field(min_length=1)
     """The fields of a row that make it one case."""
     cluster: str
     """The field whose rows hang together."""
-    metric: str
-    where: dict[str, Any] = Field(default={})
 
 
 class Primary(Comparison):
@@ -56,13 +62,9 @@ class Guard(Comparison):
     """Whether the check is skipped where neither side has the evaluation."""
 
 
-class Limit(Section):
+class Limit(Rule):
     """Bounds of one of the challenger's means."""
 
-    name: str
-    evaluation: str
-    metric: str
-    where: dict[str, Any] = Field(default={})
     min: float | None = None
     max: float | None = None
 
@@ -103,7 +105,7 @@ class Policy(Section):
     def _looked_at(self) -> Policy:
         if (self.signature == "required") != (self.public_key is not None):
             raise ValueError("`signature: required` needs a `public_key`, and nothing else reads it")
-        rules: tuple[Comparison | Limit, ...] = (*self.primary, *self.guards, *self.limits)
+        rules: tuple[Rule, ...] = (*self.primary, *self.guards, *self.limits)
         unknown = self.min_items.keys() - {rule.evaluation for rule in rules}
         if unknown:
             raise ValueError(f"min_items: no comparison and no limit looks at {', '.join(sorted(unknown))}")
@@ -135,7 +137,7 @@ def judge(
 ) -> list[Check]:
     """The primary comparisons, the guards and the limits, each as a check. ``first``: there is no champion yet."""
     better = not (first and policy.first == "not_worse")
-    found: list[tuple[Comparison | Limit, Check]] = [
+    found: list[tuple[Rule, Check]] = [
         *zip(policy.primary, _primaries(policy, ours, theirs, seed, better), strict=True),
         *((guard, guarded(policy, guard, ours, theirs, seed)) for guard in policy.guards),
         *((limit, within(limit, ours)) for limit in policy.limits),
@@ -162,7 +164,7 @@ def _primaries(
     ]
 
 
-def enough(policy: Policy, rule: Comparison | Limit, check: Check) -> Check:
+def enough(policy: Policy, rule: Rule, check: Check) -> Check:
     """A check, failed if it rests on fewer items than ``min_items``; one that was skipped rests on none."""
     least = policy.min_items.get(rule.evaluation, 0)
     count = check.numbers.get("items", least)
@@ -275,7 +277,7 @@ def items(rule: Comparison, evaluations: Mapping[str, Path]) -> dict[tuple[Any, 
     return found
 
 
-def rows(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> list[dict[str, Any]]:
+def rows(rule: Rule, evaluations: Mapping[str, Path]) -> list[dict[str, Any]]:
     """The rows of the evaluation that count; none where there is no such evaluation."""
     path = evaluations.get(rule.evaluation)
     if path is None or not (path / RESULTS).is_file():
@@ -287,7 +289,7 @@ def rows(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> list[dict
     ]
 
 
-def unmeasured(rule: Comparison | Limit, evaluations: Mapping[str, Path]) -> str:
+def unmeasured(rule: Rule, evaluations: Mapping[str, Path]) -> str:
     """Why an evaluation was skipped, in its own words; empty for one that was not."""
     path = evaluations.get(rule.evaluation)
     if path is None or not (path / SCORES).is_file():

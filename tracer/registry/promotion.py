@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tracer.lineage.digest import content_digest, digest_of, finished, writer
 from tracer.registry import policy as policies
 from tracer.registry import record, signing, tracking, users, versions
 from tracer.registry.policy import Check, Policy
-from tracer.registry.record import CHAMPION, DECISION, Decision, Record
+from tracer.registry.record import CHAMPION, DECISION, Decision, Outcome, Record
 from tracer.registry.register import RECEIPT
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.tracking import RegistryError
@@ -97,20 +97,18 @@ def _promote(config: Config, base: Mapping[str, Path], trajectories: Path, past:
         )
     failed = [check for check in checks if not check.passed]
     found = "; ".join(check.description for check in failed) or "every check passed"
-    outcome = "refused" if failed else "waiting" if policy.approval == "required" else "promoted"
+    outcome: Outcome = "refused" if failed else "waiting" if policy.approval == "required" else "promoted"
     if outcome == "waiting":
         approval = config.command(f"approve {challenger.version} --reason WHY")
         found += f"; somebody else than its author has to `{approval}`"
     return entry(
         config.registry,
         past,
-        outcome=outcome,
-        version=challenger,
-        incumbent=named(past.champion),
-        champion=challenger.version if outcome == "promoted" else past.champion,
-        checks=checks,
-        reason=f"{found} (decided again: {again})" if again else found,
-        digest=digest,
+        outcome,
+        challenger,
+        f"{found} (decided again: {again})" if again else found,
+        digest,
+        checks,
     )
 
 
@@ -127,18 +125,8 @@ def rollback(config: RegistryConfig, reason: str = "rolled back by hand") -> Dec
                 f"version {past.champion} is the first champion of {config.model}, or those before it were rolled back "
                 f"or rejected: there is none to go back to"
             )
-        before = versions.numbered(config, number)
-        return entry(
-            config,
-            past,
-            outcome="rolled back",
-            version=before,
-            incumbent=str(past.champion),
-            champion=before.version,
-            checks=(),
-            reason=reason,
-            digest=digest_of({"rollback": [past.champion, before.version], "after": past.decisions[-1].digest}),
-        )
+        digest = digest_of({"rollback": [past.champion, number], "after": past.decisions[-1].digest})
+        return entry(config, past, "rolled back", versions.numbered(config, number), reason, digest)
 
     return decided(config, decide)
 
@@ -154,18 +142,8 @@ def adopt(config: RegistryConfig, reason: str) -> Decision:
         raise RegistryError(f"nothing to adopt: the alias {CHAMPION!r} of {config.model} was not moved by hand")
     if policies.load(Path(config.policy)).approval == "required":
         users.require_other(config, version)
-    decision = entry(
-        config,
-        past,
-        outcome="adopted",
-        version=version,
-        incumbent=named(past.champion),
-        champion=version.version,
-        checks=(),
-        reason=reason,
-        digest=digest_of({"adopted": version.version, "after": past.head}),
-    )
-    return _once(config, decision)
+    digest = digest_of({"adopted": version.version, "after": past.head})
+    return _once(config, entry(config, past, "adopted", version, reason, digest))
 
 
 def restore_alias(config: RegistryConfig) -> Decision:
@@ -185,21 +163,9 @@ def repair(config: RegistryConfig, reason: str) -> Decision:
     past = record.read(config)
     if not past.damage:
         raise RegistryError("the promotion record is whole: there is nothing to repair")
-    decision = Decision(
-        outcome="repaired",
-        model=config.model,
-        version=past.champion or 0,
-        incumbent=named(past.champion),
-        champion=past.champion,
-        checks=(),
-        reason=reason,
-        digest=digest_of({"repaired": dict(past.damage), "after": past.head}),
-        previous=past.head,
-        decided=_now(),
-        by=users.current(config),
-        lost=tuple(sorted(past.damage)),
-    )
-    return _once(config, decision)
+    digest = digest_of({"repaired": dict(past.damage), "after": past.head})
+    decision = entry(config, past, "repaired", None, reason, digest)
+    return _once(config, replace(decision, lost=tuple(sorted(past.damage))))
 
 
 def history(config: RegistryConfig) -> list[Decision]:
@@ -354,20 +320,34 @@ def _once(config: RegistryConfig, decision: Decision) -> Decision:
     return decision
 
 
-def entry(config: RegistryConfig, past: Record, *, version: Version, **fields: Any) -> Decision:
-    """The next entry of a record, by the present user.
+def entry(
+    config: RegistryConfig,
+    past: Record,
+    outcome: Outcome,
+    version: Version | None,
+    reason: str,
+    digest: str,
+    checks: tuple[Check, ...] = (),
+) -> Decision:
+    """The next entry of a record, by the present user; one on no version is about the champion.
 
     Raises ``RegistryError`` for a version that nobody could load as champion, because the policy asks for a signature.
     """
-    if fields["outcome"] in RAISING:
-        versions.require_signed(version, config)
+    raised = version if outcome in RAISING else None
+    if raised is not None:
+        versions.require_signed(raised, config)
     return Decision(
-        model=version.name,
-        version=version.version,
+        outcome=outcome,
+        model=config.model if version is None else version.name,
+        version=(past.champion or 0) if version is None else version.version,
+        incumbent=named(past.champion),
+        champion=past.champion if raised is None else raised.version,
+        checks=checks,
+        reason=reason,
+        digest=digest,
         previous=past.head,
         decided=_now(),
         by=users.current(config),
-        **fields,
     )
 
 

@@ -21,7 +21,6 @@ from tracer.lineage.provenance import committed
 from tracer.lineage.step import relative
 from tracer.registry import tracking, versions
 from tracer.registry.settings import RegistryConfig
-from tracer.registry.versions import Version
 from tracer.settings import ConfigError
 from tracer.stages import STAGES
 
@@ -38,7 +37,7 @@ START = "base registered"
 class Lineage:
     """Everything that made a version."""
 
-    version: Version
+    version: versions.Version
     steps: Mapping[str, Mapping[str, Any]]
     commands: Sequence[str]
     """What rebuilds it, from a clone of the repository."""

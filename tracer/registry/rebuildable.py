@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.config import PARAMS, Config
-from tracer.lineage.code import parsed
+from tracer.lineage.code import ABSENT, parsed
 from tracer.lineage.digest import LineageError
 from tracer.lineage.provenance import LOCK, committed
 from tracer.lineage.step import SCHEME
@@ -70,7 +70,7 @@ def _code(commit: str, steps: list[Mapping[str, Any]]) -> Iterator[str]:
         yield f"its steps had another {LOCK} than commit {commit[:12]}"
     lines = stored.get(LOCK, b"").decode().lower().replace("_", "-").splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
-    free = {f"{name} {version}" for name, version in parts["libraries"] if version not in (pins.get(name), "absent")}
+    free = {f"{name} {version}" for name, version in parts["libraries"] if version not in (pins.get(name), ABSENT)}
     if free:
         yield f"{LOCK} does not pin {listed(free)}"
 

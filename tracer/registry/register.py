@@ -20,19 +20,6 @@ from tracer.registry import links, signing, tracking, users, versions
 from tracer.registry.episodes import listed
 from tracer.registry.rebuild import CHAIN, document, starts_from
 from tracer.registry.rebuildable import reasons
-from tracer.registry.tracking import RegistryError
-from tracer.registry.versions import (
-    AUTHOR,
-    CHALLENGER,
-    DATA,
-    EVALUATION,
-    NOT_REBUILDABLE,
-    NOT_TRACKED,
-    OUTPUT,
-    START,
-    WEIGHTS,
-    Version,
-)
 from tracer.reporting.report import PAGE
 from tracer.training.replay import EPISODES
 from tracer.trajectory import SPLITS
@@ -58,7 +45,7 @@ FIELDS = {
 }
 
 
-def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> Version:
+def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> versions.Version:
     """Register a stage's output folder as a version with the alias ``challenger``; return the version.
 
     ``evaluations`` maps ``evaluate``, ``online`` (where there is one) and ``validate`` to their folders. Every training
@@ -89,10 +76,12 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
             model_id = log_model(client, config, run_id, files) if version is None else None
             tags |= {signing.SIGNATURE: signing.sign(name, files.values(), key)} if key else {}
     tags |= {
-        f"{EVALUATION}{step}": tracking.log_step(client, config, path, model_id if step != "validate" else None)
+        f"{versions.EVALUATION}{step}": tracking.log_step(
+            client, config, path, model_id if step != "validate" else None
+        )
         for step, path in evaluations.items()
     }
-    tags[NOT_REBUILDABLE] = json.dumps(reasons(config, made, folder))
+    tags[versions.NOT_REBUILDABLE] = json.dumps(reasons(config, made, folder))
     if version is None:
         tags |= _tags(config, folder, lineage, made)
         about = described(config, lineage, evaluations, starts_from(made))
@@ -106,7 +95,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> V
         number = str(version.version)
         for tag, value in tags.items():
             client.set_model_version_tag(name, number, tag, value)
-    client.set_registered_model_alias(name, CHALLENGER, number)
+    client.set_registered_model_alias(name, versions.CHALLENGER, number)
     found = versions.read(client.get_model_version(name, number))
     write_json(config.folder / RECEIPT, {"uri": found.uri, "digest": found.digest, "output": found.output})
     return found
@@ -138,7 +127,7 @@ def described(config: Config, lineage: Mapping[str, Any], evaluations: Mapping[s
     lines = [
         tracking.described(config, lineage, start),
         *(f"- {step}: {shown}" for step, found in scores.items() if (shown := numbers(found))),
-        f'Load it: `tracer.registry.versions.load("{config.registry.model}@{CHALLENGER}")` gives a planner, '
+        f'Load it: `tracer.registry.versions.load("{config.registry.model}@{versions.CHALLENGER}")` gives a planner, '
         "`mlflow.pyfunc.load_model` a model. Compare it: `tracer promote`.",
         "Rebuild it: `tracer reproduce NAME/VERSION`; `tracer lineage NAME/VERSION` prints the commands.",
     ]
@@ -158,13 +147,13 @@ def numbers(metrics: Mapping[str, Any]) -> str:
 def _tags(config: Config, folder: Path, lineage: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, str]:
     return {
         tracking.DIGEST: lineage["digest"],
-        OUTPUT: lineage["output"],
-        WEIGHTS: content_digest(weights_folder(folder)),
-        AUTHOR: users.current(config.registry),
+        versions.OUTPUT: lineage["output"],
+        versions.WEIGHTS: content_digest(weights_folder(folder)),
+        versions.AUTHOR: users.current(config.registry),
         "tracer.profile": config.profile,
         "tracer.seed": str(config.seed),
-        DATA: made["data"]["md5"] or NOT_TRACKED,
-        **({START: starts_from(made)} if starts_from(made) else {}),
+        versions.DATA: made["data"]["md5"] or versions.NOT_TRACKED,
+        **({versions.START: starts_from(made)} if starts_from(made) else {}),
         "tracer.commit": (lineage["git"] or {}).get("commit") or "unknown",
     }
 
@@ -247,7 +236,7 @@ def weights_folder(folder: Path) -> Path:
     """Where a stage's weights are; raises ``RegistryError``."""
     path = model_folder(folder)
     if not any(path.glob("*.safetensors")):
-        raise RegistryError(f"{path} contains no weights (*.safetensors); run the stage that makes them")
+        raise tracking.RegistryError(f"{path} contains no weights (*.safetensors); run the stage that makes them")
     return path
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from tracer.lineage import why
 from tracer.lineage.digest import LineageError, file_digest, files_of, finished
-from tracer.lineage.pins import pinned_folder
+from tracer.lineage.pins import dvc, pinned_folder
 from tracer.lineage.provenance import LOCK, lock_digest, root
 from tracer.planner.lora import model_folder
 from tracer.registry import places, rebuild, storage, versions
@@ -127,7 +127,7 @@ def _pull(made: Mapping[str, Any], checkout: Path) -> None:
     storage.write_pin(pointer, data["md5"], name)
     try:
         storage.share(checkout / storage.DVC)
-        storage.dvc(checkout, "pull", "--quiet", data["pointer"])
+        dvc("pull", "--quiet", data["pointer"], folder=checkout)
     except LineageError as error:
         raise RegistryError(f"neither DVC's cache nor a remote has the data {data['md5']}: {error}") from error
 

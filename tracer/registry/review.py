@@ -30,17 +30,7 @@ def approve(config: RegistryConfig, number: int, reason: str) -> Decision:
             )
         users.require_other(config, version)
         digest = digest_of({"approved": number, "after": past.head})
-        return promotion.entry(
-            config,
-            past,
-            version=version,
-            outcome="approved",
-            incumbent=verdict.incumbent,
-            champion=number,
-            checks=verdict.checks,
-            reason=reason,
-            digest=digest,
-        )
+        return promotion.entry(config, past, "approved", version, reason, digest, verdict.checks)
 
     return promotion.decided(config, decide)
 
@@ -55,16 +45,6 @@ def reject(config: RegistryConfig, number: int, reason: str) -> Decision:
                 f"version {number} is champion: `{config.command('rollback --reason WHY')}` brings back the last one"
             )
         digest = digest_of({"rejected": number, "after": past.head})
-        return promotion.entry(
-            config,
-            past,
-            version=version,
-            outcome="rejected",
-            incumbent=promotion.named(past.champion),
-            champion=past.champion,
-            checks=(),
-            reason=reason,
-            digest=digest,
-        )
+        return promotion.entry(config, past, "rejected", version, reason, digest)
 
     return promotion.decided(config, decide)

@@ -7,7 +7,6 @@ from typing import Any
 
 from tracer.registry import record, tracking
 from tracer.registry.settings import RegistryConfig, Role
-from tracer.registry.tracking import RegistryError
 
 GRANT = "/api/3.0/mlflow/users/permissions/grant"
 REVOKE = "/api/3.0/mlflow/users/permissions/revoke"
@@ -37,7 +36,7 @@ def grant(config: RegistryConfig, user: str, role: Role) -> dict[str, str]:
 
 def _granted(config: RegistryConfig, what: str, answer: Any) -> None:
     if answer.status_code != 200:
-        raise RegistryError(
+        raise tracking.RegistryError(
             f"{config.tracking_uri} does not grant {what} (HTTP {answer.status_code}: {answer.text[:200]}); it needs "
             f"--app-name basic-auth, the user, and you as its administrator"
         )

@@ -19,9 +19,7 @@ from tracer.lineage.digest import content_digest, digest_of, finished
 from tracer.lineage.step import run_step
 from tracer.planner import hub
 from tracer.registry import record, versions
-from tracer.registry.record import CHAMPION
 from tracer.registry.tracking import RegistryError
-from tracer.registry.versions import WEIGHTS, Version
 from tracer.settings import ConfigError
 from tracer.stages import BASE
 from tracer.training import processes
@@ -39,7 +37,7 @@ def resolved(config: Config) -> Config:
     start = config.retrain.from_
     if start == BASE or "#" in start:
         return config
-    if start == CHAMPION:
+    if start == record.CHAMPION:
         start = _kept(config).get(_run(config)) or _champion(config)
     else:
         start = _named(versions.version_of(start, config.registry))
@@ -49,7 +47,7 @@ def resolved(config: Config) -> Config:
 def begin(config: Config) -> Config:
     """``resolved``, and kept from now on. Of several processes that train together none decides."""
     run = _run(config)
-    if config.retrain.from_ == CHAMPION and run and processes.world() == 1:
+    if config.retrain.from_ == record.CHAMPION and run and processes.world() == 1:
         with FileLock(config.folder / f".{STARTS}.lock"):
             kept = _kept(config)
             if run not in kept:
@@ -96,7 +94,7 @@ def elsewhere(config: Config) -> str:
     there = lineage["config"] if lineage else {}
     if there == _recipe(config):
         return ""
-    before = _text(there) if "version" in there else BASE
+    before = f"{there['version']}#{there['weights']}" if "version" in there else BASE
     return f"input {BASE}: {before} -> {config.retrain.from_}"
 
 
@@ -116,12 +114,8 @@ def _champion(config: Config) -> str:
     return BASE if number is None else _named(versions.numbered(config.registry, number))
 
 
-def _named(version: Version) -> str:
-    return _text({"version": f"{version.name}/{version.version}", "weights": version.tags.get(WEIGHTS, "")[:DIGITS]})
-
-
-def _text(recipe: dict[str, Any]) -> str:
-    return f"{recipe['version']}#{recipe['weights']}"
+def _named(version: versions.Version) -> str:
+    return f"{version.name}/{version.version}#{version.tags.get(versions.WEIGHTS, '')[:DIGITS]}"
 
 
 def _recipe(config: Config) -> dict[str, str]:
@@ -133,7 +127,7 @@ def _copy(config: Config, out: Path) -> dict[str, Any]:
     recipe = _recipe(config)
     version = versions.version_of(recipe["version"], config.registry)
     files = versions.model(version.uri, config.registry)
-    weights = version.tags[WEIGHTS]
+    weights = version.tags[versions.WEIGHTS]
     if not weights.startswith(recipe["weights"]):
         raise RegistryError(
             f"{version.uri} has the weights {weights[:DIGITS]} and not {recipe['weights']}: this is another registry "

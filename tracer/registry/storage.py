@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,17 +17,9 @@ from typing import Any
 import yaml
 
 from tracer.lineage.digest import LineageError, file_digest
+from tracer.lineage.pins import dvc, git
 
 DVC = Path(".dvc")
-
-
-def dvc(folder: Path, *arguments: str) -> str:
-    """What a ``dvc`` command prints in a folder; raises ``LineageError`` with the end of what it said."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
-    if done.returncode != 0:
-        raise LineageError(f"`dvc {' '.join(arguments)}` failed: {' '.join(done.stderr.split())[-600:]}")
-    return done.stdout
 
 
 @contextmanager
@@ -132,7 +122,7 @@ def fetch(folder: Path, md5: str) -> bool:
         if cached(md5):
             return True
         with suppress(LineageError):  # this remote does not have it; the next may
-            dvc(folder, "fetch", "--quiet", "--remote", remote, pointer(md5))
+            dvc("fetch", "--quiet", "--remote", remote, pointer(md5), folder=folder)
     return cached(md5)
 
 
@@ -140,9 +130,8 @@ def past_pins(pointer: str) -> set[str]:
     """Every md5 that a pointer pins in any commit; none outside a git checkout."""
     if not pointer:
         return set()
-    command = ["git", "log", "--all", "--format=", "--patch", "--", pointer]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8")
-    return set(re.findall(r"^[-+]- md5: (\w{32}(?:\.dir)?)$", done.stdout, re.MULTILINE))
+    patches = git("log", "--all", "--format=", "--patch", "--", pointer, fails=False)
+    return set(re.findall(r"^[-+]- md5: (\w{32}(?:\.dir)?)$", patches, re.MULTILINE))
 
 
 def altered() -> Iterator[Path]:

@@ -11,7 +11,6 @@ import os
 
 from tracer.registry import tracking
 from tracer.registry.settings import RegistryConfig
-from tracer.registry.tracking import RegistryError
 from tracer.settings import ConfigError
 
 SECRET = "TRACER_WEBHOOK_SECRET"  # pragma: allowlist secret
@@ -37,4 +36,4 @@ def subscribe(config: RegistryConfig, url: str) -> str:
             return str(client.update_webhook(known.webhook_id, events=list(EVENTS), secret=secret).webhook_id)
         return str(client.create_webhook("aliases", url, list(EVENTS), secret=secret).webhook_id)
     except tracking.mlflow_error() as error:
-        raise RegistryError(f"{config.tracking_uri} refuses the webhook: {error}") from error
+        raise tracking.RegistryError(f"{config.tracking_uri} refuses the webhook: {error}") from error

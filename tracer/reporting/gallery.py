@@ -18,7 +18,7 @@ from tracer.forecast import Forecast
 from tracer.grammars.grammar import grammar
 from tracer.reporting.links import address
 from tracer.reporting.overlay import paint
-from tracer.reporting.tables import PLANNERS
+from tracer.reporting.tables import PLANNERS, evaluated
 
 MAX_SPLITS = ("heldout", "test")
 
@@ -59,11 +59,7 @@ def gallery(config: Config, trajectories: Path, folders: Mapping[str, Path], cou
 
     Those in which the last planner's first step is wrong come first.
     """
-    rows = {
-        name: {case(row): row for row in read_rows(folders[f"evaluate-{name}"])}
-        for name in PLANNERS
-        if f"evaluate-{name}" in folders
-    }
+    rows = {name: {case(r): r for r in read_rows(path)} for name, path in evaluated(folders, "evaluate").items()}
     sampled = pick(list(next(iter(rows.values())).values()), count, config.seed)
     exhibits = []
     for split in dict.fromkeys(row["split"] for row in sampled):

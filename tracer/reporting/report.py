@@ -23,6 +23,7 @@ from tracer.reporting.tables import (
     SPLITS,
     STRATEGIES,
     Table,
+    evaluated,
     number,
     offline_tables,
     online_tables,
@@ -123,12 +124,7 @@ def render(**context: Any) -> str:
         "range": interval_text,
         "heat": heat,
     }
-    return environment.from_string(template()).render(context)
-
-
-def template() -> str:
-    """The page's template."""
-    return package_data.read("reporting/templates/report.html.j2")
+    return environment.from_string(package_data.read("reporting/templates/report.html.j2")).render(context)
 
 
 def claims(offline: Sequence[Table], online: Sequence[Table]) -> list[dict[str, Any]]:
@@ -215,11 +211,10 @@ def calibration(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
 def strategy_rows(folders: Mapping[str, Path], resamples: int) -> list[dict[str, Any]]:
     """What anticipation is worth, planner by planner."""
     rows = []
-    for planner, title in PLANNERS.items():
-        folder = folders.get(f"online-{planner}")
-        for split, differences in (strategy_differences(folder, resamples) if folder else {}).items():
+    for planner, folder in evaluated(folders, "online").items():
+        for split, differences in strategy_differences(folder, resamples).items():
             if differences:
-                rows.append({"planner": title, "split": SPLITS[split], "differences": differences})
+                rows.append({"planner": PLANNERS[planner], "split": SPLITS[split], "differences": differences})
     return rows
 
 
@@ -228,15 +223,14 @@ def costs(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
     success of each identical run."""
     return [
         {
-            "planner": title,
+            "planner": PLANNERS[planner],
             "strategy": strategy,
             "split": SPLITS[split],
             "means": [block["metrics"][metric]["mean"] for metric in ("steps", "calls", "tokens")],
             "runs": scores.get("runs", {}).get(strategy, {}).get(split, []),
         }
-        for planner, title in PLANNERS.items()
-        if f"online-{planner}" in folders
-        for scores in [read_scores(folders[f"online-{planner}"])]
+        for planner, folder in evaluated(folders, "online").items()
+        for scores in [read_scores(folder)]
         for strategy, splits in scores.get("strategies", {}).items()
         for split, block in splits.items()
     ]
@@ -244,8 +238,8 @@ def costs(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 def tasks(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Per split and page: each planner's step success, forecast similarity, and online success."""
-    offline = {n: read_scores(folders[f"evaluate-{n}"]) for n in PLANNERS if f"evaluate-{n}" in folders}
-    online = {n: read_scores(folders[f"online-{n}"]) for n in PLANNERS if f"online-{n}" in folders}
+    offline = {name: read_scores(path) for name, path in evaluated(folders, "evaluate").items()}
+    online = {name: read_scores(path) for name, path in evaluated(folders, "online").items()}
     online = {name: scores for name, scores in online.items() if "skipped" not in scores}
     found = []
     for split, block in next(iter(offline.values()))["splits"].items():
@@ -275,11 +269,8 @@ def _task_cell(splits: Mapping[str, Any], split: str, task: str, metric: str) ->
 def ahead(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
     """A table per split of what lies ahead: how often step k of a forecast comes true, and the step success in states
     from which few or many steps are left; a line per planner."""
-    scores = {
-        name: read_json(folders[f"evaluate-{name}"] / SCORES, "calibration", "remaining")
-        for name in PLANNERS
-        if f"evaluate-{name}" in folders
-    }
+    offline = evaluated(folders, "evaluate")
+    scores = {name: read_json(path / SCORES, "calibration", "remaining") for name, path in offline.items()}
     blocks = []
     for split, title in SPLITS.items():
         lines = [

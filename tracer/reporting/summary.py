@@ -10,7 +10,7 @@ from typing import Any
 from tracer.evaluation.results import read_rows
 from tracer.lineage.digest import finished
 from tracer.reporting.links import address
-from tracer.reporting.tables import PLANNERS
+from tracer.reporting.tables import PLANNERS, evaluated
 from tracer.stages import BASE, STAGES
 
 EPISODES = 8
@@ -46,13 +46,14 @@ def spent(folders: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 def episodes(folders: Mapping[str, Path], seed: int) -> list[dict[str, Any]]:
     """Online episodes of the last planner that was played, drawn by the seed, failures first, each with its film."""
-    played = [name for name in PLANNERS if f"online-{name}" in folders and read_rows(folders[f"online-{name}"])]
+    played = {name: rows for name, path in evaluated(folders, "online").items() if (rows := read_rows(path))}
     if not played:
         return []
-    rows = sorted(read_rows(folders[f"online-{played[-1]}"]), key=lambda row: str(row["id"]))
+    last = list(played)[-1]
+    rows = sorted(played[last], key=lambda row: str(row["id"]))
     random.Random(f"{seed}/episodes").shuffle(rows)
     failed, solved = ([row for row in rows if row["success"] == value] for value in (0, 1))
     return [
-        {**row, "film": address("online", played[-1], row["id"], row.get("first_wrong") or 1)}
+        {**row, "film": address("online", last, row["id"], row.get("first_wrong") or 1)}
         for row in (*failed[:EPISODES], *solved[: EPISODES // 2])
     ]

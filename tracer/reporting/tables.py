@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tracer.evaluation.results import Row, difference, interval, paired, read_rows, read_scores
 from tracer.evaluation.scoring import BINARY
@@ -105,9 +106,14 @@ class Table:
         return next((line for line in self.lines if line.key == key), None)
 
 
+def evaluated(folders: Mapping[str, Path], kind: Literal["evaluate", "online"]) -> dict[str, Path]:
+    """The folders of one kind of evaluation by planner, in the planners' order."""
+    return {name: folders[f"{kind}-{name}"] for name in PLANNERS if f"{kind}-{name}" in folders}
+
+
 def offline_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
     """A table a split, of the evaluations present; raises ``LineageError`` where they saw different states."""
-    rows = {name: read_rows(folders[f"evaluate-{name}"]) for name in PLANNERS if f"evaluate-{name}" in folders}
+    rows = {name: read_rows(path) for name, path in evaluated(folders, "evaluate").items()}
     tables = []
     for split in _splits(rows):
         chosen = {name: [row for row in found if row["split"] == split] for name, found in rows.items()}
@@ -126,8 +132,7 @@ def offline_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
 
 def online_tables(folders: Mapping[str, Path], resamples: int) -> list[Table]:
     """A table a split of task success, one line per strategy; empty where nothing was played."""
-    rows = {name: read_rows(folders[f"online-{name}"]) for name in PLANNERS if f"online-{name}" in folders}
-    rows = {name: found for name, found in rows.items() if found}
+    rows = {name: found for name, path in evaluated(folders, "online").items() if (found := read_rows(path))}
     tables = []
     for split in _splits(rows):
         lines = []

@@ -9,19 +9,20 @@ late is left behind and its result ignored.
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from tracer import json_lines
 from tracer.json_files import read_json, write_json
 from tracer.progress import bar
 from tracer.scoring.contract import BenchmarkError, Worker
+from tracer.threads import begun
 
 Row = dict[str, Any]
 TRIES = 3
@@ -42,12 +43,12 @@ class Limits:
     """Batches without an answer, in a row or late, after which the run ends: whoever answers is down."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     items: Sequence[Row]
     deadline: float
-    rows: list[Row] | Exception | None = None
-    """The predictions, or why there are none; None while it works."""
+    rows: Future[list[Row]]
+    """The predictions."""
 
 
 @dataclass(slots=True)
@@ -60,15 +61,15 @@ class _Failures:
     late: int = 0
     in_a_row: int = 0
 
-    def note(self, job: _Job, seconds: float) -> list[Row]:
-        """The items to be asked again."""
-        self.late += job.rows is None
+    def note(self, items: Sequence[Row], error: BaseException | None, seconds: float) -> list[Row]:
+        """The items to be asked again; without an error their batch is late."""
+        self.late += error is None
         self.in_a_row += 1
-        error = job.rows if isinstance(job.rows, Exception) else TimeoutError(f"no answer within {seconds:g} seconds")
-        for item in job.items:
+        error = error or TimeoutError(f"no answer within {seconds:g} seconds")
+        for item in items:
             self.tries[item["id"]] += 1
             self.reasons[item["id"]] = f"{type(error).__name__}: {error}"[:400]
-        return [item for item in job.items if self.tries[item["id"]] < TRIES]
+        return [item for item in items if self.tries[item["id"]] < TRIES]
 
     @property
     def too_many(self) -> bool:
@@ -109,47 +110,24 @@ def path_of(folder: Path, key: str) -> Path:
 
 def _work(left: list[Row], worker: Worker, failures: _Failures, limits: Limits) -> Iterator[list[Row]]:
     """The predictions of each batch as it ends; what has none is noted in ``failures``."""
-    finished: SimpleQueue[_Job] = SimpleQueue()
     waiting = deque(left[start : start + limits.batch] for start in range(0, len(left), limits.batch))
     running: list[_Job] = []
     while (waiting or running) and not failures.too_many:
         while waiting and len(running) < limits.concurrency:
-            running.append(_start(waiting.popleft(), worker, finished, limits.seconds))
-        ended = _ended(finished)
-        for job in [job for job in running if job in ended or time.monotonic() > job.deadline]:
+            items = waiting.popleft()
+            # Whatever a model or an environment raises concerns its items, not the run.
+            running.append(_Job(items, time.monotonic() + limits.seconds, begun(partial(_answers, items, worker))))
+        ended = wait([job.rows for job in running], timeout=0.05, return_when=FIRST_COMPLETED).done
+        for job in [job for job in running if job.rows in ended or time.monotonic() > job.deadline]:
             running.remove(job)
-            if isinstance(job.rows, list):
+            error = job.rows.exception() if job.rows in ended else None
+            if job.rows in ended and error is None:
                 failures.in_a_row = 0
                 for item in job.items:
                     failures.reasons.pop(item["id"], None)
-                yield job.rows
+                yield job.rows.result()
             else:
-                waiting.extend([item] for item in failures.note(job, limits.seconds))
-
-
-def _start(items: Sequence[Row], worker: Worker, finished: SimpleQueue[_Job], seconds: float) -> _Job:
-    job = _Job(items, time.monotonic() + seconds)
-
-    def body() -> None:
-        try:
-            job.rows = _answers(items, worker)
-        except Exception as error:  # whatever a model or an environment raises concerns its items, not the run
-            job.rows = error
-        finished.put(job)
-
-    threading.Thread(target=body, daemon=True).start()
-    return job
-
-
-def _ended(finished: SimpleQueue[_Job]) -> list[_Job]:
-    """The batches that ended in the last moment, those that were given up before included."""
-    try:
-        found = [finished.get(timeout=0.05)]
-    except Empty:
-        return []
-    while not finished.empty():
-        found.append(finished.get())
-    return found
+                waiting.extend([item] for item in failures.note(job.items, error, limits.seconds))
 
 
 def _answers(items: Sequence[Row], worker: Worker) -> list[Row]:

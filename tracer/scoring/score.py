@@ -33,6 +33,7 @@ from tracer.scoring.contract import (
 )
 from tracer.scoring.files import Malformed, Predictions
 from tracer.scoring.files import items as read_items
+from tracer.settings import ConfigError
 
 RESULTS, FAILURES, SUMMARY = "results.jsonl", "failures.jsonl", "scores.json"
 DETAIL = 500  # characters of a reason that are kept
@@ -121,7 +122,7 @@ def score_into(
 def judge(scorer: Benchmark, item: Row, given: Predictions) -> Outcome:
     """The outcome of one item; what cannot be judged fails, with its reason. Every route of every protocol ends here.
 
-    Raises ``BenchmarkError`` where no prediction could be judged: a missing package, model or task.
+    Raises ``BenchmarkError`` or ``ConfigError`` where none could be judged: a missing package, model or task.
     """
     try:
         prediction = given.take(item.id)
@@ -130,7 +131,7 @@ def judge(scorer: Benchmark, item: Row, given: Predictions) -> Outcome:
         if prediction.error is not None:
             return _failed(scorer, item, "crashed", prediction.error)
         return scorer.outcome(item, prediction)
-    except BenchmarkError:
+    except (BenchmarkError, ConfigError):
         raise
     except Malformed as error:
         return _failed(scorer, item, "malformed", str(error))

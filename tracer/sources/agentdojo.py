@@ -43,12 +43,6 @@ def _trajectory(suite: Any, task: str, heldout: str, origin: Origin) -> Trajecto
     session = Session(suite, task)
     said = session.task.GROUND_TRUTH_OUTPUT
     end = Action.of("answer", text=said) if said else Action.of("terminate", status="success")
-    return Trajectory(
-        id=origin.id,
-        source=SOURCE,
-        split=split_of(task, suite.name, heldout),
-        task=f"{SOURCE}-{suite.name}",
-        goal=session.task.PROMPT,
-        steps=played(session, session.described(), session.gold(), end),
-        outcome="success",
-    )
+    steps = played(session, session.described(), session.gold(), end)
+    split, task = split_of(task, suite.name, heldout), f"{SOURCE}-{suite.name}"
+    return origin.trajectory(steps, split=split, task=task, goal=session.task.PROMPT, outcome="success")

@@ -140,7 +140,7 @@ def _read(origin: Origin, wanted: Wanted) -> Iterator[Trajectory | Rejected]:
     yield found
     if wanted.cut and isinstance(found, Rejected) and steps:
         record = _line(origin.raw())
-        yield origin.read(lambda _: _made(record, steps[:MAX_STEPS], origin.id, "unknown", wanted))
+        yield origin.read(lambda _: _made(record, steps[:MAX_STEPS], origin, "unknown", wanted))
 
 
 def _trajectory(origin: Origin, steps: list[Step], wanted: Wanted) -> Trajectory:
@@ -158,7 +158,7 @@ def _trajectory(origin: Origin, steps: list[Step], wanted: Wanted) -> Trajectory
         origin.steps -= wanted.cut
         if len(steps) > MAX_STEPS:
             raise too_many_steps(len(steps))
-    return _made(record, steps, origin.id, OUTCOMES[record.task_completed], wanted)
+    return _made(record, steps, origin, OUTCOMES[record.task_completed], wanted)
 
 
 def _line(data: str | bytes) -> Line | Loose:
@@ -210,16 +210,10 @@ def _steps(moment: Moment, shown: Callable[[str], dict[str, Any]], labels: bool)
     return [Step(action=action, instruction=said(words) or describe(action), **screen) for action in actions]
 
 
-def _made(record: Header, steps: list[Step], id: str, outcome: str, wanted: Wanted) -> Trajectory:
-    return Trajectory(
-        id=id,
-        source=NAME,
-        split="train",
-        task=said(record.domain, wanted.meta.get(record.task_id)) or NAME,
-        goal=said(getattr(record, wanted.goal), record.instruction),
-        steps=tuple(steps),
-        outcome=outcome,
-    )
+def _made(record: Header, steps: list[Step], origin: Origin, outcome: str, wanted: Wanted) -> Trajectory:
+    task = said(record.domain, wanted.meta.get(record.task_id)) or NAME
+    goal = said(getattr(record, wanted.goal), record.instruction)
+    return origin.trajectory(steps, split="train", task=task, goal=goal, outcome=outcome)
 
 
 @lru_cache(maxsize=2)

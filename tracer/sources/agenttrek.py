@@ -176,16 +176,8 @@ def _trajectory(first: int, moments: list[Moment], origin: Origin) -> Trajectory
     for moment in sorted(moments, key=lambda moment: len(moment.history)):
         for action in actions(moment.code):
             steps.append(Step(action=action, instruction=words(action, moment.tree), observation=moment.tree))
-    last = steps[-1].action
-    return Trajectory(
-        id=origin.id,
-        source=NAME,
-        split="train",
-        task=NAME,
-        goal=moments[0].goal.strip(),
-        steps=tuple(steps),
-        outcome="failure" if last.type == "terminate" else "unknown",
-    )
+    outcome = "failure" if steps[-1].action.type == "terminate" else "unknown"
+    return origin.trajectory(steps, split="train", task=NAME, goal=moments[0].goal.strip(), outcome=outcome)
 
 
 @lru_cache(maxsize=16_384)

@@ -110,14 +110,8 @@ def _trajectory(
     steps: list[Step] = []
     for index in range(len(actions)):
         steps += _steps(features, index, elements)
-    return Trajectory(
-        id=origin.id,
-        source=NAME,
-        split=split,
-        task=task,
-        goal=_text(_one(features, "goal", bytes), "goal"),
-        steps=tuple(steps),
-    )
+    goal = _text(_one(features, "goal", bytes), "goal")
+    return origin.trajectory(steps, split=split, task=task, goal=goal)
 
 
 def _steps(features: dict[str, list[Any]], index: int, elements: bool) -> Iterator[Step]:

@@ -7,7 +7,7 @@ quarantine, and so does a trajectory that shards cannot hold, or that would fail
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,6 +22,8 @@ MAX_STEPS = 2_000
 """Of one record: ten times the longest that is published. It bounds the work that a small record can ask for."""
 MAX_BYTES = 2**30
 """Of the pictures and observations of one record, each counted at every step that shows it."""
+DETAIL_CHARACTERS, RAW_CHARACTERS = 2_000, 65_536
+"""Of a rejected record that the quarantine keeps."""
 FIX = "correct the record, or leave it out"
 DEFECT = "defect of the adapter"
 
@@ -57,6 +59,14 @@ class Origin:
 
         return self.attempt(checked)
 
+    def trajectory(
+        self, steps: Iterable[Step], *, split: str, task: str, goal: str, outcome: str = "unknown"
+    ) -> Trajectory:
+        """The trajectory that the record is, whose id and source it has."""
+        return Trajectory(
+            id=self.id, source=self.source, split=split, task=task, goal=goal, steps=tuple(steps), outcome=outcome
+        )
+
     def attempt(self, make: Callable[[Origin], Read], *, report: bool = True) -> Read | Rejected:
         """What ``make`` reads, or the rejected record: every error of a record goes through here.
 
@@ -73,9 +83,12 @@ class Origin:
     def rejected(self, error: Exception, *, report: bool = True) -> Rejected:
         """The record, rejected for an error."""
         row = self.row if isinstance(self.row, int) else self.row()
-        return Rejected.of(
-            self._refused(error, row, report),
-            source=self.source, file=self.file, row=row, id=self.id, raw=self.raw(), steps=self.steps,
+        refused = self._refused(error, row, report)
+        raw = self.raw()[: 4 * RAW_CHARACTERS]  # cut before decoding, too: a character has at most four bytes
+        text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
+        return Rejected(
+            source=self.source, file=self.file, row=row, id=self.id, raw=text[:RAW_CHARACTERS], steps=self.steps,
+            reason=refused.reason, detail=refused.detail[:DETAIL_CHARACTERS], fix=refused.fix,
         )  # fmt: skip
 
     def _refused(self, error: Exception, row: int, report: bool) -> Refused:

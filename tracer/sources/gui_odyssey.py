@@ -99,16 +99,10 @@ def _trajectory(
         raise too_many_steps(len(steps))
     check_numbers([step.get("step") if isinstance(step, dict) else None for step in steps])
     shown = once(pictures.screen)
-    found = tuple(_step(step, shown) for step in steps)
-    return Trajectory(
-        id=origin.id,
-        source=NAME,
-        split=split,
-        task=_field(info, "category", str),
-        goal=_field(info, "instruction", str),
-        steps=found,
-        outcome=found[-1].action.get("status", "unknown"),
-    )
+    found = [_step(step, shown) for step in steps]
+    task, goal = (_field(info, name, str) for name in ("category", "instruction"))
+    outcome = found[-1].action.get("status", "unknown")
+    return origin.trajectory(found, split=split, task=task, goal=goal, outcome=outcome)
 
 
 def _step(step: dict[str, Any], shown: Callable[[str], dict[str, Any]]) -> Step:

@@ -235,18 +235,8 @@ def _task(rows: list[tuple[str, int, Row]], split: str, elements: bool, cut: boo
         yield origin.rejected(Refused("incomplete task", detail, "cut=true keeps the steps before it"))
     origin.steps = len(kept)
     if kept:
-        yield origin.read(lambda _: _trajectory(id, split, first, kept))
-
-
-def _trajectory(id: str, split: str, first: Row, steps: list[Step]) -> Trajectory:
-    return Trajectory(
-        id=id,
-        source=NAME,
-        split=SPLITS[split],
-        task=split if SPLITS[split] == "test" else first["website"],
-        goal=first["confirmed_task"],
-        steps=tuple(steps),
-    )
+        task, goal = split if SPLITS[split] == "test" else first["website"], first["confirmed_task"]
+        yield origin.read(lambda _: origin.trajectory(kept, split=SPLITS[split], task=task, goal=goal))
 
 
 def _own(row: Row, elements: bool, steps: dict[int, Step | None], _: Origin) -> None:

@@ -91,16 +91,9 @@ def _trajectory(
     if origin.id in seen:
         raise Refused("duplicate id", f"{origin.id!r} was read before", "give every record an own id")
     seen.add(origin.id)
-    finished = "final_answer" in _tools(steps[-1].action)
-    return Trajectory(
-        id=origin.id,
-        source=NAME,
-        split="train",
-        task=task,
-        goal=PLACEHOLDER.sub("", turns[0][1]).strip(),
-        steps=tuple(steps),
-        outcome="success" if finished else "unknown",
-    )
+    outcome = "success" if "final_answer" in _tools(steps[-1].action) else "unknown"
+    goal = PLACEHOLDER.sub("", turns[0][1]).strip()
+    return origin.trajectory(steps, split="train", task=task, goal=goal, outcome=outcome)
 
 
 def _turns(record: dict[str, Any]) -> list[Any]:

@@ -39,8 +39,6 @@ MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
 MAX_SHARED = 2**14
 """Bytes of a frame that is kept: the screenshots of one device share theirs."""
 ORIENTATION, TURNED = 0x0112, range(2, 9)  # of EXIF; 1 is upright
-DETAIL_CHARACTERS = 2_000
-RAW_CHARACTERS = 65_536  # of a rejected row that the quarantine keeps; the file and row lead to the rest
 
 
 class SourceError(ValueError):
@@ -77,7 +75,7 @@ class Rejected:
     id: str = ""
     """The trajectory's id, where it could be read."""
     raw: str = ""
-    """The record as it was found, cut after ``RAW_CHARACTERS``."""
+    """The beginning of the record as it was found; the file and the row lead to the rest."""
     steps: int = 0
     """The steps that were lost with it, where they could be counted."""
 
@@ -87,18 +85,6 @@ class Rejected:
             text = getattr(self, name)
             if not text.isascii():
                 object.__setattr__(self, name, text.encode("utf-8", "backslashreplace").decode())
-
-    @classmethod
-    def of(
-        cls, error: Refused, *, source: str, file: str, row: int, id: str = "", raw: str | bytes = "", steps: int = 0
-    ) -> Rejected:
-        """A rejected record, from the error that refused it."""
-        raw = raw[: 4 * RAW_CHARACTERS]  # cut before decoding, too: a character has at most four bytes
-        text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-        return cls(
-            source=source, file=file, row=row, id=id, raw=text[:RAW_CHARACTERS],
-            reason=error.reason, detail=error.detail[:DETAIL_CHARACTERS], fix=error.fix, steps=steps,
-        )  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.file}, row {self.row}: {self.reason}: {self.detail}; {self.fix}"

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from tracer.config import Config
 from tracer.lineage import step
 from tracer.lineage.digest import LineageError
-from tracer.lineage.step import read_lineage
 from tracer.settings import ConfigError
 from tracer.training.settings import SHARDED
 
@@ -86,7 +85,7 @@ def run_step(
         problem = agree("")
         if problem:
             raise LineageError(f"the main process did not finish {name}: {problem}")
-        return read_lineage(out)
+        return step.read_lineage(out)
     begun = False
 
     def lead(folder: Path) -> Mapping[str, Any]:
