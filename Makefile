@@ -45,7 +45,7 @@ patient: $(DEV) data ## the tests that take minutes each: kills, sharded weights
 quarter: $(DEV) data ## thirteen weeks of a team that retrains, with kills, wrong data and wrong clocks, in about an hour
 	@$(PYTEST) -m quarter -s tests/quarter $(ARGS)
 
-images: $(DEV) ## the image for processors, built with buildah and run without root (9 GB, half an hour)
+images: $(DEV) ## both images, built with buildah and run without root (25 GB, an hour)
 	@$(PYTEST) -m "slow and network" tests/integration/test_image.py $(ARGS)
 
 vllm: build/vllm/.stamp ## vLLM on the CPU, in an environment of its own (4.5 GB), and the tests that need it

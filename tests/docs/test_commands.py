@@ -251,7 +251,7 @@ NOT_RUN = {
     ),
     "make vllm": "installs 4.5 GB",
     "make osworld": "installs 0.6 GB",
-    "make images": "installs 4 GB",
+    "make images": "installs 14 GB",
     "sbatch infra/accelerate/slurm.sbatch stage1 qwen3vl-32b --set launch.vllm_host=HOST": "needs a cluster",
     "kubectl apply -k infra/k8s/base": CLUSTER,
     "helm upgrade --install dagster dagster/dagster --namespace tracer -f infra/k8s/values.yaml": CLUSTER,

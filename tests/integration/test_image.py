@@ -1,7 +1,8 @@
-"""The image `cpu`, built without Docker and run without root on an empty volume; `make images` does it.
+"""The images, built without Docker and run without root on an empty volume; `make images` does it.
 
-Its base is made by debootstrap and the rest by buildah, both Debian's (`apt-get install buildah debootstrap`), as root.
-It takes the better part of half an hour on two cores, 9 GB of disk, and the registries of Debian and PyPI.
+Their base is made by debootstrap and the rest by buildah, both Debian's (`apt-get install buildah debootstrap`), as
+root, from the registries of Debian and PyPI. The image `gpu` gets Debian below it instead of CUDA's base, which is on
+neither: everything is installed as it would be there, and what runs without a GPU is run.
 """
 
 import json
@@ -44,12 +45,17 @@ class Builder:
         return "localhost/debian:bookworm"
 
 
-def registries(folder: Path) -> list[str]:
-    """Volumes that let a build reach the registries as pip does here: its settings, and the files that they name."""
+def registries(folder: Path, target: str) -> list[str]:
+    """Volumes that let a build reach the registries as pip does here: its settings, and the files that they name.
+
+    `gpu` is not shown the wheels that lie here, since they may be builds for processors.
+    """
     listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, encoding="utf-8")
     settings, found = {}, {str(folder / "pip.conf"): "/etc/pip.conf"}
     for name, quoted in (line.split("=", 1) for line in listed.stdout.splitlines()):
         value = quoted.strip("'\"")
+        if target == "gpu" and "find-links" in name:
+            continue
         if Path(value).is_absolute():  # not where it is here: a package may want to write there
             value = found.setdefault(value, f"/run/registry{len(found)}")
         if "file:" not in value:
@@ -59,17 +65,22 @@ def registries(folder: Path) -> list[str]:
     return [f"--volume={source}:{target}:ro" for source, target in found.items()]
 
 
+@pytest.fixture(scope="module", params=["cpu", "gpu"])
+def target(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Builder, str]]:
+def container(target: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Builder, str]]:
     if os.geteuid() or not all(map(shutil.which, ("buildah", "debootstrap"))):
         pytest.fail("needs root, buildah and debootstrap: apt-get install buildah debootstrap")
     folder = tmp_path_factory.mktemp("images")
     buildah = Builder(folder)
     try:
         buildah(
-            "bud", "--isolation=chroot", "--format=docker", "--target=cpu", "--pull-never", "--tag=tracer:test",
-            f"--file={ROOT}/infra/docker/Dockerfile", f"--build-arg=CPU_BASE={buildah.base()}",
-            f"--build-arg=COMMIT={COMMIT}", *registries(folder), ROOT,
+            "bud", "--isolation=chroot", "--format=docker", f"--target={target}", "--pull-never", "--tag=tracer:test",
+            f"--file={ROOT}/infra/docker/Dockerfile", f"--build-arg={target.upper()}_BASE={buildah.base()}",
+            f"--build-arg=COMMIT={COMMIT}", *registries(folder, target), ROOT,
         )  # fmt: skip
         yield buildah, buildah("from", "--pull-never", "localhost/tracer:test").strip()
     finally:
@@ -78,7 +89,9 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Builde
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_it_runs_the_chain_without_root_on_an_empty_volume(container: tuple[Builder, str], tmp_path: Path) -> None:
+def test_it_runs_the_chain_without_root_on_an_empty_volume(
+    container: tuple[Builder, str], target: str, tmp_path: Path
+) -> None:
     buildah, name = container
     volume = tmp_path / "volume"
     volume.mkdir()
@@ -91,13 +104,16 @@ def test_it_runs_the_chain_without_root_on_an_empty_volume(container: tuple[Buil
     assert run("id", "-u").strip() == "1000"
     assert "Usage" in run("tracer", "--help")
     found = {each["name"]: each["ok"] for each in json.loads(run("sh", "-c", "tracer doctor --json || true"))}
-    assert found["python"] and found["pins"] and found["data"] and found["chromium"]
+    assert found["python"] and found["pins"] and found["data"]
+    assert found["chromium"] == (target == "cpu")  # `gpu` trains; whoever plays episodes uses `cpu`
     run("tracer", "run", "--profile", "micro")
     lineage = json.loads((volume / "build/micro/seed0/stage2/lineage.json").read_text(encoding="utf-8"))
     assert lineage["git"]["commit"] == COMMIT
     assert (volume / "build/micro/seed0/report").is_dir()
     listed = {each["name"] for each in json.loads(run("cat", "sbom.json"))["components"]}
-    assert {"torch", "dagster", "mlflow"} <= listed
+    assert {"torch", "dagster", "mlflow", *({"deepspeed", "torchvision", "vllm"} if target == "gpu" else ())} <= listed
+    cuda = run("python", "-c", "import torch; print(torch.version.cuda)").strip()
+    assert cuda.startswith("13.") or target == "cpu"
     assert not run("find", "/opt/tracer", "-name", ".git").strip()
 
 
