@@ -20,4 +20,5 @@ class Finding:
 
     def lines(self) -> list[str]:
         """The finding as a list shows it, with its fix below it if it needs one."""
-        return [f"{'ok  ' if self.ok else 'FAIL'} {self.name}: {self.detail}", *[f"     -> {self.fix}"] * (not self.ok)]
+        shown = [f"{'ok  ' if self.ok else 'FAIL'} {self.name}: {self.detail}"]
+        return shown if self.ok else [*shown, f"     -> {self.fix}"]

@@ -62,7 +62,7 @@ def registries(folder: Path, target: str) -> list[str]:
             settings[name.removeprefix(":env:.").rpartition(".")[2]] = value
     lines = ["[global]", *(f"{name} = {value}" for name, value in settings.items())]
     (folder / "pip.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return [f"--volume={source}:{target}:ro" for source, target in found.items()]
+    return [f"--volume={source}:{place}:ro" for source, place in found.items()]
 
 
 @pytest.fixture(scope="module", params=["cpu", "gpu"])

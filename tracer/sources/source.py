@@ -199,8 +199,11 @@ def screen(image: bytes, name: str, limit: int = MAX_IMAGE_PIXELS) -> dict[str, 
     return {"image": image, "width": width, "height": height}
 
 
-def picture_size(image: bytes, name: str, *, decode: bool = False, limit: int = MAX_IMAGE_PIXELS) -> tuple[int, int]:
-    """Width and height in pixels; raises ``Refused`` for what is no whole picture, is rotated, or over the limit.
+def picture_size(
+    image: bytes, name: str, *, decode: bool = False, limit: int = MAX_IMAGE_PIXELS, rotated: bool = False
+) -> tuple[int, int]:
+    """Width and height in pixels; raises ``Refused`` for what is no whole picture, or over the limit, and for what its
+    EXIF rotates, unless ``rotated`` allows that.
 
     No pixels are made: what would not decode is told by its frame (``pictures.frame``), except for a WebP, which is
     decoded where that takes a time in proportion to its bytes. ``decode`` reads every pixel.
@@ -214,7 +217,7 @@ def picture_size(image: bytes, name: str, *, decode: bool = False, limit: int = 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its size, which has a limit of its own, and of its EXIF
-            return _size(image, name, decode, limit)
+            return _size(image, name, decode, limit, rotated)
     except Refused:
         raise
     except Image.DecompressionBombError as error:
@@ -224,7 +227,7 @@ def picture_size(image: bytes, name: str, *, decode: bool = False, limit: int = 
         raise Refused("undecodable picture", detail, "write the picture again") from error
 
 
-def _size(image: bytes, name: str, decode: bool, limit: int) -> tuple[int, int]:
+def _size(image: bytes, name: str, decode: bool, limit: int, rotated: bool) -> tuple[int, int]:
     from PIL import Image
 
     with Image.open(io.BytesIO(image), formats=IMAGE_FORMATS) as picture:
@@ -243,7 +246,7 @@ def _size(image: bytes, name: str, decode: bool, limit: int) -> tuple[int, int]:
             picture.load()
     frame = pictures.frame(image)
     turned = _orientation(frame) if len(frame) > MAX_SHARED else _shared_orientation(frame)
-    if turned in TURNED:
+    if turned in TURNED and not rotated:
         detail = f"{name} has the EXIF orientation {turned}: its pixels are not as it is seen"
         raise Refused("rotated picture", detail, "rotate the pixels and write the picture without EXIF")
     return width, height

@@ -17,6 +17,8 @@ from tracer.sources.source import IMAGE_FORMATS, Refused, picture_size
 from tracer.tools.files import FileTool, Named, contents, installed
 from tracer.tools.ocr import OcrLocator
 
+Pixels = tuple[int, int, int, int]
+"""The left, top, right and bottom of a part."""
 FRAGMENT = re.compile(r"(.+)#xywh=(?:pixel:)?(\d{1,6}),(\d{1,6}),(\d{1,6}),(\d{1,6})")
 
 MOST_NARROW = 4
@@ -80,11 +82,10 @@ class CropImage(FileTool[Crop]):
     def run(self, arguments: Crop) -> str:
         """The part's name, clipped to the picture. Raises ``ValueError`` for a part that lies outside."""
         name, box = split(arguments.path)
-        _, (left, top, right, bottom) = opened(name, box)
-        left, top = left + arguments.left, top + arguments.top
-        right, bottom = min(right, left + arguments.width), min(bottom, top + arguments.height)
-        if left >= right or top >= bottom:
-            raise ValueError(f"{arguments.path!r} has no such part")
+        _, within = opened(name, box)
+        left, top = within[0] + arguments.left, within[1] + arguments.top
+        wanted = (left, top, left + arguments.width, top + arguments.height)
+        left, top, right, bottom = clipped(wanted, within, f"{arguments.path!r} has no such part")
         return f"{name}#xywh={left},{top},{right - left},{bottom - top}"
 
 
@@ -101,7 +102,7 @@ def png(picture: Image.Image) -> bytes:
     return written.getvalue()
 
 
-def split(path: str) -> tuple[str, tuple[int, int, int, int] | None]:
+def split(path: str) -> tuple[str, Pixels | None]:
     """A path's file, and the left, top, right and bottom of the part that it names."""
     found = FRAGMENT.fullmatch(path)
     if found is None:
@@ -110,21 +111,26 @@ def split(path: str) -> tuple[str, tuple[int, int, int, int] | None]:
     return found[1], (left, top, left + width, top + height)
 
 
-def opened(name: str, box: tuple[int, int, int, int] | None) -> tuple[Image.Image, tuple[int, int, int, int]]:
+def opened(name: str, box: Pixels | None) -> tuple[Image.Image, Pixels]:
     """A picture, upright, and the part that is meant, clipped to it. Raises ``ValueError``, and ``ConfigError``."""
     content = contents(name)
     try:
-        picture_size(content, name, decode=True)
+        picture_size(content, name, decode=True, rotated=True)
     except Refused as error:
-        if error.reason != "rotated picture":
-            raise ValueError(error.detail) from error
+        raise ValueError(error.detail) from error
     try:
         with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as found:
             whole = ImageOps.exif_transpose(found).convert("RGB")
     except Exception as error:  # damaged EXIF makes Pillow raise almost anything
         raise ValueError(f"{name!r} cannot be turned as its EXIF says: {error}") from error
-    left, top, right, bottom = box or (0, 0, *whole.size)
-    right, bottom = min(right, whole.width), min(bottom, whole.height)
+    full = (0, 0, *whole.size)
+    problem = f"{name!r} has {whole.width} x {whole.height} pixels, and no such part"
+    return whole, clipped(box or full, full, problem)
+
+
+def clipped(box: Pixels, within: Pixels, problem: str) -> Pixels:
+    """A box that begins inside another, clipped to that one; raises ``ValueError`` with the problem if it does not."""
+    left, top, right, bottom = box[0], box[1], min(box[2], within[2]), min(box[3], within[3])
     if left >= right or top >= bottom:
-        raise ValueError(f"{name!r} has {whole.width} x {whole.height} pixels, and no such part")
-    return whole, (left, top, right, bottom)
+        raise ValueError(problem)
+    return left, top, right, bottom

@@ -87,10 +87,9 @@ def decoded(content: bytes) -> str:
 def about_picture(content: bytes, name: str) -> str:
     """The format and size of a picture, and its EXIF. Raises ``ValueError``."""
     try:
-        picture_size(content, name)
+        picture_size(content, name, rotated=True)
     except Refused as error:
-        if error.reason != "rotated picture":
-            raise ValueError(error.detail) from error
+        raise ValueError(error.detail) from error
     with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as picture:
         about = f"format: {picture.format}\nsize: {picture.width} x {picture.height}\n"
         try:
