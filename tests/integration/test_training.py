@@ -52,6 +52,9 @@ def test_a_llama_goes_through_both_stages(llama: Path, shards: Path) -> None:
         found = saved(config, stage, config.out(stage.name), start, shards)
         assert [item["name"] for item in found] == ["differs_from_base", "reproduces_score"]
         assert all(item["passed"] for item in found), found
+    other = config.model_copy(update={"planner": config.planner.model_copy(update={"horizon": 7})})
+    with pytest.raises(ConfigError, match=r"stage2 was trained .* planner\.horizon was \d+ and is now 7"):
+        saved(other, STAGES[1], config.out("stage2"), config.out("stage1"), shards)
     assert TransformersPlanner.load(config.out("stage2")).model.config.model_type == "llama"
     assert set(second) == set(first)
 

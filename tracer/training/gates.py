@@ -7,14 +7,17 @@ was measured before anything was saved), ``unparsable`` and ``dead_groups`` a re
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tracer import json_lines
 from tracer.config import Config
-from tracer.json_files import read_json, write_json
+from tracer.json_files import flatten, read_json, write_json
+from tracer.lineage import why
 from tracer.lineage.step import read_lineage, run_step, verify_output
+from tracer.settings import ConfigError
 from tracer.training.stage import Stage
 from tracer.trajectory import State
 
@@ -92,8 +95,10 @@ def _gate(config: Config, stage: Stage, trained: Path, start: Path, trajectories
 def saved(config: Config, stage: Stage, trained: Path, start: Path, trajectories: Path) -> list[dict[str, Any]]:
     """Is what was saved what was trained? The first two checks of a finished stage, as ``results`` gives them.
 
-    Raises ``LineageError`` for an unfinished stage, or a data set without states of the split ``validation``.
+    Raises ``LineageError`` for an unfinished stage, or a data set without states of the split ``validation``, and
+    ``ConfigError`` if the configuration is not what it was trained with.
     """
+    _require_same_settings(recipe(config, stage, trained, start, trajectories)["config"], trained)
     from tracer.planner.transformers import TransformersPlanner
     from tracer.training import probe
     from tracer.training.start import settings_for
@@ -122,6 +127,20 @@ def saved(config: Config, stage: Stage, trained: Path, start: Path, trajectories
             f"(tolerance {tolerance:g})",
         ),
     ]  # fmt: skip
+
+
+def _require_same_settings(asked: Mapping[str, Any], trained: Path) -> None:
+    """Raise ``ConfigError`` for settings that change a score, and are not those that the stage was trained with."""
+    then, now = (flatten(json.loads(json.dumps(value))) for value in (read_lineage(trained)["config"], asked))
+    changed = [
+        f"{name} was {why.shown(old)} and is now {why.shown(new)}"
+        for name, (old, new) in why.changes(then, now)
+        if name in then and name in now
+    ]
+    if changed:
+        raise ConfigError(
+            f"{trained} was trained with other settings: {', '.join(changed)}; give the same ones, or train it again"
+        )
 
 
 def _check(name: str, passed: bool, value: float, limit: float, description: str) -> dict[str, Any]:
