@@ -42,7 +42,7 @@ class Config(Section):
     """One resolved profile."""
 
     profile: str
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)  # NumPy takes no larger one
     build: str = "build"
     """Where steps write: ``<build>/<profile>/seed<seed>/<step>``."""
     data: DataConfig = DataConfig()

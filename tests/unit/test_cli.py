@@ -124,6 +124,7 @@ def test_every_command_has_help_with_an_example_and_the_common_options(path: str
         (["plan", "--fleet", "tests"], 2, "is a directory"),
         (["forecast", "--draw", "tests"], 2, "is a directory"),
         (["gate", "stage1", "--out", "README.md"], 2, "is a file"),
+        (["view", "tests", "--out", "README.md"], 2, "is a file"),
         (["metrics", "--no-queue", "--out", "none/tracer.prom"], 2, "the folder none does not exist"),
         (["metrics", "--no-queue", "--out", ""], 2, "is a directory"),
         (["plan", "--profile", "qwen3vl-8b", "--prompt-tokens", "inf"], 2, "above planner.max_prompt_tokens"),
@@ -136,6 +137,17 @@ def test_wrong_arguments_end_in_a_sentence(
     assert cli.main(arguments) == code
     shown = capsys.readouterr()
     assert says in shown.out + shown.err and "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["bench --out", "ablate --out", "stages --out", "compare-agents --out", "record --out", "act --out", "backup"],
+)
+def test_a_folder_that_is_a_file_is_refused_before_anything_runs(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command.split(), "README.md"]) == 2
+    assert "is a file" in capsys.readouterr().err
 
 
 class Refusing(BaseHTTPRequestHandler):

@@ -58,7 +58,7 @@ def score(
     benchmark: Benchmark,
     protocol: Protocol,
     predictions: Annotated[Path, typer.Option(help="predictions.jsonl, or a runner's folder of results.")],
-    out: Annotated[Path, typer.Option(help="The output folder.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="The output folder.")],
     items: Items = None,
     lenient: Lenient = False,
 ) -> Result:

@@ -30,7 +30,7 @@ def record(
         Path | None, typer.Option(exists=True, help="A recording to do again, to see whether it is still valid.")
     ] = None,
     split: Annotated[Split, typer.Option()] = Split.train,  # type: ignore[attr-defined]
-    out: Annotated[Path, typer.Option(help="The folder to record into.")] = Path("my-episodes"),
+    out: Annotated[Path, typer.Option(file_okay=False, help="The folder to record into.")] = Path("my-episodes"),
     task: Annotated[str, typer.Option(help="With --url: the kind of task; by default the site.")] = "",
     private: Annotated[
         str, typer.Option(metavar="CSS", help="With --url, --replay: more fields to mask, beside passwords and cards.")

@@ -58,7 +58,9 @@ def view(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Runs or steps' folders; by default the profile's run.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write into this folder, in place of serving the page.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Write into this folder, in place of serving the page.")
+    ] = None,
     format: Annotated[
         Viewer, typer.Option(help="What is written into --out: the page, or the traces for another viewer.")
     ] = PAGE,

@@ -18,7 +18,7 @@ def bench(
     config: Config,
     steps: Count = 20,
     seeds: Count = 3,
-    out: Path = Path("docs/bench"),
+    out: Annotated[Path, typer.Option(file_okay=False)] = Path("docs/bench"),
     check: Annotated[bool, typer.Option("--check", help="Compare with what is recorded; record nothing.")] = False,
     tolerance: float = 0.25,
 ) -> Result:
@@ -59,7 +59,7 @@ def ablate(
     overrides: list[str],
     seeds: Count = 3,
     only: Annotated[list[str], typer.Option(metavar="VARIANT", help="Only this variant; may be repeated.")] = [],  # noqa: B006
-    out: Path = Path("docs/ablations"),
+    out: Annotated[Path, typer.Option(file_okay=False)] = Path("docs/ablations"),
 ) -> Result:
     """Run the paper's ablations, and ours.
 
@@ -80,7 +80,7 @@ def stages(
     rival: Annotated[
         bool, typer.Option(help="Whether to train the reactive rival too, which doubles the time.")
     ] = True,
-    out: Annotated[Path, typer.Option(help="Where stages.md is written.")] = Path("docs"),
+    out: Annotated[Path, typer.Option(file_okay=False, help="Where stages.md is written.")] = Path("docs"),
 ) -> Result:
     """Measure what each stage is worth: the whole pipeline over several seeds.
 
@@ -97,7 +97,7 @@ def compare_agents(
     planners: Annotated[
         list[str], typer.Option("--model", help=f"A planner to play; may be repeated: {PLANNERS}.")
     ] = ENDS,
-    out: Annotated[Path, typer.Option(help="Where agents.md is written.")] = Path("docs"),
+    out: Annotated[Path, typer.Option(file_okay=False, help="Where agents.md is written.")] = Path("docs"),
 ) -> Result:
     """Compare what agents achieve and cost: every planner played by every one of evaluation.strategies.
 

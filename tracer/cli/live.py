@@ -47,7 +47,7 @@ def act(
     config: Config,
     url: Annotated[str, typer.Option(help="The page to begin on.")],
     goal: Annotated[str, typer.Option(help="What is to be reached.")],
-    out: Annotated[Path, typer.Option(help="Where the trace is added, which `tracer view` shows.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Where the trace is added, which `tracer view` shows.")],
     model: Served = None,
     agent: Annotated[str, typer.Option(help="The strategy: anticipatory, react, ...")] = "anticipatory",
     steps: Annotated[int, typer.Option(min=1, help="How many steps at most.")] = 20,

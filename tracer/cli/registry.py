@@ -240,7 +240,7 @@ def gc(
     return Result(data=removed, text="\n".join(lines))
 
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the backup.")]
+Folder = Annotated[Path, typer.Argument(file_okay=False, metavar="DIR", help="The folder of the backup.")]
 
 
 def backup(config: Config, folder: Folder) -> Result:

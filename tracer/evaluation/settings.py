@@ -43,5 +43,5 @@ class EvaluationConfig(Section):
     screens: bool = True
     """Whether the traces of online episodes keep the screens: some kilobytes a turn on small pages, up to 150 on large
     screens, for which ``tracer view`` shows what the agent saw."""
-    resamples: int = Field(default=2000, gt=0)
+    resamples: int = Field(default=2000, ge=2)
     """Bootstrap resamples behind each 95 % interval."""
