@@ -90,6 +90,15 @@ def test_reading(convention: str, text: str, action: Action) -> None:
         ("gui-r1", "<answer>[]</answer>"),
         ("gui-r1", "<answer>" + "[" * 10_000 + "</answer>"),
         ("gui-r1", "x" * (LONGEST + 1)),
+        # Python makes no float of 400 digits, and no text of 4,301.
+        ("os-atlas", f"CLICK <point>[[{'9' * 400},5]]</point>"),
+        ("os-atlas", f"CLICK <point>[[{'9' * 5000},5]]</point>"),
+        ("odyssey", f"CLICK: ({'9' * 400}, 5)"),
+        ("odyssey", f"CLICK: 0x{'f' * 5000}"),
+        ("qwen2.5-vl", mobile(f'{{"action": "click", "coordinate": [{"9" * 400}, 1]}}')),
+        ("qwen3-vl", mobile(f'{{"action": "click", "coordinate": [{"9" * 5000}, 1]}}')),
+        ("ui-tars", f"Action: click(start_box=0x{'f' * 5000})"),
+        ("gui-r1", f"<answer>[{{'action': 'click', 'point': [{'9' * 400}, 1]}}]</answer>"),
     ],
 )
 def test_what_does_not_follow_its_convention_is_refused(convention: str, text: str) -> None:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from tracer.action import OPPOSITE, Action, ActionError
+from tracer.action import OPPOSITE, Action
 from tracer.grammars.literal import Literal as LiteralGrammar
 from tracer.trajectory import State
 
@@ -39,7 +39,7 @@ def parse(text: str, convention: str, *, size: Size, resized: Size | None = None
         raise ConventionError(f"unknown convention {convention!r}; known: {', '.join(READERS)}")
     try:
         return READERS[convention](text, resized or size)
-    except ActionError as error:
+    except (ValueError, OverflowError) as error:  # an ActionError, or a number of too many digits for Python
         raise ConventionError(str(error)) from error
 
 
