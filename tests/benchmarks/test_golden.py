@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -584,6 +585,15 @@ def test_t3_substrings_tools_and_code() -> None:
     assert found == {"answer": (1, 1), "tool": (1, 1), "code": (2, 3)}  # a substring is enough here
     less = parts("gta", "t3", item, {"native": {"answer": "12", "blocks": blocks[:1]}})
     assert less["tool"] == (0, 1)  # nothing computed
+
+
+def test_t3_code_that_takes_minutes_to_parse_calls_no_tool() -> None:
+    # Python 3.11 parses an f-string in time quadratic in its fields: 40,000 take three seconds, 300,000 minutes.
+    item = {"goal": "q", "turns": [{"tool": "OCR"}]}
+    blocks = [{"code": f"visualizer(f'{'{a}' * 300_000}')"}]
+    begun = time.process_time()
+    assert parts("gta", "t3", item, {"native": {"blocks": blocks}})["tool"] == (0, 1)
+    assert time.process_time() - begun < 2
 
 
 def test_android_world_counts_only_what_the_agent_called_done() -> None:

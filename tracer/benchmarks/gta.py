@@ -21,6 +21,8 @@ from tracer.planner.plan import Plan, Planner
 from tracer.scoring.contract import Benchmark, Outcome, Part, PredictionRow, Row, Unparsable, Worker
 from tracer.scoring.protocol import BenchmarkProtocol
 from tracer.scoring.similarity import Similarity, load
+from tracer.sources.calls import parse
+from tracer.sources.source import Refused
 from tracer.tools.tool_agent import ToolAgent
 from tracer.trajectory import State
 
@@ -280,14 +282,17 @@ def selection(ours: Sequence[Turn], gold: Sequence[Turn]) -> dict[str, tuple[flo
 
 
 def used_tools(blocks: Sequence[Block]) -> set[str]:
-    """The tools that code blocks without an error call; ``python`` for a block that computes something itself."""
+    """The tools that code blocks without an error call; ``python`` for a block that computes something itself.
+
+    A block that is not valid Python, or longer than tracer/sources/calls.py parses, calls none.
+    """
     used: set[str] = set()
     for block in blocks:
         if block.error:
             continue
         try:
-            tree = ast.parse(block.code)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = parse(block.code)
+        except Refused:
             continue
         nodes = list(ast.walk(tree))
         called = [node.func for node in nodes if isinstance(node, ast.Call)]
