@@ -239,6 +239,7 @@ def test_other_browser_actions_come_back(code):
         ('print(visualizer("What?", "a.jpg"))', "visualizer", {"question": "What?", "image_path": "a.jpg"}),
         ('p = "a.jpg"\nr = facedetection(p)\nprint(r)', "facedetection", {"image_path": "a.jpg"}),
         ('ask_search_agent(query="x")', "ask_search_agent", {"query": "x"}),
+        ("final_answer(text='x')", "final_answer", {"text": "x"}),  # not the answer "None"
     ],
 )
 def test_a_plain_tool_call_is_that_call(code, name, arguments):
@@ -256,6 +257,7 @@ def test_a_plain_tool_call_is_that_call(code, name, arguments):
         ("x = ask_search_agent('a')\nfinal_answer(x)", ["ask_search_agent", "final_answer"]),
         ("r = visualizer('?', 'a.jpg')[0]\nprint(r)", ["visualizer"]),
         ("ask_search_agent({1, 2})", ["ask_search_agent"]),  # JSON has no sets
+        ("print(ask_search_agent('x'), open('y').read())", ["ask_search_agent"]),
     ],
 )
 def test_python_around_tools_stays_code(code, tools):

@@ -98,6 +98,7 @@ for name, code, reason in [
     ("drag_without_a_start", "pyautogui.dragTo(x=0.5, y=0.5, button='left')", "broken action"),
     ("scroll_by_nothing", "pyautogui.scroll(0)", "broken action"),
     ("text_as_coordinate", "pyautogui.click(x='0.5', y=0.5)", "broken action"),
+    ("digits_of_another_script", "pyautogui.click(x=0.\u0663, y=0.5)", "code is not valid Python"),
     ("unknown_status", "computer.terminate(status='maybe')", "broken action"),
 ]:
 
@@ -542,6 +543,7 @@ for name, element, reason in [
     ("unknown_browser_call", agenttrek.element("Go", [], "launch('missile')"), "unknown action"),
     ("browser_code_that_is_no_call", agenttrek.element("Go", [], "click('1') or 2"), "code is not a call"),
     ("too_many_arguments", agenttrek.element("Go", [], "goto('a', 'b')"), "broken action"),
+    ("endless_scroll", agenttrek.element("Go", [], "scroll(0, 1e999)"), "broken action"),
 ]:
 
     def _element(folder: Path, element: Any = element) -> None:

@@ -196,9 +196,9 @@ def _action(call: calls.Call) -> Action:
     if call.name not in (*BROWSER_CALLS, "noop"):
         raise Refused("unknown action", f"{call.name[:80]!r} is not a call of BrowserGym", FIX)
     arguments = call.bound(BROWSER_CALLS.get(call.name, ("wait_ms",)))
-    if call.name == "scroll" and arguments.get("delta_x") in (0, 0.0):
-        return _scroll(arguments.get("delta_y"))
     try:
+        if call.name == "scroll" and arguments.get("delta_x") in (0, 0.0):
+            return _scroll(arguments.get("delta_y"))
         return Action.of("tool_call", name=call.name, arguments=arguments)
     except ActionError as error:
         raise broken(call.name, error) from error

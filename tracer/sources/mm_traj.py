@@ -146,8 +146,8 @@ def action_of(code: str) -> Action:
         raise Refused("code is not a call", "the block is empty", FIX)
     plain = _plain_call(tree) if len(named) == 1 else None
     try:
-        if plain is not None and plain[0] == "final_answer":
-            value = plain[1].get("answer")
+        if plain is not None and plain[0] == "final_answer" and plain[1].keys() == {"answer"}:
+            value = plain[1]["answer"]
             return Action.of("answer", text=value if isinstance(value, str) else repr(value))
         if plain is not None:
             return Action.of("tool_call", name=plain[0], arguments=plain[1])
@@ -177,6 +177,8 @@ def _plain_call(tree: ast.Module) -> tuple[str, dict[str, Any]] | None:
                 return None
             if all(isinstance(each, ast.Name | ast.Constant) for each in value.args):
                 continue
+            if len(value.args) > 1:
+                return None
             value = value.args[0]
         target = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
         if isinstance(value, ast.Constant) and isinstance(target, ast.Name) and found is None:

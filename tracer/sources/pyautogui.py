@@ -20,7 +20,7 @@ from tracer.sources.calls import Call, calls
 from tracer.sources.source import Refused
 
 # The commonest step by far, read without a syntax tree; a test compares it with the tree.
-PLAIN = re.compile(r"pyautogui\.(click|doubleClick|rightClick|moveTo)\(x=(0\.\d{1,17}), y=(0\.\d{1,17})\)")
+PLAIN = re.compile(r"pyautogui\.(click|doubleClick|rightClick|moveTo)\(x=(0\.[0-9]{1,17}), y=(0\.[0-9]{1,17})\)")
 PLAIN_TYPES = {"click": "click", "doubleClick": "double_click", "rightClick": "right_click", "moveTo": "move"}
 
 ALIASES = {"typewrite": "write", "triple_click": "tripleClick", "leftClick": "click"}
