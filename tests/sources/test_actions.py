@@ -225,8 +225,8 @@ def test_browsergym_calls_come_back(name):
 
 @pytest.mark.parametrize(
     "code",
-    ["noop()", "noop(1000)", "scroll(0, -120.5)", "scroll(10, 20)", "keyboard_press('Enter')", "keyboard_type('a b')",
-     "send_msg_to_user('42')", "report_infeasible()"],
+    ["noop()", "noop(1000)", "scroll(0, -120.5)", "scroll(10, 20)", "scroll(False, 20)", "keyboard_press('Enter')",
+     "keyboard_type('a b')", "send_msg_to_user('42')", "report_infeasible()"],
 )  # fmt: skip
 def test_other_browser_actions_come_back(code):
     found = agenttrek.actions(code)
@@ -258,6 +258,7 @@ def test_a_plain_tool_call_is_that_call(code, name, arguments):
         ("r = visualizer('?', 'a.jpg')[0]\nprint(r)", ["visualizer"]),
         ("ask_search_agent({1, 2})", ["ask_search_agent"]),  # JSON has no sets
         ("print(ask_search_agent('x'), open('y').read())", ["ask_search_agent"]),
+        ("answers[key()] = ask_search_agent('x')", ["ask_search_agent"]),
     ],
 )
 def test_python_around_tools_stays_code(code, tools):

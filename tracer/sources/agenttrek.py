@@ -197,7 +197,8 @@ def _action(call: calls.Call) -> Action:
         raise Refused("unknown action", f"{call.name[:80]!r} is not a call of BrowserGym", FIX)
     arguments = call.bound(BROWSER_CALLS.get(call.name, ("wait_ms",)))
     try:
-        if call.name == "scroll" and arguments.get("delta_x") in (0, 0.0):
+        across = arguments.get("delta_x")
+        if call.name == "scroll" and not isinstance(across, bool) and across in (0, 0.0):
             return _scroll(arguments.get("delta_y"))
         return Action.of("tool_call", name=call.name, arguments=arguments)
     except ActionError as error:

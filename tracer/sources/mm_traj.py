@@ -180,7 +180,10 @@ def _plain_call(tree: ast.Module) -> tuple[str, dict[str, Any]] | None:
             if len(value.args) > 1:
                 return None
             value = value.args[0]
-        target = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if not all(isinstance(each, ast.Name) for each in targets):
+            return None  # a[f()] = tool() calls f, too
+        target = targets[0] if len(targets) == 1 else None
         if isinstance(value, ast.Constant) and isinstance(target, ast.Name) and found is None:
             values[target.id] = value
         elif isinstance(value, ast.Call) and found is None:
