@@ -131,6 +131,14 @@ def test_an_answer_that_is_no_place_grounds_nothing(model: Model, says: str) -> 
     assert model.agent().ground(screen(), step) is None
 
 
+@pytest.mark.parametrize("convention", FORMATS)
+def test_a_screen_too_narrow_for_the_models_processor_grounds_nothing(model: Model, convention: str) -> None:
+    model.convention = convention
+    strip = State(goal="g", image=picture("strip", 2010, 10), width=2010, height=10)
+    asked = convention in ("ui-tars", "qwen3-vl")  # in thousandths, the picture goes as it is
+    assert model.agent().find(strip, "click it") == (pytest.approx(TARGET, abs=1e-3) if asked else None)
+
+
 def test_no_answer_is_an_error_and_is_asked_for_again(model: Model) -> None:
     agent, model.says = model.agent(), "nothing"
     with pytest.raises(ServerError, match=r"grounder at http://127\.0\.0\.1.* sent no chat completion"):

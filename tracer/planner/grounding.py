@@ -84,8 +84,11 @@ class ServedLocator(Locator):
 
     def _ask(self, state: State, instruction: str) -> Point | None:
         text = PROMPT.format(answer=ANSWERS[self.convention], instruction=instruction)
-        # Resized here, the server's processor leaves the picture as it is, whatever limits it was started with.
-        shown = resized(state) if self.convention in PIXELS else state
+        try:
+            # Resized here, the server's processor leaves the picture as it is, whatever limits it was started with.
+            shown = resized(state) if self.convention in PIXELS else state
+        except ConventionError:
+            return None  # the model's processor takes no picture so narrow
         picture = {"type": "image_url", "image_url": {"url": data_url(shown)}}
         request = {
             "model": self.endpoint.model,
