@@ -30,9 +30,9 @@ class RewardConfig(Section):
     only how arguments are compared."""
     gamma: float = Field(default=0.9, gt=0, le=1)
     """Discount of later steps."""
-    align: float = Field(default=1.0, ge=0)
+    align: float = Field(default=1.0, ge=0, le=1e6)
     """Weight of the alignment term, lambda_align."""
-    repetition: float = Field(default=0.5, ge=0)
+    repetition: float = Field(default=0.5, ge=0, le=1e6)
     """Weight of the repetition penalty, lambda_rep."""
     penalty: Literal["cumulative", "consecutive", "excess"] = "cumulative"
     """Which repetition penalty: the paper's, the article's, or ours."""

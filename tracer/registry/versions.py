@@ -31,6 +31,8 @@ DATA, NOT_TRACKED = "tracer.data", "not tracked"  # the md5 of the pinned data, 
 START = "tracer.start"  # the version that training started from, where it was one
 NOT_REBUILDABLE = "tracer.not_rebuildable"  # why it cannot be made again from a clone, as a JSON list
 EVALUATION = "tracer.evaluation."  # + step: the run that holds the evaluation
+LAST = 2**31 - 1
+"""The largest version number that MLflow's databases hold."""
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """What MLflow answers for a model, a version or an alias that is not there."""
 
@@ -90,6 +92,8 @@ def version_of(where: str, config: RegistryConfig) -> Version:
     number = ""
     if not at:
         name, _, number = name.partition("/")
+    if number.isdecimal() and int(number) > LAST:
+        raise UnknownVersion(f"{config.tracking_uri} has no {where}: version numbers end at {LAST}")
     if (name, alias) == (config.model, CHAMPION):
         record.settle(config)
     try:
