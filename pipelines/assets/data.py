@@ -11,7 +11,7 @@ from tracer.config import Config
 from tracer.flow import RAW, folder, step
 from tracer.lineage.digest import content_digest
 from tracer.registry import start
-from tracer.registry.tracking import data_digest
+from tracer.registry.step_runs import data_digest
 
 INGEST = step("ingest")
 RETRY = dg.RetryPolicy(max_retries=1, delay=1)

@@ -13,7 +13,7 @@ from tracer.ingestion.ingest import ingest
 from tracer.ingestion.quarantine import quarantined
 from tracer.lineage.digest import LineageError, finished
 from tracer.lineage.pins import dvc_md5
-from tracer.registry.tracking import data_digest
+from tracer.registry.step_runs import data_digest
 from tracer.sources.source import SourceError
 
 

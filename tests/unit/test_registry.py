@@ -24,7 +24,7 @@ from tracer.config import Config
 from tracer.lineage.code import code_of, source_of
 from tracer.lineage.digest import LineageError, content_digest
 from tracer.lineage.step import read_lineage
-from tracer.registry import links, rebuild, register, tracking, versions
+from tracer.registry import links, rebuild, register, step_runs, tracking, versions
 from tracer.registry.settings import RegistryConfig
 from tracer.settings import ConfigError
 from tracer.trajectory import Element, State
@@ -213,14 +213,14 @@ def test_a_killed_registration_leaves_no_half_version(
         "stage2", config, Path("other"), {"trajectories": config.out("ingest"), "stage1": config.out("stage1")},
         {"model/model.safetensors": weights(7), "model/config.json": {}, "metrics.jsonl": [{"reward": 1.0}]},
     )  # fmt: skip
-    logged = tracking.log_samples
+    logged = step_runs.log_samples
 
     def killed(*arguments: Any) -> None:
         logged(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tracking, "log_samples", killed)
+        patch.setattr(step_runs, "log_samples", killed)
         with pytest.raises(KeyboardInterrupt):
             register.register(config, folder, {})
     with monkeypatch.context() as patch:  # killed again, with the model logged and no version yet

@@ -9,7 +9,7 @@ from tests.traced import played
 from tracer.config import Config
 from tracer.evaluation.episodes import Episode
 from tracer.evaluation.traces import TRACES
-from tracer.registry import tracking
+from tracer.registry import step_runs, tracking
 from tracer.registry.spans import MOST, choose
 
 EPISODES = [Episode(strategy="anticipatory", task="near", split="test", seed=seed) for seed in (9000, 9001)]
@@ -24,7 +24,7 @@ def test_mlflow_shows_an_episode(tmp_path: Path) -> None:
     files = {path.relative_to(traced).as_posix(): path.read_bytes() for path in traced.rglob("*") if path.is_file()}
     out = step("online", config, tmp_path / "online-base", {"raw": tmp_path / "raw"}, files)
     client = tracking.connect(config.registry)
-    run = tracking.log_step(client, config, out)
+    run = step_runs.log_step(client, config, out)
     experiment = client.get_run(run).info.experiment_id
     found = {
         each.info.tags["mlflow.traceName"]: each for each in client.search_traces(locations=[experiment], run_id=run)

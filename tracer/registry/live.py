@@ -15,7 +15,7 @@ from typing import Any
 from tracer.config import Config
 from tracer.json_files import read_json
 from tracer.lineage.digest import STARTED, digest_of
-from tracer.registry import links, tracking
+from tracer.registry import links, step_runs, tracking
 from tracer.training import processes
 from tracer.training.stage import Stage, Training
 
@@ -50,7 +50,7 @@ def _train(config: Config, stage: Stage, training: Training, out: Path) -> Mappi
     if run is None:
         tags = {tracking.DIGEST: made["digest"], "tracer.step": stage.name, "mlflow.parentRunId": parent}
         run = client.create_run(where, run_name=f"{out.name} {title}", tags=tags)
-        client.log_batch(run.info.run_id, params=tracking.parameters(config))
+        client.log_batch(run.info.run_id, params=step_runs.parameters(config))
     for each in (parent, run.info.run_id):
         client.set_tag(each, tracking.WRITER, tracking.writer())
     os.environ["MLFLOW_MAX_LOG_PARAMS"] = "0"  # two hundred arguments of transformers would hide our settings

@@ -21,7 +21,7 @@ from tracer.evaluation import offline, online
 from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import content_digest, digest_of, finished, writer
 from tracer.registry import policy as policies
-from tracer.registry import record, signing, tracking, users, versions
+from tracer.registry import record, signing, step_runs, tracking, users, versions
 from tracer.registry.policy import Check, Policy
 from tracer.registry.record import CHAMPION, DECISION, Decision, Outcome, Record
 from tracer.registry.register import RECEIPT
@@ -234,7 +234,7 @@ def download_evaluations(client: Any, version: Version, to: Path) -> dict[str, P
         (to / step).mkdir(parents=True)
         found[step] = to / step
         for artifact in client.list_artifacts(run_id):
-            if artifact.path in tracking.ARTIFACTS:
+            if artifact.path in step_runs.ARTIFACTS:
                 client.download_artifacts(run_id, artifact.path, str(to / step))
     return found
 

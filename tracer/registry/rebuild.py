@@ -19,7 +19,7 @@ from tracer.json_files import flatten, read_json
 from tracer.lineage.pins import pinned_folder, pointer_of
 from tracer.lineage.provenance import committed
 from tracer.lineage.step import relative
-from tracer.registry import tracking, versions
+from tracer.registry import step_runs, versions
 from tracer.registry.settings import RegistryConfig
 from tracer.settings import ConfigError
 from tracer.stages import STAGES
@@ -60,7 +60,7 @@ def document(config: Config, lineages: Mapping[str, Any]) -> dict[str, Any]:
     commit = (list(lineages.values())[-1]["git"] or {}).get("commit")
     pointer = pointer_of(config.data.pointer)
     # What was ingested; the pointer may have moved on since.
-    md5 = lineages.get("ingest", {}).get("metrics", {}).get("dvc_md5") or tracking.data_digest(config)
+    md5 = lineages.get("ingest", {}).get("metrics", {}).get("dvc_md5") or step_runs.data_digest(config)
     data = {
         "path": config.data.path,
         "pointer": config.data.pointer,

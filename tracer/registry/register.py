@@ -16,7 +16,7 @@ from tracer.json_files import read_json, write_json
 from tracer.lineage.digest import LineageError, content_digest, finished
 from tracer.lineage.step import read_lineage, verify_output
 from tracer.planner.lora import model_folder
-from tracer.registry import links, signing, tracking, users, versions
+from tracer.registry import links, signing, step_runs, tracking, users, versions
 from tracer.registry.episodes import listed
 from tracer.registry.rebuild import CHAIN, document, starts_from
 from tracer.registry.rebuildable import reasons
@@ -64,8 +64,8 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> v
     for step in lineages.values():
         path = Path(step["path"])
         if (path / "metrics.jsonl").is_file() and step["digest"] != lineage["digest"]:
-            tracking.log_step(client, config, path)
-    run_id = tracking.log_step(client, config, folder)
+            step_runs.log_step(client, config, path)
+    run_id = step_runs.log_step(client, config, folder)
     version = versions.find(client, name, lineage)
     made = document(config, lineages)
     model_id: str | None = None
@@ -76,7 +76,7 @@ def register(config: Config, folder: Path, evaluations: Mapping[str, Path]) -> v
             model_id = log_model(client, config, run_id, files) if version is None else None
             tags |= {signing.SIGNATURE: signing.sign(name, files.values(), key)} if key else {}
     tags |= {
-        f"{versions.EVALUATION}{step}": tracking.log_step(
+        f"{versions.EVALUATION}{step}": step_runs.log_step(
             client, config, path, model_id if step != "validate" else None
         )
         for step, path in evaluations.items()
@@ -125,7 +125,7 @@ def described(config: Config, lineage: Mapping[str, Any], evaluations: Mapping[s
     """What MLflow shows of a version, as Markdown: what it is, from what, how good, how to load and to rebuild it."""
     scores = {step: read_lineage(path)["metrics"] for step, path in evaluations.items() if step in SCORED}
     lines = [
-        tracking.described(config, lineage, start),
+        step_runs.described(config, lineage, start),
         *(f"- {step}: {shown}" for step, found in scores.items() if (shown := numbers(found))),
         f'Load it: `tracer.registry.versions.load("{config.registry.model}@{versions.CHALLENGER}")` gives a planner, '
         "`mlflow.pyfunc.load_model` a model. Compare it: `tracer promote`.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracer.config import Config
-from tracer.registry import tracking, versions
+from tracer.registry import step_runs, tracking, versions
 
 
 def log_score(config: Config, folder: Path, model: str | None = None) -> str:
@@ -19,4 +19,4 @@ def log_score(config: Config, folder: Path, model: str | None = None) -> str:
     if model is not None:
         version = versions.version_of(model, config.registry)
         model_id = client.get_model_version(version.name, str(version.version)).model_id
-    return tracking.log_step(client, config, folder, model_id)
+    return step_runs.log_step(client, config, folder, model_id)

@@ -17,7 +17,7 @@ from tracer.finding import Finding
 from tracer.json_files import DamagedFile
 from tracer.lineage.digest import LINEAGE, WORK_FOLDERS, LineageError, named
 from tracer.lineage.step import verify_output
-from tracer.registry import places, rebuild, record, storage, tracking, versions
+from tracer.registry import places, rebuild, record, step_runs, storage, tracking, versions
 from tracer.registry.settings import RegistryConfig
 from tracer.registry.versions import Version
 
@@ -80,11 +80,11 @@ def _run(client: Any, run_id: str) -> tuple[str, str, str] | None:
             return "missing", "it was deleted", f"`mlflow runs restore --run-id {run_id}`"
         with tempfile.TemporaryDirectory() as temporary:
             for artifact in client.list_artifacts(run_id):
-                if artifact.path in tracking.ARTIFACTS:
+                if artifact.path in step_runs.ARTIFACTS:
                     client.download_artifacts(run_id, artifact.path, temporary)
             if not (Path(temporary) / LINEAGE).is_file():
                 return "missing", f"it has no {LINEAGE}", BACKUP
-            if run.data.tags.get(tracking.FILES) != tracking.files_digest(Path(temporary)):
+            if run.data.tags.get(step_runs.FILES) != step_runs.files_digest(Path(temporary)):
                 return "altered", "its files are not those that were logged", BACKUP
     except (OSError, tracking.mlflow_error()) as error:
         return "missing", _first_line(error), BACKUP
