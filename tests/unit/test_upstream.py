@@ -88,6 +88,7 @@ UPSTREAM = {
         "cdd58868d393",
         "training/checkpoints.py: on_save follows it; training/watch.py: on_log comes before it",
     ),
+    "transformers.cache_utils:DynamicLayer.update": ("1cbe63a6e6ab", "planner/cache.py overrides it"),
     "transformers.masking_utils:_preprocess_mask_arguments": (
         "3cdc60ae734e",
         "trl/groups.py: a 4D mask is used as it is",

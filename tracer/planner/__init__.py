@@ -1,10 +1,10 @@
 """Planners turn states into forecasts: ``plan`` says what one is, ``load`` finds the one in a folder.
 
 A registered model is downloaded first: ``tracer.flow.model`` turns any name into a folder. Other rooms also use
-``prompt``, ``escape`` and ``length`` for what a planner is shown, ``constraint`` for what it may answer, and
-``transformers``, ``lora``, ``files``, ``shape``, ``tiny`` and ``hub`` for the models that are trained here, and
-``address`` and ``served`` for those behind a server. ``grounding`` is a tool agent that is served likewise, and
-``describing`` a tool.
+``prompt``, ``escape`` and ``length`` for what a planner is shown, ``constraint`` for what it may answer, ``cache`` for
+what it keeps meanwhile, ``transformers``, ``lora``, ``files``, ``shape``, ``tiny`` and ``hub`` for the models that are
+trained here, and ``address`` and ``served`` for those behind a server. ``grounding`` is a tool agent that is served
+likewise, and ``describing`` a tool.
 """
 
 from __future__ import annotations

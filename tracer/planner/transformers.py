@@ -19,6 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from tracer.grammars.grammar import grammar
 from tracer.grammars.reading import Constrain
 from tracer.json_files import DamagedFile
+from tracer.planner.cache import cache
 from tracer.planner.constraint import Constrained, Constraint
 from tracer.planner.files import share, weight_files
 from tracer.planner.lora import CONFIG as ADAPTER
@@ -165,6 +166,7 @@ class TransformersPlanner:
         processors += [taken, *([noise] if noise else [])]
         output = self.model.generate(
             **inputs,
+            past_key_values=cache(self.model),
             max_new_tokens=max_new_tokens,
             do_sample=False,
             pad_token_id=self.tokenizer.pad_token_id,

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from tracer.planner.cache import cache
 from tracer.planner.constraint import Answers
 
 CHUNK = 4
@@ -93,6 +94,7 @@ def sample(
         input_ids=ids,
         attention_mask=causal(mask),
         position_ids=_as_ids(positions),
+        past_key_values=cache(model),
         use_cache=True,
         logits_to_keep=1,
         **extra,
