@@ -86,6 +86,7 @@ class Trainer(dg.ConfigurableResource[Any]):
     def run(self, context: dg.AssetExecutionContext, tracer: Tracer, step: FlowStep) -> dict[str, Any]:
         """Run a step; return the lineage of its folder."""
         config = tracer.config()
+        context.log.info(step.about)  # in a terminal the only sign of life of a step that takes minutes
         trains, out = step.kind == "train", step.out(config)
         if self.mode == "in_process" or not (trains or (self.mode == "kubernetes" and step.kind in MODELS_RUN)):
             done: dict[str, Any] = step.run(config)
